@@ -1,0 +1,1 @@
+"""Things a user runs: a demo set, cluster job files, reading a shard."""

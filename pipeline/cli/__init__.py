@@ -1,0 +1,82 @@
+"""The command line: parse, call one function, print.
+
+A command's module is imported only when that command runs, so `vidu-pipe --help` answers at once.
+"""
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+import click
+
+from schemas.errors import ViduError
+
+# name -> (module, attribute, one line of help)
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "extract": ("pipeline.cli.extract", "extract", "Turn videos into a feature store; run it again to resume."),
+    "plan": ("pipeline.cli.extract", "plan", "Show what extract would do, and how long it would take."),
+    "status": ("pipeline.cli.store", "status", "Show how far a store is."),
+    "verify": ("pipeline.cli.store", "verify", "Read every shard of a store and check every checksum."),
+    "inspect": ("pipeline.cli.store", "inspect", "Show what a store holds: videos, moments, streams, failures."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str],
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the nearest known ones."""
+        name = args[0] if args else ""
+        if name and name not in COMMANDS and not name.startswith("-"):
+            import difflib
+
+            near = " or ".join(difflib.get_close_matches(name, COMMANDS, n=2)) or f"one of {', '.join(COMMANDS)}"
+            ctx.fail(f"no command {name!r}; did you mean {near}?")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="vidu-pipe")
+def cli() -> None:
+    """Turn folders of videos into a feature store, and train light classifiers over it."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code.
+
+    0: all is well. 1: the machine or a store is in trouble. 2: the command can not be carried out as asked.
+    3: done, but some videos failed. 130: interrupted.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        code = cli.main(args=None if args is None else list(args), prog_name="vidu-pipe", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except ViduError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)

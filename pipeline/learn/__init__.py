@@ -1,0 +1,1 @@
+"""Learning over a store: it meets the extraction only on disk."""

@@ -1,0 +1,309 @@
+"""Who does what: videos, their segments, and the shards that the segments are packed into.
+
+A plan is JSON lines: one `plan` line, then `video`, `failure` and `shard` lines. It is written before any work and does
+not depend on how many workers will run it. New videos are appended as new shards; what is planned never changes.
+"""
+
+import itertools
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from schemas.errors import StoreError
+
+PLAN_SCHEMA = 1
+OUTCOMES = ("ok", "partial", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What demuxing a file without decoding it tells.
+
+    Attributes:
+        codec: the decoder's name.
+        width: of an upright frame (after the display matrix), in pixels.
+        height: of an upright frame, in pixels.
+        rotation: degrees of the display matrix, 0 to 359.
+        interlaced: whether the stream says it is interlaced.
+        fps: average frame rate; 0 when unknown.
+        duration_s: from the first frame's time to the end of the last, in seconds.
+        frames: displayable frames found.
+        promised_frames: what the header says; 0 when it says nothing.
+        damage: why the file is held to be cut short; empty when it is whole.
+        exact_pts: every frame has a time of its own, so that a segment can be sought exactly.
+    """
+
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    interlaced: bool
+    fps: float
+    duration_s: float
+    frames: int
+    promised_frames: int
+    damage: str
+    exact_pts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One input file as planned.
+
+    Attributes:
+        id: path relative to the videos root, without suffix, with forward slashes.
+        path: absolute path of the file.
+        fingerprint: digest of the file's size and both its ends: the same file wherever it lies.
+        label: from a CSV; empty when none was given.
+        split: from a CSV; empty when none was given.
+        attempt: 0, and one more each time a failed video is planned anew; the rows of the last attempt count.
+        moments: how many moments the video has.
+        probe: what the file says of itself.
+    """
+
+    id: str
+    path: str
+    fingerprint: str
+    label: str
+    split: str
+    attempt: int
+    moments: int
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A video that could not be planned, or a video of a shard that gave no row.
+
+    Attributes:
+        id: the video's id.
+        path: absolute path of the file.
+        fingerprint: as in `Video`.
+        reason: the error's type, e.g. `VideoOpenError`.
+        message: the error's words.
+    """
+
+    id: str
+    path: str
+    fingerprint: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A half-open run of moments of one video, small enough for one task.
+
+    Attributes:
+        video: the video's id.
+        start: first moment of the segment, counted in its video.
+        stop: one past the last moment.
+        frames: the moments' frame indices, never decreasing, `stop - start` of them.
+        read_start: first frame the segment has to read (flow looks back half a stack).
+        read_stop: one past the last frame it has to read.
+        seek_pts: presentation time of frame `read_start` in ticks of the stream; None: read from the beginning.
+    """
+
+    video: str
+    start: int
+    stop: int
+    frames: tuple[int, ...]
+    read_start: int
+    read_stop: int
+    seek_pts: int | None
+
+    @property
+    def work_frames(self) -> int:
+        """Frames to process, the unit of work and of progress."""
+        return self.read_stop - self.read_start
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """All a worker needs to know to make one shard, beside the settings.
+
+    Attributes:
+        shard: name of the shard, and of its file and report.
+        segments: in the order of their rows.
+        videos: the videos of the segments, each once, in order of first use.
+    """
+
+    shard: str
+    segments: tuple[Segment, ...]
+    videos: tuple[Video, ...]
+
+    @property
+    def work_frames(self) -> int:
+        """Frames to process in the whole shard."""
+        return sum(segment.work_frames for segment in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentReport:
+    """What became of one segment.
+
+    Attributes:
+        video: the video's id.
+        attempt: the video's attempt.
+        start: first moment of the segment.
+        moments: rows written; fewer than planned when the video broke off.
+        outcome: `ok`, `partial` or `failed`.
+        reason: type of the error, empty when ok.
+        message: words of the error, empty when ok.
+        frames_promised: frames the video's header promises (or, when it is silent, that demuxing found).
+        frames_decoded: frames of this segment that were decoded.
+        frames_planned: frames of this segment that were to be decoded.
+        stages_s: seconds of work by stage (decode, flow, rgb, ...).
+    """
+
+    video: str
+    attempt: int
+    start: int
+    moments: int
+    outcome: str
+    reason: str
+    message: str
+    frames_promised: int
+    frames_decoded: int
+    frames_planned: int
+    stages_s: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """What comes home of a shard, and lies beside it on disk. A shard without its report does not exist.
+
+    Attributes:
+        shard: the shard's name.
+        sha256: of the whole file.
+        size_bytes: of the whole file.
+        rows: moments in it.
+        flow_pairs: flow fields computed.
+        segments: one entry a segment, in the task's order.
+        stages_s: seconds of work by stage, over all segments.
+        elapsed_s: wall-clock seconds.
+        node: host name of the worker.
+        peak_rss_bytes: the worker's peak memory when the shard was done.
+    """
+
+    shard: str
+    sha256: str
+    size_bytes: int
+    rows: int
+    flow_pairs: int
+    segments: tuple[SegmentReport, ...]
+    stages_s: dict[str, float]
+    elapsed_s: float
+    node: str
+    peak_rss_bytes: int
+
+    def to_json(self) -> str:
+        """Return the report as one JSON document."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ShardReport":
+        """Rebuild a report.
+
+        Raises:
+            StoreError: the text is not a report.
+        """
+        try:
+            plain = json.loads(text)
+            return cls(**plain | {"segments": tuple(SegmentReport(**segment) for segment in plain["segments"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"not a shard report of this version: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All videos and shards of a store.
+
+    Attributes:
+        shard_frames: work of a shard, in frames; fixed when the store is made.
+        videos: in the order they were planned; the last entry of an id counts.
+        failures: files that could not be planned; the last entry of an id counts.
+        shards: in the order they were planned.
+    """
+
+    shard_frames: int
+    videos: tuple[Video, ...]
+    failures: tuple[Failure, ...]
+    shards: tuple[ShardTask, ...]
+
+    @property
+    def work_frames(self) -> int:
+        """Frames to process in all shards."""
+        return sum(shard.work_frames for shard in self.shards)
+
+    def latest(self) -> dict[str, Video]:
+        """Return the current attempt of every planned video, by id."""
+        return {video.id: video for video in self.videos}
+
+    def to_json_lines(self) -> Iterable[str]:
+        """Yield the plan line by line."""
+        yield json.dumps({"type": "plan", "schema": PLAN_SCHEMA, "shard_frames": self.shard_frames})
+        for video in self.videos:
+            yield json.dumps({"type": "video"} | asdict(video))
+        for failure in self.failures:
+            yield json.dumps({"type": "failure"} | asdict(failure))
+        for task in self.shards:
+            attempts = {video.id: video.attempt for video in task.videos}
+            segments = [asdict(segment) | {"frames": _pack(segment.frames), "attempt": attempts[segment.video]}
+                        for segment in task.segments]
+            yield json.dumps({"type": "shard", "shard": task.shard, "segments": segments})
+
+    @classmethod
+    def from_json_lines(cls, lines: Iterable[str]) -> "Plan":
+        """Rebuild a plan.
+
+        Raises:
+            StoreError: a line is not a plan's, or the plan is of another version.
+        """
+        head: dict[str, Any] = {}
+        videos: dict[tuple[str, int], Video] = {}
+        failures: list[Failure] = []
+        shards: list[ShardTask] = []
+        number = 0
+        try:
+            for line in lines:
+                number += 1
+                row = json.loads(line)
+                match row.pop("type"):
+                    case "plan":
+                        head = row
+                    case "video":
+                        video = Video(**row | {"probe": Probe(**row["probe"])})
+                        videos[video.id, video.attempt] = video
+                    case "failure":
+                        failures.append(Failure(**row))
+                    case "shard":
+                        shards.append(_shard(row, videos))
+            if head["schema"] != PLAN_SCHEMA:
+                raise StoreError(f"plan of schema {head['schema']}; this version reads schema {PLAN_SCHEMA}")
+            return cls(head["shard_frames"], tuple(videos.values()), tuple(failures), tuple(shards))
+        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise StoreError(f"line {number} of the plan is not a plan's: {error!r}") from error
+
+
+def _shard(row: dict[str, Any], videos: dict[tuple[str, int], Video]) -> ShardTask:
+    attempts = [segment.pop("attempt") for segment in row["segments"]]
+    segments = tuple(Segment(**segment | {"frames": _unpack(segment["frames"])}) for segment in row["segments"])
+    used = {segment.video: videos[segment.video, attempt] for segment, attempt in zip(segments, attempts, strict=True)}
+    return ShardTask(row["shard"], segments, tuple(used.values()))
+
+
+def _pack(frames: tuple[int, ...]) -> list[int] | dict[str, int]:
+    """A regular run of moments takes three numbers, so that a long video's plan stays short."""
+    step = frames[1] - frames[0] if len(frames) > 2 else 0
+    if step > 0 and all(b - a == step for a, b in itertools.pairwise(frames)):
+        return {"first": frames[0], "step": step, "count": len(frames)}
+    return list(frames)
+
+
+def _unpack(packed: list[int] | dict[str, int]) -> tuple[int, ...]:
+    if isinstance(packed, dict):
+        first, step, count = packed["first"], packed["step"], packed["count"]
+        return tuple(range(first, first + step * count, step))
+    return tuple(packed)

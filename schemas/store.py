@@ -1,0 +1,239 @@
+"""A store on disk. The only file that knows its directory.
+
+    store.json                what made it: kind, settings, digest, software
+    plan.jsonl                videos, failures and shards (schemas/plan.py)
+    shards/<name>.h5          (schemas/shard.py)
+    reports/<name>.json       what became of each segment, and the shard's sha256
+    .lock                     held while an extract writes
+
+A shard is done when its report is there and the file has the size and sha256 that the report tells. Reports are written
+last, so a process killed at any point leaves a shard that is done, or one that will be made again.
+"""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.plan import Plan, ShardReport
+from schemas.shard import Origin, check_shard, commit_file, file_digest, open_shard
+
+STORE_FORMAT = "vidu-pipe store"
+STORE_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of one video's moments that lies in one shard.
+
+    Attributes:
+        shard: the shard's name.
+        start: first moment, counted in the video.
+        row_start: first row in the shard.
+        row_stop: one past the last row.
+        outcome: `ok` or `partial`.
+    """
+
+    shard: str
+    start: int
+    row_start: int
+    row_stop: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRows:
+    """Where the features of one video lie.
+
+    Attributes:
+        id: the video's id.
+        path: absolute path of the file when it was planned.
+        label: from the plan's CSV; empty when none was given.
+        split: from the plan's CSV; empty when none was given.
+        attempt: of the video.
+        pieces: in order of moments.
+    """
+
+    id: str
+    path: str
+    label: str
+    split: str
+    attempt: int
+    pieces: tuple[Piece, ...]
+
+    @property
+    def moments(self) -> int:
+        """Rows of the video over all pieces."""
+        return sum(piece.row_stop - piece.row_start for piece in self.pieces)
+
+
+class Store:
+    """A feature store: made by `create`, found again by `open`.
+
+    Attributes:
+        root: its directory.
+        origin: what made it.
+    """
+
+    def __init__(self, root: Path, origin: Origin) -> None:
+        """Use `create` or `open`."""
+        self.root = root
+        self.origin = origin
+
+    @classmethod
+    def create(cls, root: Path, origin: Origin) -> "Store":
+        """Make an empty store in a directory that is new, empty, or holds only what a killed `create` left.
+
+        Raises:
+            ConfigError: the directory holds something else.
+            ResourceError: it can not be made.
+        """
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            strangers = sorted(child.name for child in root.iterdir()
+                               if child.name not in ("shards", "reports") and not child.name.startswith("."))
+            if strangers:
+                raise ConfigError(f"{root} is not a store, and not empty ({', '.join(strangers[:3])} ...); "
+                                  "choose another --out")
+            for folder in ("shards", "reports"):
+                (root / folder).mkdir(exist_ok=True)
+            head = {"format": STORE_FORMAT, "schema": STORE_SCHEMA} | asdict(origin)
+            _write_text(root / "store.json", [json.dumps(head, indent=1)])
+        except OSError as error:
+            raise ResourceError(f"cannot make a store in {root}: {error}") from error
+        return cls(root, origin)
+
+    @classmethod
+    def exists(cls, root: Path) -> bool:
+        """Tell whether a store was begun in `root`."""
+        return (root / "store.json").exists()
+
+    @classmethod
+    def open(cls, root: Path) -> "Store":
+        """Open a store.
+
+        Raises:
+            StoreError: there is none, or it is of another version.
+        """
+        path = root / "store.json"
+        if not path.exists():
+            raise StoreError(f"no store in {root} (it has no store.json); `vidu-pipe extract --out {root}` makes one")
+        try:
+            head: dict[str, Any] = json.loads(path.read_text())
+            if (head["format"], head["schema"]) != (STORE_FORMAT, STORE_SCHEMA):
+                raise StoreError(f"{path}: format {head['format']!r} schema {head['schema']!r}; this version reads "
+                                 f"{STORE_FORMAT!r} schema {STORE_SCHEMA}")
+            return cls(root, Origin(head["kind"], head["settings"], head["digest"], head["software"]))
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise StoreError(f"{path} is damaged: {error!r}") from error
+
+    def shard_path(self, shard: str) -> Path:
+        """Return the file of a shard, there or not."""
+        return self.root / "shards" / f"{shard}.h5"
+
+    def read_plan(self) -> Plan:
+        """Read the plan.
+
+        Raises:
+            StoreError: there is none, or it is damaged.
+        """
+        path = self.root / "plan.jsonl"
+        try:
+            with path.open() as lines:
+                return Plan.from_json_lines(lines)
+        except FileNotFoundError as error:
+            raise StoreError(f"{self.root} was begun but has no plan yet; run extract again") from error
+        except StoreError as error:
+            raise StoreError(f"{path}: {error}") from error
+
+    def write_plan(self, plan: Plan) -> None:
+        """Replace the plan in one atomic step."""
+        _write_text(self.root / "plan.jsonl", plan.to_json_lines())
+
+    def write_report(self, report: ShardReport) -> None:
+        """Write the report that makes a shard count."""
+        _write_text(self.root / "reports" / f"{report.shard}.json", [report.to_json()])
+
+    def report(self, shard: str) -> ShardReport | None:
+        """Return the report of a shard, or None when there is none or it is damaged: the shard is not done."""
+        try:
+            return ShardReport.from_json((self.root / "reports" / f"{shard}.json").read_text())
+        except (FileNotFoundError, UnicodeDecodeError, StoreError):
+            return None
+
+    def trouble(self, report: ShardReport) -> str:
+        """Say what is wrong with a reported shard; empty when its file is byte for byte what was written."""
+        path = self.shard_path(report.shard)
+        try:
+            if path.stat().st_size != report.size_bytes:
+                return f"{path}: {path.stat().st_size} bytes, not the {report.size_bytes} that were written"
+            if file_digest(path)[0] != report.sha256:
+                return f"{path}: its sha256 is not the one that was written"
+            check_shard(path)
+        except (OSError, StoreError) as error:
+            return str(error)
+        return ""
+
+    def video_rows(self) -> list[VideoRows]:
+        """Tell where every video's rows lie, sorted by id; videos without a row are left out.
+
+        Of a video that was planned more than once only the last attempt counts.
+
+        Raises:
+            StoreError: a shard that is reported can not be read.
+        """
+        plan = self.read_plan()
+        found: dict[str, VideoRows] = {}
+        for task in plan.shards:
+            if self.report(task.shard) is None:
+                continue
+            with open_shard(self.shard_path(task.shard)) as shard:
+                table = shard.videos
+                for segment in shard.segments:
+                    video = {name: table[name][segment.video] for name in ("id", "path", "label", "split", "attempt")}
+                    old = found.get(video["id"])
+                    kept = old.pieces if old is not None and old.attempt == video["attempt"] else ()
+                    if old is None or old.attempt <= video["attempt"]:
+                        piece = Piece(task.shard, segment.start, segment.row_start, segment.row_stop, segment.outcome)
+                        pieces = sorted((*kept, piece), key=lambda p: p.start)
+                        found[video["id"]] = VideoRows(**video, pieces=tuple(pieces))
+        rows = (VideoRows(v.id, v.path, v.label, v.split, v.attempt,
+                          tuple(p for p in v.pieces if p.row_stop > p.row_start)) for v in found.values())
+        return sorted((video for video in rows if video.pieces), key=lambda video: video.id)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store for writing; the kernel lets go when the owner dies, however it dies.
+
+        Raises:
+            ResourceError: another process holds it; the message names that process.
+        """
+        with (self.root / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise ResourceError(f"{self.root} is being written by {file.read() or 'another process'}; wait for it, "
+                                    "or choose another --out") from error
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+
+def _write_text(path: Path, lines: Iterable[str]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w") as file:
+            file.writelines(line + "\n" for line in lines)
+        commit_file(temporary, path)
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""How one shard is made. Runs anywhere, with or without Ray."""
