@@ -127,11 +127,13 @@ class ShardTask:
         shard: name of the shard, and of its file and report.
         segments: in the order of their rows.
         videos: the videos of the segments, each once, in order of first use.
+        excluded: ids of videos found to end every process that decodes them; not part of the plan.
     """
 
     shard: str
     segments: tuple[Segment, ...]
     videos: tuple[Video, ...]
+    excluded: frozenset[str] = frozenset()
 
     @property
     def work_frames(self) -> int:

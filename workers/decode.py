@@ -1,0 +1,397 @@
+"""A video file becomes windows of frames: grey and RGB, scaled, upright, each with its presentation time.
+
+FFmpeg's swscale takes every frame straight from the codec's format and size to the asked ones. Decisions:
+
+* Size: the short side becomes ``short_side``, the long side the nearest integer in proportion. Never larger than the
+  video unless ``upscale``. Pixels are taken as square (the sample aspect ratio is ignored), as mmaction2 and
+  denseflow do. Area averaging, so downscaling has no aliases; it agrees with OpenCV's INTER_AREA.
+  A video that changes its size on the way keeps the size of its first frame.
+* RGB: by the matrix and range the stream declares (BT.601 where it declares none, as FFmpeg and OpenCV do).
+* Grey: the video's own luma, stretched to 0..255. For BT.601 that is OpenCV's BGR2GRAY of the RGB; for BT.709 it is
+  the luma of BT.709, which costs a seventh of the way through RGB and serves optical flow as well.
+* Rotation and mirroring by the display matrix are applied.
+* Interlaced frames: the top field alone is scaled up. Each frame depends on itself only, so seeking stays exact; at a
+  short side of 256 nothing of a 480i or 1080i video is lost that the scaling would keep.
+* Seeking, see ``_sought``: exact or not done.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from itertools import chain
+
+import numpy as np
+from av.codec.codec import Properties
+from av.container import InputContainer
+from av.filter import Graph
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from schemas.errors import EmptyVideoError, VideoDecodeError
+from schemas.frames import FrameBatch
+from workers.probe import (
+    AV_ERRORS,
+    HARMLESS_FRAMES,
+    Orientation,
+    Packet,
+    open_video,
+    orientation,
+    probe,
+    reason,
+    seconds,
+    timed_frames,
+)
+
+__all__ = ["decode", "output_size", "probe", "seconds"]
+
+_SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+# AVColorSpace numbers that swscale converts; a frame tagged with another is taken for untagged.
+_KNOWN_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
+_UNSPECIFIED = 2
+
+# Codecs for which every packet marked as keyframe is a clean entry: what is shown after it needs nothing before it.
+_CLEAN_KEYFRAMES = frozenset(
+    {"mpeg1video", "mpeg2video", "mpeg4", "h263", "vp8", "vp9", "av1", "ffv1", "flv1", "mjpeg", "msmpeg4v3", "gif"}
+)
+_SEEK_TRIES = 12
+
+
+def decode(
+    path: str,
+    *,
+    start: int,
+    stop: int,
+    seek_pts: int | None,
+    rgb_frames: NDArray[np.int64],
+    grey: bool,
+    short_side: int,
+    upscale: bool,
+    window_frames: int,
+    threads: int = 1,
+) -> Iterator[FrameBatch]:
+    """Decode frames ``[start, stop)`` of a video in windows of at most ``window_frames`` consecutive frames.
+
+    Args:
+        path: the video file.
+        start: first frame, counted in presentation order.
+        stop: one past the last frame.
+        seek_pts: time of frame ``start`` in stream ticks when ``probe`` said ``exact_pts``, else None. With it the
+            file is entered at a keyframe where that gives the same frames bit by bit, and read from its beginning
+            where it does not.
+        rgb_frames: int64 (R,), the frames that are wanted as RGB too.
+        grey: whether every frame is wanted as grey.
+        short_side: of the frames given, in px.
+        upscale: whether smaller videos are scaled up to it.
+        window_frames: bound on the frames held at a time.
+        threads: codec threads.
+
+    Yields:
+        Windows in order. Memory is that of one window and the codec's references.
+
+    Raises:
+        VideoOpenError: see ``open_video``.
+        EmptyVideoError: the file has no frame that decodes.
+        VideoDecodeError: an error in the middle, or the file ends more than ``HARMLESS_FRAMES`` before ``stop``; all
+            good frames were yielded before. Missing one or two at the end is left to the caller.
+    """
+    with ExitStack() as stack:
+        source = _Source(path, stack, start=start, seek_pts=seek_pts, threads=threads)
+        windows = _Windows(rgb_frames, grey=grey, short_side=short_side, upscale=upscale, time_base=source.time_base)
+        index = start
+        for ticks, frame in source.frames(stop - start):
+            try:
+                windows.add(index, ticks, frame, room=min(window_frames, stop - index))
+            except AV_ERRORS as error:
+                source.failure = error
+                break
+            index += 1
+            if windows.count == window_frames:
+                yield windows.take()
+        if windows.count:
+            yield windows.take()
+        source.check(index, stop)
+
+
+class _Source:
+    """The frames from ``start`` on, from a seek if it can be trusted, and how they ended."""
+
+    def __init__(self, path: str, stack: ExitStack, *, start: int, seek_pts: int | None, threads: int) -> None:
+        self.failure: Exception | None = None
+        self._path = path
+        self._skip = start
+        self._passed = 0
+        container, stream = stack.enter_context(open_video(path, threads=threads))
+        sought = _sought(container, stream, seek_pts) if seek_pts is not None and start > 0 else None
+        if sought is not None:
+            self._passed = start
+        elif seek_pts is not None and start > 0:
+            stack.close()
+            container, stream = stack.enter_context(open_video(path, threads=threads))
+        self._frames = sought or timed_frames(container, stream)
+        self.time_base = Fraction(stream.time_base or 1)
+
+    def frames(self, count: int) -> Iterator[tuple[int, VideoFrame]]:
+        """At most ``count`` frames with their ticks; an error ends them and is kept in ``failure``."""
+        stop = self._skip + count
+        try:
+            while self._passed < stop:
+                timed = next(self._frames, None)
+                if timed is None:
+                    return
+                self._passed += 1
+                if self._passed > self._skip:
+                    yield timed
+        except AV_ERRORS as error:
+            self.failure = error
+
+    def check(self, index: int, stop: int) -> None:
+        """Raise when the frames ended too early; ``index`` is one past the last frame given."""
+        if self.failure is None and stop - min(index, self._passed) <= HARMLESS_FRAMES and self._passed:
+            return
+        why = "the file ends" if self.failure is None else reason(self.failure)
+        if self._passed == 0:
+            raise EmptyVideoError(f"{self._path}: no frame decodes: {why}")
+        raise VideoDecodeError(
+            f"{self._path}: {stop} frames were planned, {min(self._passed, index)} decode: {why}"
+        ) from self.failure
+
+
+def _sought(container: InputContainer, stream: VideoStream, target: int) -> Iterator[tuple[int, VideoFrame]] | None:
+    """Enter the file at a keyframe; the frames from time ``target`` on, or None where that is not surely exact.
+
+    Exact means: the bits, order and times that decoding from the beginning gives. What is shown after a keyframe
+    must need nothing before it. The formats promise that for the codecs in ``_CLEAN_KEYFRAMES``, those of intra
+    pictures only, IDR pictures of H.264 and IRAP pictures of HEVC. Pictures coded after the keyframe but shown before
+    it (open GOP) may be broken, so the keyframe is one shown at or before the target. Other keyframes of H.264
+    (recovery points) are entered one earlier, so that a whole GOP lies between the entry and the target. A codec
+    that is not listed is decoded from the beginning; so is any file where the search does not arrive at the target.
+    """
+    try:
+        packets = _entry(container, stream, target)
+        if packets is None:
+            return None
+        frames = timed_frames(container, stream, packets)
+        last: int | None = None
+        for ticks, frame in frames:
+            if frame.pts != ticks or frame.is_corrupt or (last is not None and ticks <= last) or ticks > target:
+                return None
+            if ticks == target:
+                return chain([(ticks, frame)], frames)
+            last = ticks
+    except AV_ERRORS:
+        return None
+    return None
+
+
+def _entry(container: InputContainer, stream: VideoStream, target: int) -> Iterator[Packet] | None:
+    """Packets from a keyframe at which one may enter for ``target``, or None."""
+    at, back, later = target, 0, None
+    for _ in range(_SEEK_TRIES):
+        container.seek(at, stream=stream)
+        packets = container.demux(stream)
+        key = next((packet for packet in packets if packet.size and packet.is_keyframe), None)
+        if key is None or key.pts is None or key.pts == later:
+            return None
+        if key.pts <= target:
+            if _is_clean(stream, key) or later is not None:
+                return chain([key], packets)
+            if not _is_recovery_point(stream):
+                return None
+            later = key.pts
+        else:  # the container's index goes by another time, or its search stops at any packet: look further back
+            back = 2 * back or _ticks_per_second(stream)
+        at = min(at, key.pts, key.pts if key.dts is None else key.dts) - 1 - back
+    return None
+
+
+def _ticks_per_second(stream: VideoStream) -> int:
+    return max(1, round(1 / Fraction(stream.time_base or 1)))
+
+
+def _is_clean(stream: VideoStream, key: Packet) -> bool:
+    codec = stream.codec_context.codec
+    if codec.canonical_name in _CLEAN_KEYFRAMES or Properties(codec.properties) & Properties.INTRA_ONLY:
+        return True
+    if codec.canonical_name == "h264":
+        return any(head & 31 == 5 for head in _unit_heads(stream, key, 4))
+    if codec.canonical_name == "hevc":
+        return any(16 <= (head >> 1) & 63 <= 21 for head in _unit_heads(stream, key, 21))
+    return False
+
+
+def _is_recovery_point(stream: VideoStream) -> bool:
+    return stream.codec_context.codec.canonical_name == "h264"
+
+
+def _unit_heads(stream: VideoStream, packet: Packet, size_at: int) -> Iterator[int]:
+    """First byte of every NAL unit of an H.264 or HEVC packet.
+
+    MP4 and Matroska write each unit's length before it, in as many bytes as byte ``size_at`` of the codec's
+    configuration record says (ISO/IEC 14496-15); other containers write start codes.
+    """
+    data, config = bytes(packet), stream.codec_context.extradata or b""
+    at = 0
+    if len(config) > size_at and config[0] == 1:
+        width = (config[size_at] & 3) + 1
+        while at + width < len(data):
+            yield data[at + width]
+            at += width + int.from_bytes(data[at : at + width], "big")
+        return
+    while 0 <= (at := data.find(b"\0\0\1", at)) < len(data) - 3:
+        at += 3
+        yield data[at]
+
+
+class _Windows:
+    """Collects frames into arrays of one window; the arrays are made when a window begins."""
+
+    def __init__(
+        self, rgb_frames: NDArray[np.int64], *, grey: bool, short_side: int, upscale: bool, time_base: Fraction
+    ) -> None:
+        self.count = 0
+        self._wanted = np.unique(np.asarray(rgb_frames, dtype=np.int64))
+        self._grey = grey
+        self._short_side = short_side
+        self._upscale = upscale
+        self._time_base = time_base
+        self._picture: _Picture | None = None
+        self._begin = 0
+
+    def add(self, index: int, ticks: int, frame: VideoFrame, *, room: int) -> None:
+        """Put the frame in; ``room`` is the length of the window that it would begin."""
+        if self._picture is None:
+            self._picture = _Picture(frame, short_side=self._short_side, upscale=self._upscale)
+        if not self.count:
+            self._open(index, room)
+        if self._grey:
+            self._picture.grey(frame, self._grey_rows[self.count])
+        at = index - self._begin
+        if self._is_wanted[at]:
+            self._picture.rgb(frame, self._rgb_rows[int(self._is_wanted[:at].sum())])
+        self._ticks[self.count] = ticks
+        self.count += 1
+
+    def _open(self, index: int, room: int) -> None:
+        assert self._picture is not None
+        size = self._picture.height, self._picture.width
+        self._begin = index
+        self._is_wanted = np.isin(np.arange(index, index + room), self._wanted)
+        self._ticks = np.empty(room, dtype=np.int64)
+        self._grey_rows = np.empty((room if self._grey else 0, *size), dtype=np.uint8)
+        self._rgb_rows = np.empty((int(self._is_wanted.sum()), *size, 3), dtype=np.uint8)
+
+    def take(self) -> FrameBatch:
+        """The window as it stands; the next frame begins another one."""
+        count, self.count = self.count, 0
+        frame = np.arange(self._begin, self._begin + count, dtype=np.int64)
+        rgb_frame = frame[self._is_wanted[:count]]
+        return FrameBatch(
+            frame=frame,
+            pts_s=seconds(self._ticks[:count], self._time_base),
+            grey=self._grey_rows[:count],
+            rgb_frame=rgb_frame,
+            rgb=self._rgb_rows[: len(rgb_frame)],
+        )
+
+
+def output_size(width: int, height: int, *, short_side: int, upscale: bool) -> tuple[int, int]:
+    """(width, height) after scaling: short side as asked, long side rounded to the nearest integer, halves up."""
+    short = min(width, height)
+    if short == short_side or (short < short_side and not upscale):
+        return width, height
+    long = (2 * max(width, height) * short_side + short) // (2 * short)
+    return (short_side, long) if width <= height else (long, short_side)
+
+
+class _Picture:
+    """Scales and converts frames into upright arrays of the size that the first frame sets."""
+
+    def __init__(self, first: VideoFrame, *, short_side: int, upscale: bool) -> None:
+        upright = (first.height, first.width) if orientation(first).transpose else (first.width, first.height)
+        self.width, self.height = output_size(*upright, short_side=short_side, upscale=upscale)
+        # One context each: changing what a context does makes it compute its filters anew.
+        self._to_grey = VideoReformatter()
+        self._to_rgb = VideoReformatter()
+        self._fields: dict[tuple[str, int, int], Graph] = {}
+        self._source: VideoFrame | None = None
+        self._progressive: VideoFrame | None = None
+
+    def grey(self, frame: VideoFrame, out: NDArray[np.uint8]) -> None:
+        """Write the luma of ``frame`` into ``out``, uint8 (H, W)."""
+        turn = orientation(frame)
+        source = self._whole(frame)
+        # Told that both matrices are the same BT.601, swscale reads the Y plane alone.
+        luma = None if _is_coded_as_rgb(source) else Colorspace.ITU601
+        scaled = self._scale(self._to_grey, source, "gray8", turn.transpose, luma)
+        out[...] = _upright(_rows(scaled, 0), turn)
+
+    def rgb(self, frame: VideoFrame, out: NDArray[np.uint8]) -> None:
+        """Write ``frame`` into ``out``, uint8 (H, W, 3)."""
+        turn = orientation(frame)
+        # Planar RGB and a copy take half the time of swscale's packed RGB, and give the same bits.
+        scaled = self._scale(self._to_rgb, self._whole(frame), "gbrp", turn.transpose, None)
+        for channel, plane in enumerate((2, 0, 1)):
+            out[..., channel] = _upright(_rows(scaled, plane), turn)
+
+    def _scale(
+        self, reformatter: VideoReformatter, frame: VideoFrame, name: str, transposed: bool, matrix: Colorspace | None
+    ) -> VideoFrame:
+        return reformatter.reformat(
+            frame,
+            width=self.height if transposed else self.width,
+            height=self.width if transposed else self.height,
+            format=name,
+            interpolation=_SCALING,
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            threads=1,
+        )
+
+    def _whole(self, frame: VideoFrame) -> VideoFrame:
+        """The frame itself, or the top field of an interlaced one (made once when asked for grey and RGB)."""
+        if frame.colorspace not in _KNOWN_MATRICES:
+            frame.colorspace = _UNSPECIFIED
+        if not frame.interlaced_frame or frame.height < 2:
+            return frame
+        if self._source is not frame:
+            self._source, self._progressive = frame, self._top_field(frame)
+        assert self._progressive is not None
+        return self._progressive
+
+    def _top_field(self, frame: VideoFrame) -> VideoFrame:
+        key = (frame.format.name, frame.width, frame.height)
+        graph = self._fields.get(key)
+        if graph is None:
+            graph = self._fields[key] = _field_graph(*key)
+        graph.vpush(frame)
+        return graph.vpull()
+
+
+def _field_graph(name: str, width: int, height: int) -> Graph:
+    graph = Graph()
+    source = graph.add_buffer(width=width, height=height, format=VideoFormat(name, width, height), time_base=Fraction(1, 1000))
+    graph.link_nodes(source, graph.add("field", "type=top"), graph.add("buffersink")).configure()
+    return graph
+
+
+def _is_coded_as_rgb(frame: VideoFrame) -> bool:
+    return frame.format.is_rgb or frame.format.has_palette
+
+
+def _rows(frame: VideoFrame, plane: int) -> NDArray[np.uint8]:
+    """View of a plane of bytes, (H, W), without the padding of its lines."""
+    pixels = frame.planes[plane]
+    data: NDArray[np.uint8] = np.frombuffer(memoryview(pixels), dtype=np.uint8)
+    rows = data.reshape(-1, abs(pixels.line_size))[: frame.height, : frame.width]
+    return rows[::-1] if pixels.line_size < 0 else rows
+
+
+def _upright(rows: NDArray[np.uint8], turn: Orientation) -> NDArray[np.uint8]:
+    if turn.transpose:
+        rows = rows.T
+    if turn.flip_rows:
+        rows = rows[::-1]
+    return rows[:, ::-1] if turn.flip_columns else rows

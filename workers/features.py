@@ -1,0 +1,157 @@
+"""Frames or flow in, features out, through any network; this file knows none by name.
+
+Networks run on batches of one fixed size, the last one filled up with zeros, because the arithmetic of a convolution
+depends on the batch's size: so a moment's features are the same bits wherever it lies in a shard.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from schemas.config import REFERENCE_SHORT_SIDE_PX
+from schemas.frames import FeatureBatch
+from workers.backbones import Preprocessing
+
+BATCH = {"cpu": 8, "cuda": 64}
+
+
+def rgb_input(rgb: NDArray[np.uint8], preprocessing: Preprocessing, device: str) -> Tensor:
+    """Prepare frames for a network: resize, centre crop, normalise.
+
+    Args:
+        rgb: uint8 (N, H, W, 3).
+        preprocessing: of the network.
+        device: where the result lies.
+
+    Returns:
+        float32 (N, 3, height, width).
+    """
+    pictures = torch.from_numpy(rgb.copy()).to(device).permute(0, 3, 1, 2).float()
+    mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1) * 255
+    # a bicubic filter overshoots; pictures do not leave 0..255
+    return (_resized_crop(pictures, preprocessing).clamp_(0, 255) - mean) / std
+
+
+def flow_input(stacks: NDArray[np.float32], preprocessing: Preprocessing, bound_px: float, device: str) -> Tensor:
+    """Prepare stacks of flow fields for a network.
+
+    The field's way (Simonyan & Zisserman 2014; Wang et al. 2016): displacements are clipped at the bound and mapped
+    linearly so that zero is the middle of the network's range. The bound is a displacement relative to the picture: it
+    scales with the frame's short side, because the network sees every picture at one size, so that the same motion
+    gives the same input at every resolution. (It does not scale with the frame rate: times of variable-rate files
+    jitter, and the jitter would become motion.)
+
+    Args:
+        stacks: float32 (N, 2L, H, W), pixels per frame step, channels u1 v1 u2 v2 ...
+        preprocessing: of the network.
+        bound_px: the bound for frames of short side `REFERENCE_SHORT_SIDE_PX`.
+        device: where the result lies.
+
+    Returns:
+        float32 (N, 2L, height, width); the bound maps to half the range 0..1, divided by the mean of `std`.
+    """
+    bound = bound_px * min(stacks.shape[2:]) / REFERENCE_SHORT_SIDE_PX
+    scale = 0.5 / bound / float(np.mean(preprocessing.std))
+    fields = torch.from_numpy(stacks).to(device).clamp(-bound, bound).mul_(scale)
+    return _resized_crop(fields, preprocessing)
+
+
+def _resized_crop(pictures: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """(N, C, H, W) -> (N, C, height, width): short sides to input / crop_share, then the centre."""
+    H, W = pictures.shape[2:]
+    height, width = preprocessing.height, preprocessing.width
+    scale = max(height / H, width / W) / preprocessing.crop_share
+    size = max(height, round(H * scale)), max(width, round(W * scale))
+    if size != (H, W):
+        mode = "bicubic" if preprocessing.interpolation == "bicubic" else "bilinear"
+        pictures = interpolate(pictures, size=size, mode=mode, antialias=True)
+    top, left = math.floor((size[0] - height) / 2), math.floor((size[1] - width) / 2)
+    return pictures[:, :, top:top + height, left:left + width]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamNetwork:
+    """A network ready to run, with all it needs to know.
+
+    Attributes:
+        stream: the stream it serves.
+        network: (B, C, height, width) -> (B, D), in inference mode on `device`.
+        channels: C.
+        preprocessing: how it wants its pictures.
+        device: `cpu` or `cuda`.
+        precision: `fp32`, or `bf16` for the network's inner arithmetic.
+    """
+
+    stream: str
+    network: nn.Module
+    channels: int
+    preprocessing: Preprocessing
+    device: str
+    precision: str
+
+    @torch.inference_mode()
+    def run(self, rows: list[Tensor]) -> NDArray[np.float32]:
+        """Run one batch of at most `BATCH[device]` rows (C, height, width); return float32 (len(rows), D)."""
+        shape = (BATCH[self.device], self.channels, self.preprocessing.height, self.preprocessing.width)
+        batch = torch.zeros(shape, device=self.device).contiguous(memory_format=torch.channels_last)
+        for slot, row in zip(batch, rows, strict=False):
+            slot.copy_(row)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
+            features = self.network(batch)
+        result: NDArray[np.float32] = features[:len(rows)].float().cpu().numpy()
+        return result
+
+
+class StreamFeatures:
+    """Collects the inputs of one stream over a whole shard and runs the network whenever a batch is full."""
+
+    def __init__(self, network: StreamNetwork, spent: Callable[[int, str, float], None]) -> None:
+        """Begin a shard.
+
+        Args:
+            network: of the stream.
+            spent: told (owner, stream, seconds) for every row's share of the network's time.
+        """
+        self.network = network
+        self._spent = spent
+        self._waiting: list[tuple[int, Tensor]] = []
+        self._done: list[NDArray[np.float32]] = []
+
+    def push(self, inputs: Tensor, owner: int) -> None:
+        """Add rows (N, C, height, width), which belong to segment `owner`."""
+        self._waiting.extend((owner, row) for row in inputs)
+        while len(self._waiting) >= BATCH[self.network.device]:
+            self._run()
+
+    def finish(self, rows: int) -> FeatureBatch:
+        """Run what is left and return all rows, in the order they were pushed.
+
+        Args:
+            rows: how many there must be.
+
+        Raises:
+            ValueError: there are more or fewer; a bug.
+        """
+        if self._waiting:
+            self._run()
+        features = self._done or [self.network.run([])]
+        batch = FeatureBatch(self.network.stream, np.concatenate(features))
+        if len(batch.features) != rows:
+            raise ValueError(f"{len(batch.features)} rows of {batch.stream} for {rows} moments")
+        return batch
+
+    def _run(self) -> None:
+        began, size = time.perf_counter(), BATCH[self.network.device]
+        batch, self._waiting = self._waiting[:size], self._waiting[size:]
+        self._done.append(self.network.run([row for _, row in batch]))
+        share_s = (time.perf_counter() - began) / len(batch)
+        for owner, _ in batch:
+            self._spent(owner, self.network.stream, share_s)

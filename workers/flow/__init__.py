@@ -1,0 +1,64 @@
+"""Optical flow methods behind one contract.
+
+A method is an object called with grey frames uint8 (T, H, W) of one video, T >= 1. It returns float32 (T-1, 2, H, W):
+channel 0 is the displacement to the right and channel 1 downwards, in pixels per frame step; field `i` leads from frame
+`i` to frame `i + 1`. A method is pure: the same two frames give the same field, bit for bit, whatever was computed
+before and however many frames come in one call.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.config import known
+from workers.flow.opencv import DISFlow, FarnebackFlow, OpenCVTVL1Flow
+
+
+class FlowMethod(Protocol):
+    """What every entry of `FLOW_METHODS` makes."""
+
+    def __call__(self, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the flow between consecutive frames, uint8 (T, H, W) -> float32 (T-1, 2, H, W)."""
+        ...
+
+
+FLOW_METHODS: dict[str, Callable[..., FlowMethod]] = {
+    "tvl1": OpenCVTVL1Flow,
+    "tvl1-opencv": OpenCVTVL1Flow,
+    "dis": DISFlow,
+    "farneback": FarnebackFlow,
+}
+
+
+def make_flow(name: str, **options: Any) -> FlowMethod:  # noqa: ANN401 - each method has its own options
+    """Make a flow method by name.
+
+    Args:
+        name: a key of `FLOW_METHODS`.
+        options: keyword options of that method.
+
+    Raises:
+        ConfigError: the name or an option is not known, or a value is out of range.
+    """
+    method = FLOW_METHODS[known("flow method", name, tuple(FLOW_METHODS))]
+    legal = tuple(inspect.signature(method).parameters)
+    for option in options:
+        known(f"option of flow method {name!r}", option, legal)
+    return method(**options)
+
+
+def parse_options(pairs: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
+    """Turn option texts into the sorted pairs of `FlowSettings.options`: numbers where they read as numbers."""
+    return tuple(sorted((name, _number(text)) for name, text in pairs.items()))
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

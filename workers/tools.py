@@ -1,0 +1,75 @@
+"""What a worker needs beside its tasks, made once per process: the flow method and the networks."""
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import torch
+
+from schemas.config import ExtractSettings, StreamSettings
+from schemas.errors import ResourceError
+from schemas.shard import Origin
+from workers.backbones import State, make_backbone, weights_digest
+from workers.features import StreamNetwork
+from workers.flow import FlowMethod, make_flow
+
+# Libraries whose version can change a bit of a feature.
+_SOFTWARE = ("av", "numba", "numpy", "opencv-contrib-python-headless", "timm", "torch", "torchvision", "vidu-pipe")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Everything `make_shard` uses and does not change.
+
+    Attributes:
+        settings: of the extraction.
+        origin: written into every shard.
+        flow: the flow method, or None without a flow stream.
+        networks: one a stream.
+    """
+
+    settings: ExtractSettings
+    origin: Origin
+    flow: FlowMethod | None
+    networks: tuple[StreamNetwork, ...]
+
+
+def software() -> dict[str, str]:
+    """Return the versions of the libraries that can change a feature, and of Python."""
+    return {name: version(name) for name in _SOFTWARE} | {"python": platform.python_version()}
+
+
+def origin_of(settings: ExtractSettings) -> Origin:
+    """Return what stores made here with these settings say of themselves."""
+    return Origin("extract", settings.as_dict(), settings.digest, software())
+
+
+def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
+    """Build flow method and networks for this process, and make its arithmetic repeatable.
+
+    Args:
+        settings: of the extraction.
+        weights: state dict by stream, the very tensors that `settings` has the digests of.
+
+    Raises:
+        ResourceError: the device is not here, or the weights are not those of the settings.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ResourceError("this worker sees no GPU; give tasks one, or use --device cpu")
+    if settings.device == "cpu":
+        torch.set_num_threads(1)  # one core a task; and sums have one order
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    flow = settings.flow
+    method = make_flow(flow.method, **dict(flow.options)) if flow else None
+    networks = tuple(_network(settings, stream, weights[stream.name]) for stream in settings.streams)
+    return Tools(settings, origin_of(settings), method, networks)
+
+
+def _network(settings: ExtractSettings, stream: StreamSettings, state: State) -> StreamNetwork:
+    if weights_digest(state) != stream.weights_sha256:
+        raise ResourceError(f"the weights of stream {stream.name} are not the ones this store is made with")
+    backbone = make_backbone(stream.backbone)
+    channels = 3 if stream.name == "rgb" or settings.flow is None else 2 * settings.flow.stack
+    network = backbone.build(state, channels).to(memory_format=torch.channels_last).to(settings.device)
+    return StreamNetwork(stream.name, network, channels, backbone.preprocessing, settings.device, settings.precision)
