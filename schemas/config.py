@@ -18,6 +18,7 @@ STREAMS = ("rgb", "flow")
 PRECISIONS = ("fp32", "bf16")
 FEATURE_DTYPES = ("float16", "float32")
 DEVICES = ("cpu", "cuda")
+DEFAULT_FLOW_BOUND_PX = 20.0
 REFERENCE_SHORT_SIDE_PX = 256  # `FlowSettings.bound_px` is given for frames of this short side
 
 
@@ -101,7 +102,7 @@ class FlowSettings:
     method: str = "tvl1"
     options: tuple[tuple[str, Any], ...] = ()
     stack: int = 10
-    bound_px: float = 20.0
+    bound_px: float = DEFAULT_FLOW_BOUND_PX
 
     def __post_init__(self) -> None:
         """Check the ranges.

@@ -133,6 +133,12 @@ class Store:
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise StoreError(f"{path} is damaged: {error!r}") from error
 
+    def sweep(self) -> None:
+        """Remove what killed processes left half written; hold the lock."""
+        for folder in (self.root, self.root / "shards", self.root / "reports"):
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
+
     def shard_path(self, shard: str) -> Path:
         """Return the file of a shard, there or not."""
         return self.root / "shards" / f"{shard}.h5"

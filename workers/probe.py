@@ -236,7 +236,7 @@ def orientation(frame: VideoFrame) -> Orientation:
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return Orientation(False, False, False)
-    a, b, _, c, d = struct.unpack_from("=5i", bytes(cast(Buffer, matrix)))
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(cast("Buffer", matrix)))
     if abs(a) >= abs(b):
         return Orientation(False, d < 0, a < 0)
     return Orientation(True, b < 0, c < 0)

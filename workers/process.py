@@ -74,6 +74,14 @@ def make_shard(task: ShardTask, tools: Tools, store: Store) -> Iterator[Progress
     yield report
 
 
+def rehearse(task: ShardTask, tools: Tools) -> Iterator[Progress]:
+    """Do all the work of `make_shard` but write nothing."""
+    shard = _Shard(task, tools)
+    for number, segment in enumerate(task.segments):
+        yield from shard.add(number, segment)
+    shard.finish()
+
+
 @dataclass
 class _Result:
     """What became of one segment, while the shard is being made."""

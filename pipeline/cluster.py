@@ -1,0 +1,193 @@
+"""The Ray engine: bounded tasks in flight, machine faults retried, bugs not.
+
+When a worker dies again and again over one shard, some video in it may end every process that decodes it. Then each
+video is tried in a process of its own, those that die twice are left out, and the shard is made without them: one file
+costs one file.
+"""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+# Before Ray is imported: no reports home, no colours in logs, and a GPU stays visible to tasks that ask for none.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_COLOR_PREFIX", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from pipeline.events import Died, Done, Event, Lost, Told
+from schemas.config import ExtractSettings
+from schemas.errors import ResourceError, ViduError
+from schemas.plan import ShardReport, ShardTask
+from schemas.store import Store
+from workers.backbones import State
+from workers.remote import rehearse_on_worker, shard_on_worker
+
+_WAIT_S = 0.5
+_LOOK_EVERY_S = 10.0
+_QUEUE_PER_SLOT = 2  # a finished worker finds its next task waiting
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """How Ray is used; none of it changes a feature.
+
+    Attributes:
+        address: of a cluster; empty for this machine alone.
+        workers: on this machine alone, how many at a time; 0 for one a core.
+        retries: how often a shard is begun again after its worker died.
+        gpus_per_task: share of a GPU that each task takes on `cuda`.
+    """
+
+    address: str = ""
+    workers: int = 0
+    retries: int = 2
+    gpus_per_task: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    task: ShardTask
+    tries: int
+
+
+class RayEngine:
+    """Makes shards as Ray tasks; use as a context manager, which starts or joins Ray and leaves it."""
+
+    def __init__(self, settings: ExtractSettings, weights: dict[str, State], store: Store,
+                 options: ClusterOptions) -> None:
+        """Say what to make; Ray starts in `__enter__`."""
+        self._settings = settings
+        self._weights = weights
+        self._store = store
+        self._options = options
+        self._running: dict[Any, _Attempt] = {}
+        self._slots = 1
+        self._looked = 0.0
+
+    def __enter__(self) -> "RayEngine":
+        """Start or join Ray.
+
+        Raises:
+            ResourceError: the cluster can not be reached, or has no GPU though the settings want one.
+        """
+        quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+        if self._options.address:
+            quiet |= {"address": self._options.address}
+            del quiet["include_dashboard"]
+        else:
+            cores = os.cpu_count() or 1
+            quiet |= {"address": "local", "num_cpus": self._options.workers or cores, "_node_ip_address": "127.0.0.1"}
+        try:
+            ray.init(**quiet)
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+            raise ResourceError(f"no Ray at {self._options.address or 'this machine'}: {error}") from error
+        self._argument = [ray.put(self._weights)]
+        needs: dict[str, Any] = {"num_cpus": 1, "max_retries": 0}
+        if self._settings.device == "cuda":
+            needs["num_gpus"] = self._options.gpus_per_task
+        self._make = ray.remote(shard_on_worker).options(num_returns="streaming", **needs)
+        self._rehearse = ray.remote(rehearse_on_worker).options(max_calls=1, **needs)
+        self._look()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop what still runs and leave Ray; shards that are done stay done."""
+        for generator in self._running:
+            ray.cancel(generator, force=True)
+        ray.shutdown()
+
+    @property
+    def slots(self) -> int:
+        """How many shards can be made at a time by now."""
+        return self._slots
+
+    def run(self, tasks: Sequence[ShardTask]) -> Iterator[Event]:
+        """Make shards in any order."""
+        queue = deque(_Attempt(task, 0) for task in tasks)
+        while queue or self._running:
+            self._look()
+            while queue and len(self._running) < self._slots * _QUEUE_PER_SLOT:
+                attempt = queue.popleft()
+                generator = self._make.remote(attempt.task, self._settings, self._argument, self._store)
+                self._running[generator] = attempt
+            ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=_WAIT_S)
+            for generator in ready:
+                yield from self._advance(generator, queue)
+
+    def _advance(self, generator: Any, queue: deque[_Attempt]) -> Iterator[Event]:  # noqa: ANN401 - Ray's generator
+        attempt = self._running[generator]
+        try:
+            event = ray.get(next(generator))
+        except StopIteration:
+            del self._running[generator]
+        except RayTaskError as error:
+            del self._running[generator]
+            if isinstance(error.cause, ViduError):
+                raise error.cause from None
+            yield Lost(attempt.task, repr(error.cause), str(error))
+        except RayError as error:
+            del self._running[generator]
+            yield from self._died(attempt, _first_line(error), queue)
+        else:
+            yield Done(event) if isinstance(event, ShardReport) else Told(attempt.task, event)
+
+    def _died(self, attempt: _Attempt, why: str, queue: deque[_Attempt]) -> Iterator[Event]:
+        yield Died(attempt.task, why)
+        if attempt.tries < self._options.retries:
+            queue.appendleft(_Attempt(attempt.task, attempt.tries + 1))
+            return
+        deadly = self._deadly(attempt.task)
+        if deadly:
+            task = replace(attempt.task, excluded=attempt.task.excluded | deadly)
+            queue.appendleft(_Attempt(task, attempt.tries))
+        else:
+            yield Lost(attempt.task, f"its worker died {attempt.tries + 1} times ({why}), yet each of its videos alone "
+                                     "does no harm; see --retries, and how much memory a worker has")
+
+    def _deadly(self, task: ShardTask) -> frozenset[str]:
+        """Find the videos that end a process of their own, twice."""
+        logger.warning("shard %s: its worker died %d times; trying its %d videos one by one", task.shard,
+                       self._options.retries + 1, len(task.videos))
+        suspects = [video.id for video in task.videos if video.id not in task.excluded]
+        for _ in range(2):
+            suspects = self._dying(task, suspects)
+        return frozenset(suspects)
+
+    def _dying(self, task: ShardTask, videos: Sequence[str]) -> list[str]:
+        alone = {video: replace(task, segments=tuple(s for s in task.segments if s.video == video)) for video in videos}
+        results = {video: self._rehearse.remote(one, self._settings, self._argument, self._store)
+                   for video, one in alone.items()}
+        dying = []
+        for video, result in results.items():
+            try:
+                ray.get(result)
+            except RayTaskError:
+                continue  # a bug is not a death; it will be shown when the shard is made
+            except RayError:
+                dying.append(video)
+        return dying
+
+    def _look(self) -> None:
+        """Count the cluster's slots, now and then: nodes come and go."""
+        if self._looked and time.monotonic() - self._looked < _LOOK_EVERY_S:
+            return
+        has = ray.cluster_resources()
+        slots = has.get("CPU", 0.0)
+        if self._settings.device == "cuda":
+            slots = min(slots, has.get("GPU", 0.0) / self._options.gpus_per_task)
+        if slots < 1 and not self._looked:
+            raise ResourceError(f"nothing here can run a task: {has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs "
+                                f"for --device {self._settings.device}")
+        self._slots, self._looked = max(1, int(slots)), time.monotonic()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,224 @@
+"""Videos become a store: open or make it, bring its plan up to date, make what is not there, tell how it went."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.events import Done, Engine, Lost
+from pipeline.find import Found
+from pipeline.plan import Planned, compare, extended, first_plan, outcomes
+from pipeline.probing import plan_videos
+from pipeline.progress import Display
+from schemas.config import ExtractSettings
+from schemas.errors import StoreError
+from schemas.plan import Failure, Plan, ShardReport, ShardTask
+from schemas.shard import Origin
+from schemas.store import Store
+from workers.backbones import State
+from workers.tools import make_tools, origin_of
+
+_BUGS_AT_ONCE = 3  # so many shards lost to bugs and none made: the rest would be lost too
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to extract and how to go about it; beside the settings none of it changes a feature.
+
+    Attributes:
+        videos: files.
+        settings: of the extraction.
+        weights: state dict by stream.
+        out: the store's folder.
+        retry_failed: plan videos anew that gave no row.
+        mixed_software: go on in a store that was begun with other versions of libraries.
+        shard_frames: work of a shard in a new store; None chooses it by the size of the job.
+        inline: work in this process, without Ray.
+        address: of a Ray cluster; empty for this machine.
+        workers: on this machine, how many at a time; 0 for one a core.
+        retries: how often a shard is begun again after its worker died.
+        gpus_per_task: share of a GPU that each task takes on `cuda`.
+        quiet: show no progress.
+        log_json: file for JSON lines.
+    """
+
+    videos: Sequence[Found]
+    settings: ExtractSettings
+    weights: dict[str, State]
+    out: Path
+    retry_failed: bool = False
+    mixed_software: bool = False
+    shard_frames: int | None = None
+    inline: bool = False
+    address: str = ""
+    workers: int = 0
+    retries: int = 2
+    gpus_per_task: float = 1.0
+    quiet: bool = False
+    log_json: Path | None = None
+
+
+@dataclass(slots=True)
+class Summary:
+    """How an extraction went.
+
+    Attributes:
+        store: what was written.
+        made: reports of the shards made this time.
+        kept: how many shards were done before.
+        lost: shards given up, with the reason.
+        failed: every video of the store without a row: (path, reason, message).
+        partial: every video of the store that broke off: (path, reason, message).
+        traces: each distinct bug's traceback, once.
+    """
+
+    store: Store
+    made: list[ShardReport] = field(default_factory=list)
+    kept: int = 0
+    lost: list[Lost] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    partial: list[Failure] = field(default_factory=list)
+
+    @property
+    def traces(self) -> list[str]:
+        """Each distinct bug's traceback, once."""
+        by_bug = {lost.why: lost.trace for lost in self.lost if lost.trace}
+        return list(by_bug.values())
+
+    @property
+    def stages_s(self) -> dict[str, float]:
+        """Worker seconds by stage over the shards made this time."""
+        total: defaultdict[str, float] = defaultdict(float)
+        for report in self.made:
+            for stage, elapsed_s in report.stages_s.items():
+                total[stage] += elapsed_s
+        return dict(total)
+
+
+def extract(job: Job) -> Summary:
+    """Do a job; doing it again resumes it.
+
+    Raises:
+        ConfigError: something about the job is not legal.
+        StoreError: the store was made with other settings or other software, or is damaged beyond its shards.
+        ResourceError: another process writes this store, or no shard can be made at all.
+    """
+    store = open_or_create(job.out, origin_of(job.settings), mixed_software=job.mixed_software)
+    with store.lock():
+        store.sweep()
+        plan = up_to_date(store, job)
+        reports = good_reports(store, plan)
+        todo = [task for task in plan.shards if task.shard not in reports]
+        summary = Summary(store, kept=len(reports))
+        logger.info("%s: %d videos, %d shards, %d of them done, %d frames to do", store.root, len(plan.latest()),
+                    len(plan.shards), len(reports), sum(task.work_frames for task in todo))
+        if todo:
+            with _engine(job, store) as engine, Display(todo, quiet=job.quiet, log_json=job.log_json) as display:
+                _run(engine, todo, display, summary)
+        reports |= {report.shard: report for report in summary.made}
+        summary.failed, summary.partial = bad_videos(plan, list(reports.values()))
+    return summary
+
+
+def open_or_create(root: Path, origin: Origin, *, mixed_software: bool) -> Store:
+    """Open the store in `root`, or make one there.
+
+    Raises:
+        StoreError: it was made with other settings, or (unless `mixed_software`) by other versions of libraries.
+    """
+    if not Store.exists(root):
+        return Store.create(root, origin)
+    store = Store.open(root)
+    if store.origin.kind != origin.kind:
+        raise StoreError(f"{root} holds {store.origin.kind}ed features; choose another --out")
+    if store.origin.digest != origin.digest:
+        mine, theirs = ExtractSettings.from_dict(store.origin.settings), ExtractSettings.from_dict(origin.settings)
+        raise StoreError(f"{root} was made with other settings; its own, then those asked for:\n  "
+                         + "\n  ".join(mine.differences(theirs)) + "\nAsk for its own, or choose another --out.")
+    if store.origin.software != origin.software and not mixed_software:
+        old, new = store.origin.software, origin.software
+        lines = [f"{name}: {old.get(name)}, {new.get(name)}" for name in sorted(old | new)
+                 if old.get(name) != new.get(name)]
+        raise StoreError(f"{root} was made with other versions, so new features could differ from its own:\n  "
+                         + "\n  ".join(lines) + "\nInstall its own, choose another --out, or accept that with "
+                         "--mixed-software (every shard records its versions).")
+    return Store(root, origin)
+
+
+def up_to_date(store: Store, job: Job) -> Plan:
+    """Bring the store's plan up to today's files, and write it before any work."""
+    if (store.root / "plan.jsonl").exists():
+        old = store.read_plan()
+        reports = [report for task in old.shards if (report := store.report(task.shard))]
+        update = compare(old, job.videos, reports, retry_failed=job.retry_failed)
+        plan = extended(update.plan, _probed(update.new, job)) if update.new else update.plan
+        if plan is old:
+            return plan
+    else:
+        plan = first_plan(_probed([(found, 0) for found in job.videos], job), job.shard_frames)
+    store.write_plan(plan)
+    return plan
+
+
+def _probed(new: Sequence[tuple[Found, int]], job: Job) -> list[Planned | Failure]:
+    logger.info("probing %d files", len(new))
+    return plan_videos(new, job.settings, inline=job.inline)
+
+
+def good_reports(store: Store, plan: Plan) -> dict[str, ShardReport]:
+    """Return the reports of the shards that are done; a shard whose file is not what was written is not done."""
+    checked = verify(store, plan)
+    for trouble in (trouble for _, trouble in checked if trouble):
+        logger.warning("bad shard, to be made again: %s", trouble)
+    return {report.shard: report for report, trouble in checked if not trouble}
+
+
+@contextmanager
+def _engine(job: Job, store: Store) -> Iterator[Engine]:
+    if job.inline:
+        from pipeline.inline import InlineEngine
+
+        yield InlineEngine(make_tools(job.settings, job.weights), store)
+        return
+    from pipeline.cluster import ClusterOptions, RayEngine
+
+    options = ClusterOptions(address=job.address, workers=job.workers, retries=job.retries,
+                             gpus_per_task=job.gpus_per_task)
+    with RayEngine(job.settings, job.weights, store, options) as engine:
+        yield engine
+
+
+def _run(engine: Engine, todo: list[ShardTask], display: Display, summary: Summary) -> None:
+    for event in engine.run(todo):
+        display.follow(event)
+        if isinstance(event, Done):
+            summary.made.append(event.report)
+        elif isinstance(event, Lost):
+            summary.lost.append(event)
+            bugs = sum(bool(lost.trace) for lost in summary.lost)
+            if bugs >= _BUGS_AT_ONCE and not summary.made:
+                logger.error("%d shards met a bug and none was made; the rest is not tried", bugs)
+                return
+
+
+def bad_videos(plan: Plan, reports: Sequence[ShardReport]) -> tuple[list[Failure], list[Failure]]:
+    """Return the failed and the partial videos of a store, each with what was said of it first."""
+    latest, outcome = plan.latest(), outcomes(plan, reports)
+    said: dict[str, Failure] = {}
+    for segment in (segment for report in reports for segment in report.segments):
+        if segment.outcome != "ok" and segment.attempt == latest[segment.video].attempt:
+            video = latest[segment.video]
+            said.setdefault(video.id, Failure(video.id, video.path, video.fingerprint, segment.reason, segment.message))
+    failed = [*plan.failures, *(said[video] for video in sorted(said) if outcome[video] == "failed")]
+    return sorted(failed, key=lambda f: f.id), [said[video] for video in sorted(said) if outcome[video] == "partial"]
+
+
+def verify(store: Store, plan: Plan) -> list[tuple[ShardReport, str]]:
+    """Read every shard that is reported and compare every checksum; say what is wrong with each, empty when nothing."""
+    reports = [report for task in plan.shards if (report := store.report(task.shard))]
+    with ThreadPoolExecutor() as pool:
+        return list(zip(reports, pool.map(store.trouble, reports), strict=True))

@@ -1,0 +1,32 @@
+"""The engine for debugging, tiny jobs and notebooks: everything in this process, one shard after the other, no Ray."""
+
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pipeline.events import Done, Event, Lost, Told
+from schemas.errors import ViduError
+from schemas.plan import ShardReport, ShardTask
+from schemas.store import Store
+from workers.process import make_shard
+from workers.tools import Tools
+
+
+@dataclass(frozen=True, slots=True)
+class InlineEngine:
+    """Makes shards in this process. It has no one to survive a decoder that ends its process."""
+
+    tools: Tools
+    store: Store
+    slots: int = 1
+
+    def run(self, tasks: Sequence[ShardTask]) -> Iterator[Event]:
+        """Make shards in the plan's order."""
+        for task in tasks:
+            try:
+                for event in make_shard(task, self.tools, self.store):
+                    yield Done(event) if isinstance(event, ShardReport) else Told(task, event)
+            except ViduError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a bug must not cost the other shards; it is shown
+                yield Lost(task, repr(error), traceback.format_exc())

@@ -1,0 +1,199 @@
+"""Found videos become a plan: probed, sampled, cut into segments, packed into shards.
+
+The plan depends on the files and the settings alone. A store's plan only grows: what is planned stays as it is, new
+videos and new attempts are appended as new shards.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.find import Found
+from schemas.config import ExtractSettings
+from schemas.errors import ConfigError, InputError
+from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask, Video
+from workers.fingerprint import fingerprint
+from workers.probe import probe, seconds
+
+SEGMENT_FRAMES = 1024  # no segment reads many more frames
+SEEK_GAP_FRAMES = 256  # moments further apart become segments of their own: seeking is cheaper than decoding
+SHARD_FRAMES = (1024, 16384)  # least and most work of a shard ...
+SHARDS_AIMED_AT = 1000  # ... which is chosen so that a store has about this many
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A probed video and its segments."""
+
+    video: Video
+    segments: tuple[Segment, ...]
+
+
+def plan_video(found: Found, settings: ExtractSettings, attempt: int) -> Planned | Failure:
+    """Probe one file and cut it into segments; a file that is no good becomes a Failure. Runs in any process."""
+    mark = ""
+    try:
+        mark = fingerprint(found.path)
+        facts, ticks, time_base = probe(found.path)
+    except InputError as error:
+        return Failure(found.id, found.path, mark, type(error).__name__, str(error))
+    frames = settings.sampling.moments(seconds(ticks, time_base))
+    video = Video(found.id, found.path, mark, found.label, found.split, attempt, len(frames), facts)
+    return Planned(video, tuple(cut(video, frames, ticks, settings.flow.stack if settings.flow else 0)))
+
+
+def cut(video: Video, frames: NDArray[np.int64], ticks: NDArray[np.int64], stack: int) -> Iterable[Segment]:
+    """Cut a video's moments into segments.
+
+    A video whose frames have no times of their own can not be sought, so it stays in one piece.
+
+    Args:
+        video: whose moments they are.
+        frames: int64 (M,), frame indices that never decrease.
+        ticks: int64 (N,), presentation time of every frame.
+        stack: L, or 0 without flow.
+
+    Yields:
+        segments that tile the moments.
+    """
+    # field f - L//2 + L - 1 leads to frame f - L//2 + L; one field before f is read even for L = 1, for the last frame
+    before = max(stack // 2, 1) if stack else 0
+    after = stack - stack // 2
+    starts = np.maximum(frames - before, 0)
+    stops = np.minimum(frames + after + 1, len(ticks))
+    first = 0
+    for moment in range(1, len(frames) + 1):
+        whole = moment < len(frames) and (not video.probe.exact_pts or (
+            stops[moment] - starts[first] <= SEGMENT_FRAMES
+            and starts[moment] - stops[moment - 1] <= SEEK_GAP_FRAMES))
+        if not whole:
+            start = int(starts[first])
+            seek = int(ticks[start]) if video.probe.exact_pts and start else None
+            yield Segment(video.id, first, moment, tuple(frames[first:moment].tolist()), start,
+                          int(stops[moment - 1]), seek)
+            first = moment
+
+
+def pack(planned: Sequence[Planned], shard_frames: int, first_number: int) -> list[ShardTask]:
+    """Pack segments, in order, into shards of about `shard_frames` frames of work."""
+    tasks: list[ShardTask] = []
+    waiting: list[tuple[Segment, Video]] = []
+
+    def close() -> None:
+        videos = {video.id: video for _, video in waiting}
+        tasks.append(ShardTask(f"{first_number + len(tasks):06d}", tuple(segment for segment, _ in waiting),
+                               tuple(videos.values())))
+        waiting.clear()
+
+    for video in planned:
+        for segment in video.segments:
+            work = sum(other.work_frames for other, _ in waiting)
+            if waiting and work + segment.work_frames > shard_frames:
+                close()
+            waiting.append((segment, video.video))
+    if waiting:
+        close()
+    return tasks
+
+
+def first_plan(results: Sequence[Planned | Failure], shard_frames: int | None = None) -> Plan:
+    """Make the plan of a new store; a shard's work is chosen by the size of the whole job, if it is not given."""
+    planned = [result for result in results if isinstance(result, Planned)]
+    work = sum(segment.work_frames for video in planned for segment in video.segments)
+    chosen = shard_frames or int(np.clip(work // SHARDS_AIMED_AT, *SHARD_FRAMES))
+    return extended(Plan(chosen, (), (), ()), results)
+
+
+def extended(plan: Plan, results: Sequence[Planned | Failure]) -> Plan:
+    """Append newly planned videos to a plan; a new result takes the place of an old failure of the same id."""
+    planned = [result for result in results if isinstance(result, Planned)]
+    failed = [result for result in results if isinstance(result, Failure)]
+    ids = {video.video.id for video in planned} | {failure.id for failure in failed}
+    return Plan(
+        plan.shard_frames, (*plan.videos, *(video.video for video in planned)),
+        (*(failure for failure in plan.failures if failure.id not in ids), *failed),
+        (*plan.shards, *pack(planned, plan.shard_frames, len(plan.shards))))
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a store's plan lacks.
+
+    Attributes:
+        plan: the old plan, with paths as they are today.
+        new: files to probe, with the attempt each is.
+    """
+
+    plan: Plan
+    new: tuple[tuple[Found, int], ...]
+
+
+def compare(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport], *, retry_failed: bool) -> Update:
+    """Hold the files of today against a store's plan.
+
+    Raises:
+        ConfigError: a file whose features are in the store is another file now.
+    """
+    latest, failures = plan.latest(), {failure.id: failure for failure in plan.failures}
+    outcome = outcomes(plan, reports)
+    new: list[tuple[Found, int]] = []
+    moved: dict[str, str] = {}
+    changed: list[str] = []
+    for file in found:
+        video = latest.get(file.id)
+        if video is None:
+            if file.id not in failures or retry_failed:
+                new.append((file, 0))
+            continue
+        if retry_failed and outcome.get(file.id) == "failed":
+            new.append((file, video.attempt + 1))
+        elif _changed(file, video):
+            if retry_failed and outcome.get(file.id) == "partial":
+                new.append((file, video.attempt + 1))
+            elif outcome.get(file.id) in ("ok", "partial"):
+                changed.append(file.path)
+        elif file.path != video.path:
+            moved[file.id] = file.path
+    if changed:
+        raise ConfigError(f"{len(changed)} files changed since their features were computed, {changed[0]} first; "
+                          "choose another --out, or bring the old files back")
+    _tell_missing(latest, found)
+    return Update(_moved(plan, moved) if moved else plan, tuple(new))
+
+
+def outcomes(plan: Plan, reports: Iterable[ShardReport]) -> dict[str, str]:
+    """Return the outcome of every video that has one, by id, over all segments of its last attempt."""
+    latest = plan.latest()
+    found: dict[str, set[str]] = {}
+    for report in reports:
+        for segment in report.segments:
+            if segment.video in latest and segment.attempt == latest[segment.video].attempt:
+                found.setdefault(segment.video, set()).add(segment.outcome)
+    return {video: next(iter(all_)) if len(all_) == 1 else "partial" for video, all_ in found.items()}
+
+
+def _changed(file: Found, video: Video) -> bool:
+    try:
+        return fingerprint(file.path) != video.fingerprint
+    except InputError:
+        return True
+
+
+def _tell_missing(latest: dict[str, Video], found: Sequence[Found]) -> None:
+    missing = sorted(set(latest) - {file.id for file in found})
+    if missing:
+        logger.info("%d videos of this store are not among --videos today (%s first); their features stay",
+                    len(missing), missing[0])
+
+
+def _moved(plan: Plan, paths: dict[str, str]) -> Plan:
+    """Return the plan with today's paths of files that lie elsewhere now."""
+    def here(video: Video) -> Video:
+        return replace(video, path=paths[video.id]) if video.id in paths else video
+
+    shards = tuple(replace(task, videos=tuple(here(video) for video in task.videos)) for task in plan.shards)
+    return replace(plan, videos=tuple(here(video) for video in plan.videos), shards=shards)

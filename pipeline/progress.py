@@ -1,0 +1,114 @@
+"""What a person sees of a running extraction: a bar on a terminal, plain lines elsewhere, JSON lines on request."""
+
+import json
+import logging
+import sys
+import time
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from pipeline.events import Died, Done, Event, Lost, Told
+from schemas.errors import ConfigError
+from schemas.plan import ShardReport, ShardTask
+
+_LINE_EVERY_S = 10.0
+logger = logging.getLogger(__name__)
+
+
+class Display:
+    """Follows the events of an extraction; use as a context manager."""
+
+    def __init__(self, tasks: list[ShardTask], *, quiet: bool, log_json: Path | None) -> None:
+        """Begin.
+
+        Args:
+            tasks: shards to make.
+            quiet: show neither bar nor lines; warnings are still shown.
+            log_json: file that gets one JSON object a line, appended.
+
+        Raises:
+            ConfigError: `log_json` can not be written.
+        """
+        self._segments_left: dict[str, int] = defaultdict(int)
+        for segment in (segment for task in tasks for segment in task.segments):
+            self._segments_left[segment.video] += 1
+        self._videos = len(self._segments_left)
+        self._videos_done = 0
+        self._failed: set[str] = set()
+        self._frames_total = sum(task.work_frames for task in tasks)
+        self._told: dict[str, int] = defaultdict(int)  # frames told of shards that are not done yet
+        self._frames_done = 0
+        self._began = self._spoke = time.monotonic()
+        self._lines = not quiet and not sys.stderr.isatty()
+        self._bar = tqdm(total=self._frames_total, unit="frame", unit_scale=True, smoothing=0.05, dynamic_ncols=True,
+                         disable=quiet or self._lines, desc="extract", mininterval=0.2)
+        try:
+            self._json: TextIO | None = log_json.open("a") if log_json else None
+        except OSError as error:
+            raise ConfigError(f"--log-json {log_json}: {error}") from error
+
+    def __enter__(self) -> "Display":
+        """Begin to follow."""
+        self.log("start", frames=self._frames_total, videos=self._videos)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close bar and file."""
+        self._bar.close()
+        if self._json:
+            self._json.close()
+
+    def follow(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, Told):
+            self._told[event.task.shard] += event.progress.frames
+        elif isinstance(event, Done):
+            self._done(event.report)
+        elif isinstance(event, Died):
+            self._told.pop(event.task.shard, None)
+            self._say(logging.WARNING, f"shard {event.task.shard}: its worker died ({event.why}); it begins again")
+            self.log("died", shard=event.task.shard, why=event.why)
+        elif isinstance(event, Lost):
+            self._told.pop(event.task.shard, None)
+            self.log("lost", shard=event.task.shard, why=event.why, trace=event.trace)
+        self._move()
+
+    def log(self, what: str, **values: object) -> None:
+        """Write one JSON line, if there is a file for it."""
+        if self._json:
+            self._json.write(json.dumps({"event": what, "time": time.time()} | values) + "\n")
+            self._json.flush()
+
+    def _done(self, report: ShardReport) -> None:
+        self._told.pop(report.shard, None)
+        for segment in report.segments:
+            self._frames_done += segment.frames_planned
+            self._segments_left[segment.video] -= 1
+            self._videos_done += self._segments_left[segment.video] == 0
+            if segment.outcome != "ok":
+                self._failed.add(segment.video)
+                self._say(logging.WARNING, f"{segment.outcome}: {segment.message}")
+        self.log("shard", **asdict(report))
+
+    def _say(self, level: int, text: str) -> None:
+        if self._bar.disable:
+            logger.log(level, text)
+        else:
+            self._bar.write(text, file=sys.stderr)
+
+    def _move(self) -> None:
+        frames = self._frames_done + sum(self._told.values())
+        state = f"{self._videos_done}/{self._videos} videos" + (f", {len(self._failed)} bad" if self._failed else "")
+        if self._lines and time.monotonic() - self._spoke > _LINE_EVERY_S:
+            self._spoke = time.monotonic()
+            rate = frames / (self._spoke - self._began)
+            left_s = (self._frames_total - frames) / rate if rate else float("inf")
+            logger.info("%d of %d frames, %.1f frame/s, %s, %.0f s left",
+                        frames, self._frames_total, rate, state, left_s)
+        elif not self._bar.disable:
+            self._bar.set_postfix_str(state, refresh=False)
+            self._bar.update(frames - self._bar.n)
