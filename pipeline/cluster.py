@@ -93,8 +93,8 @@ class RayEngine:
         needs: dict[str, Any] = {"num_cpus": 1, "max_retries": 0}
         if self._settings.device == "cuda":
             needs["num_gpus"] = self._options.gpus_per_task
-        self._make = ray.remote(shard_on_worker).options(num_returns="streaming", **needs)
-        self._rehearse = ray.remote(rehearse_on_worker).options(max_calls=1, **needs)
+        self._make = ray.remote(num_returns="streaming", **needs)(shard_on_worker)
+        self._rehearse = ray.remote(max_calls=1, **needs)(rehearse_on_worker)  # a process for each
         self._look()
         return self
 
