@@ -74,7 +74,7 @@ def prepare(wishes: Wishes) -> tuple[ExtractSettings, dict[str, State]]:
         streams.append(StreamSettings(name=name, backbone=backbone, weights_sha256=weights_digest(weights[name])))
     flow = None
     if "flow" in wishes.streams:
-        make_flow(wishes.flow, **dict(wishes.flow_options))
+        make_flow(wishes.flow, device, **dict(wishes.flow_options))
         flow = FlowSettings(method=wishes.flow, options=wishes.flow_options, stack=wishes.flow_stack,
                             bound_px=wishes.flow_bound_px)
     settings = ExtractSettings(

@@ -37,7 +37,7 @@ def rgb_input(rgb: NDArray[np.uint8], preprocessing: Preprocessing, device: str)
     mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1) * 255
     std = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1) * 255
     # a bicubic filter overshoots; pictures do not leave 0..255
-    return (_resized_crop(pictures, preprocessing).clamp_(0, 255) - mean) / std
+    return (_resized_crop(pictures, preprocessing, preprocessing.interpolation).clamp_(0, 255) - mean) / std
 
 
 def flow_input(stacks: NDArray[np.float32], preprocessing: Preprocessing, bound_px: float, device: str) -> Tensor:
@@ -61,17 +61,18 @@ def flow_input(stacks: NDArray[np.float32], preprocessing: Preprocessing, bound_
     bound = bound_px * min(stacks.shape[2:]) / REFERENCE_SHORT_SIDE_PX
     scale = 0.5 / bound / float(np.mean(preprocessing.std))
     fields = torch.from_numpy(stacks).to(device).clamp(-bound, bound).mul_(scale)
-    return _resized_crop(fields, preprocessing)
+    # bilinear for any network: a field is no picture, and an overshoot would be a displacement that nobody measured
+    return _resized_crop(fields, preprocessing, "bilinear")
 
 
-def _resized_crop(pictures: Tensor, preprocessing: Preprocessing) -> Tensor:
+def _resized_crop(pictures: Tensor, preprocessing: Preprocessing, interpolation: str) -> Tensor:
     """(N, C, H, W) -> (N, C, height, width): short sides to input / crop_share, then the centre."""
     H, W = pictures.shape[2:]
     height, width = preprocessing.height, preprocessing.width
     scale = max(height / H, width / W) / preprocessing.crop_share
     size = max(height, round(H * scale)), max(width, round(W * scale))
     if size != (H, W):
-        mode = "bicubic" if preprocessing.interpolation == "bicubic" else "bilinear"
+        mode = "bicubic" if interpolation == "bicubic" else "bilinear"
         pictures = interpolate(pictures, size=size, mode=mode, antialias=True)
     top, left = math.floor((size[0] - height) / 2), math.floor((size[1] - width) / 2)
     return pictures[:, :, top:top + height, left:left + width]

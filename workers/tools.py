@@ -12,6 +12,7 @@ from schemas.shard import Origin
 from workers.backbones import State, make_backbone, weights_digest
 from workers.features import StreamNetwork
 from workers.flow import FlowMethod, make_flow
+from workers.folding import folded
 
 # Libraries whose version can change a bit of a feature.
 _SOFTWARE = ("av", "numba", "numpy", "opencv-contrib-python-headless", "timm", "torch", "torchvision", "vidu-pipe")
@@ -61,7 +62,7 @@ def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     flow = settings.flow
-    method = make_flow(flow.method, **dict(flow.options)) if flow else None
+    method = make_flow(flow.method, settings.device, **dict(flow.options)) if flow else None
     networks = tuple(_network(settings, stream, weights[stream.name]) for stream in settings.streams)
     return Tools(settings, origin_of(settings), method, networks)
 
@@ -71,5 +72,7 @@ def _network(settings: ExtractSettings, stream: StreamSettings, state: State) ->
         raise ResourceError(f"the weights of stream {stream.name} are not the ones this store is made with")
     backbone = make_backbone(stream.backbone)
     channels = 3 if stream.name == "rgb" or settings.flow is None else 2 * settings.flow.stack
-    network = backbone.build(state, channels).to(memory_format=torch.channels_last).to(settings.device)
+    network = backbone.build(state, channels).to(memory_format=torch.channels_last)
+    shape = (1, channels, backbone.preprocessing.height, backbone.preprocessing.width)
+    network = folded(network, torch.randn(shape, generator=torch.Generator().manual_seed(0))).to(settings.device)
     return StreamNetwork(stream.name, network, channels, backbone.preprocessing, settings.device, settings.precision)

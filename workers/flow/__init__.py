@@ -33,21 +33,24 @@ FLOW_METHODS: dict[str, Callable[..., FlowMethod]] = {
 }
 
 
-def make_flow(name: str, **options: Any) -> FlowMethod:  # noqa: ANN401 - each method has its own options
+def make_flow(name: str, device: str = "cpu", **options: Any) -> FlowMethod:  # noqa: ANN401 - each has its own
     """Make a flow method by name.
 
     Args:
         name: a key of `FLOW_METHODS`.
+        device: where to compute, for methods that have the choice; the others use the CPU.
         options: keyword options of that method.
 
     Raises:
         ConfigError: the name or an option is not known, or a value is out of range.
     """
     method = FLOW_METHODS[known("flow method", name, tuple(FLOW_METHODS))]
-    legal = tuple(inspect.signature(method).parameters)
+    parameters = inspect.signature(method).parameters
+    legal = tuple(option for option in parameters if option != "device")
     for option in options:
-        known(f"option of flow method {name!r}", option, legal)
-    return method(**options)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            known(f"option of flow method {name!r}", option, legal)
+    return method(device=device, **options) if "device" in parameters else method(**options)
 
 
 def parse_options(pairs: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
