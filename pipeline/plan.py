@@ -15,8 +15,8 @@ from pipeline.find import Found
 from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, InputError
 from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask, Video
+from workers.decode import probe, seconds
 from workers.fingerprint import fingerprint
-from workers.probe import probe, seconds
 
 SEGMENT_FRAMES = 1024  # no segment reads many more frames
 SEEK_GAP_FRAMES = 256  # moments further apart become segments of their own: seeking is cheaper than decoding

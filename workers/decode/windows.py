@@ -1,18 +1,7 @@
 """A video file becomes windows of frames: grey and RGB, scaled, upright, each with its presentation time.
 
-FFmpeg's swscale takes every frame straight from the codec's format and size to the asked ones. Decisions:
-
-* Size: the short side becomes ``short_side``, the long side the nearest integer in proportion. Never larger than the
-  video unless ``upscale``. Pixels are taken as square (the sample aspect ratio is ignored), as mmaction2 and
-  denseflow do. Area averaging, so downscaling has no aliases; it agrees with OpenCV's INTER_AREA.
-  A video that changes its size on the way keeps the size of its first frame.
-* RGB: by the matrix and range the stream declares (BT.601 where it declares none, as FFmpeg and OpenCV do).
-* Grey: the video's own luma, stretched to 0..255. For BT.601 that is OpenCV's BGR2GRAY of the RGB; for BT.709 it is
-  the luma of BT.709, which costs a seventh of the way through RGB and serves optical flow as well.
-* Rotation and mirroring by the display matrix are applied.
-* Interlaced frames: the top field alone is scaled up. Each frame depends on itself only, so seeking stays exact; at a
-  short side of 256 nothing of a 480i or 1080i video is lost that the scaling would keep.
-* Seeking, see ``_sought``: exact or not done.
+How pictures are scaled, coloured, turned and freed of fields stands in ``picture.py``; how a file may be entered in the
+middle, in ``_sought``.
 """
 
 from collections.abc import Iterator
@@ -21,40 +10,35 @@ from fractions import Fraction
 from itertools import chain
 
 import numpy as np
-from av.codec.codec import Properties
 from av.container import InputContainer
-from av.filter import Graph
-from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
-from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from schemas.errors import EmptyVideoError, VideoDecodeError
 from schemas.frames import FrameBatch
-from workers.probe import (
-    AV_ERRORS,
-    HARMLESS_FRAMES,
-    Orientation,
-    Packet,
-    open_video,
-    orientation,
-    probe,
-    reason,
-    seconds,
-    timed_frames,
-)
-
-__all__ = ["decode", "output_size", "probe", "seconds"]
-
-_SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
-# AVColorSpace numbers that swscale converts; a frame tagged with another is taken for untagged.
-_KNOWN_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
-_UNSPECIFIED = 2
+from workers.decode.picture import Picture, Scale
+from workers.decode.probe import HARMLESS_FRAMES
+from workers.decode.video import AV_ERRORS, Packet, open_video, read_packets, reason, seconds, timed_frames
 
 # Codecs for which every packet marked as keyframe is a clean entry: what is shown after it needs nothing before it.
 _CLEAN_KEYFRAMES = frozenset(
-    {"mpeg1video", "mpeg2video", "mpeg4", "h263", "vp8", "vp9", "av1", "ffv1", "flv1", "mjpeg", "msmpeg4v3", "gif"}
+    {
+        "mpeg1video",
+        "mpeg2video",
+        "mpeg4",
+        "h263",
+        "vp8",
+        "vp9",
+        "av1",
+        "ffv1",
+        "flv1",
+        "mjpeg",
+        "msmpeg4v2",
+        "msmpeg4v3",
+        "wmv1",
+        "wmv2",
+    }
 )
 _SEEK_TRIES = 12
 
@@ -99,7 +83,8 @@ def decode(
     """
     with ExitStack() as stack:
         source = _Source(path, stack, start=start, seek_pts=seek_pts, threads=threads)
-        windows = _Windows(rgb_frames, grey=grey, short_side=short_side, upscale=upscale, time_base=source.time_base)
+        scale = Scale(source.stored_size, short_side, upscale)
+        windows = _Windows(rgb_frames, grey=grey, scale=scale, time_base=source.time_base)
         index = start
         for ticks, frame in source.frames(stop - start):
             try:
@@ -124,6 +109,7 @@ class _Source:
         self._skip = start
         self._passed = 0
         container, stream = stack.enter_context(open_video(path, threads=threads))
+        self.stored_size = stream.codec_context.width, stream.codec_context.height
         sought = _sought(container, stream, seek_pts) if seek_pts is not None and start > 0 else None
         if sought is not None:
             self._passed = start
@@ -191,8 +177,8 @@ def _entry(container: InputContainer, stream: VideoStream, target: int) -> Itera
     at, back, later = target, 0, None
     for _ in range(_SEEK_TRIES):
         container.seek(at, stream=stream)
-        packets = container.demux(stream)
-        key = next((packet for packet in packets if packet.size and packet.is_keyframe), None)
+        packets = read_packets(container, stream)
+        key = next((packet for packet in packets if packet.is_keyframe), None)
         if key is None or key.pts is None or key.pts == later:
             return None
         if key.pts <= target:
@@ -213,7 +199,7 @@ def _ticks_per_second(stream: VideoStream) -> int:
 
 def _is_clean(stream: VideoStream, key: Packet) -> bool:
     codec = stream.codec_context.codec
-    if codec.canonical_name in _CLEAN_KEYFRAMES or Properties(codec.properties) & Properties.INTRA_ONLY:
+    if codec.canonical_name in _CLEAN_KEYFRAMES or codec.intra_only:
         return True
     if codec.canonical_name == "h264":
         return any(head & 31 == 5 for head in _unit_heads(stream, key, 4))
@@ -248,22 +234,19 @@ def _unit_heads(stream: VideoStream, packet: Packet, size_at: int) -> Iterator[i
 class _Windows:
     """Collects frames into arrays of one window; the arrays are made when a window begins."""
 
-    def __init__(
-        self, rgb_frames: NDArray[np.int64], *, grey: bool, short_side: int, upscale: bool, time_base: Fraction
-    ) -> None:
+    def __init__(self, rgb_frames: NDArray[np.int64], *, grey: bool, scale: Scale, time_base: Fraction) -> None:
         self.count = 0
         self._wanted = np.unique(np.asarray(rgb_frames, dtype=np.int64))
         self._grey = grey
-        self._short_side = short_side
-        self._upscale = upscale
+        self._scale = scale
         self._time_base = time_base
-        self._picture: _Picture | None = None
+        self._picture: Picture | None = None
         self._begin = 0
 
     def add(self, index: int, ticks: int, frame: VideoFrame, *, room: int) -> None:
         """Put the frame in; ``room`` is the length of the window that it would begin."""
         if self._picture is None:
-            self._picture = _Picture(frame, short_side=self._short_side, upscale=self._upscale)
+            self._picture = Picture(frame, self._scale)
         if not self.count:
             self._open(index, room)
         if self._grey:
@@ -295,103 +278,3 @@ class _Windows:
             rgb_frame=rgb_frame,
             rgb=self._rgb_rows[: len(rgb_frame)],
         )
-
-
-def output_size(width: int, height: int, *, short_side: int, upscale: bool) -> tuple[int, int]:
-    """(width, height) after scaling: short side as asked, long side rounded to the nearest integer, halves up."""
-    short = min(width, height)
-    if short == short_side or (short < short_side and not upscale):
-        return width, height
-    long = (2 * max(width, height) * short_side + short) // (2 * short)
-    return (short_side, long) if width <= height else (long, short_side)
-
-
-class _Picture:
-    """Scales and converts frames into upright arrays of the size that the first frame sets."""
-
-    def __init__(self, first: VideoFrame, *, short_side: int, upscale: bool) -> None:
-        upright = (first.height, first.width) if orientation(first).transpose else (first.width, first.height)
-        self.width, self.height = output_size(*upright, short_side=short_side, upscale=upscale)
-        # One context each: changing what a context does makes it compute its filters anew.
-        self._to_grey = VideoReformatter()
-        self._to_rgb = VideoReformatter()
-        self._fields: dict[tuple[str, int, int], Graph] = {}
-        self._source: VideoFrame | None = None
-        self._progressive: VideoFrame | None = None
-
-    def grey(self, frame: VideoFrame, out: NDArray[np.uint8]) -> None:
-        """Write the luma of ``frame`` into ``out``, uint8 (H, W)."""
-        turn = orientation(frame)
-        source = self._whole(frame)
-        # Told that both matrices are the same BT.601, swscale reads the Y plane alone.
-        luma = None if _is_coded_as_rgb(source) else Colorspace.ITU601
-        scaled = self._scale(self._to_grey, source, "gray8", turn.transpose, luma)
-        out[...] = _upright(_rows(scaled, 0), turn)
-
-    def rgb(self, frame: VideoFrame, out: NDArray[np.uint8]) -> None:
-        """Write ``frame`` into ``out``, uint8 (H, W, 3)."""
-        turn = orientation(frame)
-        # Planar RGB and a copy take half the time of swscale's packed RGB, and give the same bits.
-        scaled = self._scale(self._to_rgb, self._whole(frame), "gbrp", turn.transpose, None)
-        for channel, plane in enumerate((2, 0, 1)):
-            out[..., channel] = _upright(_rows(scaled, plane), turn)
-
-    def _scale(
-        self, reformatter: VideoReformatter, frame: VideoFrame, name: str, transposed: bool, matrix: Colorspace | None
-    ) -> VideoFrame:
-        return reformatter.reformat(
-            frame,
-            width=self.height if transposed else self.width,
-            height=self.width if transposed else self.height,
-            format=name,
-            interpolation=_SCALING,
-            src_colorspace=matrix,
-            dst_colorspace=matrix,
-            threads=1,
-        )
-
-    def _whole(self, frame: VideoFrame) -> VideoFrame:
-        """The frame itself, or the top field of an interlaced one (made once when asked for grey and RGB)."""
-        if frame.colorspace not in _KNOWN_MATRICES:
-            frame.colorspace = _UNSPECIFIED
-        if not frame.interlaced_frame or frame.height < 2:
-            return frame
-        if self._source is not frame:
-            self._source, self._progressive = frame, self._top_field(frame)
-        assert self._progressive is not None
-        return self._progressive
-
-    def _top_field(self, frame: VideoFrame) -> VideoFrame:
-        key = (frame.format.name, frame.width, frame.height)
-        graph = self._fields.get(key)
-        if graph is None:
-            graph = self._fields[key] = _field_graph(*key)
-        graph.vpush(frame)
-        return graph.vpull()
-
-
-def _field_graph(name: str, width: int, height: int) -> Graph:
-    graph = Graph()
-    source = graph.add_buffer(width=width, height=height, format=VideoFormat(name, width, height), time_base=Fraction(1, 1000))
-    graph.link_nodes(source, graph.add("field", "type=top"), graph.add("buffersink")).configure()
-    return graph
-
-
-def _is_coded_as_rgb(frame: VideoFrame) -> bool:
-    return frame.format.is_rgb or frame.format.has_palette
-
-
-def _rows(frame: VideoFrame, plane: int) -> NDArray[np.uint8]:
-    """View of a plane of bytes, (H, W), without the padding of its lines."""
-    pixels = frame.planes[plane]
-    data: NDArray[np.uint8] = np.frombuffer(memoryview(pixels), dtype=np.uint8)
-    rows = data.reshape(-1, abs(pixels.line_size))[: frame.height, : frame.width]
-    return rows[::-1] if pixels.line_size < 0 else rows
-
-
-def _upright(rows: NDArray[np.uint8], turn: Orientation) -> NDArray[np.uint8]:
-    if turn.transpose:
-        rows = rows.T
-    if turn.flip_rows:
-        rows = rows[::-1]
-    return rows[:, ::-1] if turn.flip_columns else rows

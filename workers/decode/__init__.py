@@ -1,0 +1,14 @@
+"""Video files become frames: the only door to PyAV and FFmpeg.
+
+video.py     opens a file and takes its frames one after the other, each with its time
+picture.py   scales, colours, turns and deinterlaces one frame
+probe.py     learns a file's time line and damage without decoding it
+windows.py   decodes a range of frames in windows of bounded size
+"""
+
+from workers.decode.picture import output_size
+from workers.decode.probe import probe
+from workers.decode.video import seconds
+from workers.decode.windows import decode
+
+__all__ = ["decode", "output_size", "probe", "seconds"]
