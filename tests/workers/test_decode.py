@@ -21,8 +21,8 @@ from schemas.errors import EmptyVideoError, InputError, VideoDecodeError, VideoO
 from schemas.frames import FrameBatch
 from schemas.plan import Probe
 from tests.videos import has_encoder, number_of, numbered_image, write_video
-from workers import decode as decode_module
 from workers.decode import decode, output_size, probe, seconds
+from workers.decode import windows as decode_module
 
 FRAMES = 40
 
