@@ -21,7 +21,8 @@ lint: install
 	$(BIN)/mypy
 
 demo: install
-	$(BIN)/python -m examples.demo
+	$(BIN)/python -m examples.demo_videos demo/videos
+	$(BIN)/vidu-pipe extract --videos demo/videos --out demo/features
 
 clean:
 	rm -rf $(VENV) demo

@@ -20,7 +20,7 @@ from workers.fingerprint import fingerprint
 
 SEGMENT_FRAMES = 1024  # no segment reads many more frames
 SEEK_GAP_FRAMES = 256  # moments further apart become segments of their own: seeking is cheaper than decoding
-SHARD_FRAMES = (1024, 16384)  # least and most work of a shard ...
+SHARD_FRAMES = (512, 16384)  # least and most work of a shard ...
 SHARDS_AIMED_AT = 1000  # ... which is chosen so that a store has about this many
 logger = logging.getLogger(__name__)
 
