@@ -118,7 +118,8 @@ class RayEngine:
                 attempt = queue.popleft()
                 generator = self._make.remote(attempt.task, self._settings, self._argument, self._store)
                 self._running[generator] = attempt
-            ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=_WAIT_S)
+            ray.wait(list(self._running), num_returns=1, timeout=_WAIT_S)
+            ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
             for generator in ready:
                 yield from self._advance(generator, queue)
 

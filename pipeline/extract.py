@@ -213,8 +213,10 @@ def bad_videos(plan: Plan, reports: Sequence[ShardReport]) -> tuple[list[Failure
         if segment.outcome != "ok" and segment.attempt == latest[segment.video].attempt:
             video = latest[segment.video]
             said.setdefault(video.id, Failure(video.id, video.path, video.fingerprint, segment.reason, segment.message))
-    failed = [*plan.failures, *(said[video] for video in sorted(said) if outcome[video] == "failed")]
-    return sorted(failed, key=lambda f: f.id), [said[video] for video in sorted(said) if outcome[video] == "partial"]
+    failed = {video: said[video] for video in said if outcome[video] == "failed"}
+    failed |= {failure.id: failure for failure in plan.failures}  # a new attempt that could not even be planned
+    return [failed[video] for video in sorted(failed)], [
+        said[video] for video in sorted(said) if outcome[video] == "partial" and video not in failed]
 
 
 def verify(store: Store, plan: Plan) -> list[tuple[ShardReport, str]]:

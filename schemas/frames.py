@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.errors import ConfigError
+
 
 def frozen(array: NDArray[Any], *, name: str, dtype: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
     """Check one array and make it read-only.
@@ -90,8 +92,21 @@ class FeatureBatch:
         """Check shape and dtype, and that every number is finite.
 
         Raises:
-            ValueError: a feature is NaN or infinite: the network and its weights do not fit.
+            ConfigError: a feature is NaN or infinite: network, weights and precision do not fit.
         """
         frozen(self.features, name=f"features of {self.stream}", dtype="float32", shape=(None, None))
         if not np.isfinite(self.features).all():
-            raise ValueError(f"the {self.stream} network gave NaN or infinity: check its weights and --precision")
+            raise ConfigError(f"the {self.stream} network gave NaN or infinity: check its weights and --precision")
+
+    def stored(self, dtype: str) -> NDArray[Any]:
+        """Return the features (N, D) as they are stored.
+
+        Raises:
+            ConfigError: a number is too large for that dtype.
+        """
+        with np.errstate(over="ignore"):
+            values: NDArray[Any] = self.features.astype(dtype)
+        if not np.isfinite(values).all():
+            raise ConfigError(f"features of {self.stream} reach {np.abs(self.features).max():g}, too large for {dtype}; "
+                              "use --feature-dtype float32")
+        return values

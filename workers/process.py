@@ -200,7 +200,7 @@ class _Shard:
             segments.append(SegmentRows(index[segment.video], segment.start, segment.start + result.moments,
                                         row, row + result.moments, result.outcome))
             row += result.moments
-        streams = {name: features.finish(row).features.astype(settings.feature_dtype)
+        streams = {name: features.finish(row).stored(settings.feature_dtype)
                    for name, features in self.streams.items()}
         return ShardContent(self.task.shard, self.tools.origin, self.task.videos, tuple(segments),
                             np.array(self.frame, np.int64), np.array(self.pts_s, np.float64), streams)
