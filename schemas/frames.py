@@ -107,6 +107,7 @@ class FeatureBatch:
         with np.errstate(over="ignore"):
             values: NDArray[Any] = self.features.astype(dtype)
         if not np.isfinite(values).all():
-            raise ConfigError(f"features of {self.stream} reach {np.abs(self.features).max():g}, too large for {dtype}; "
+            largest = np.abs(self.features).max()
+            raise ConfigError(f"features of {self.stream} reach {largest:g}, too large for {dtype}; "
                               "use --feature-dtype float32")
         return values
