@@ -19,6 +19,7 @@ PRECISIONS = ("fp32", "bf16")
 FEATURE_DTYPES = ("float16", "float32")
 DEVICES = ("cpu", "cuda")
 DEFAULT_FLOW_BOUND_PX = 20.0
+_SAMPLING_RANGES = {"every": (1, 1e9), "fps": (1e-6, 1e6), "samples": (1, 1e6)}
 REFERENCE_SHORT_SIDE_PX = 256  # `FlowSettings.bound_px` is given for frames of this short side
 
 
@@ -33,9 +34,9 @@ def known(what: str, value: str, legal: tuple[str, ...]) -> str:
     return value
 
 
-def _at_least(what: str, value: float, low: float) -> None:
-    if not value >= low:
-        raise ConfigError(f"{what} must be at least {low:g}, not {value:g}")
+def _within(what: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # so written, NaN is refused too
+        raise ConfigError(f"{what} must be between {low:g} and {high:g}, not {value:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,9 @@ class Sampling:
         if len(chosen) != 1:
             raise ConfigError(f"choose exactly one of --every, --fps, --samples; chosen: {', '.join(chosen) or 'none'}")
         for name, value in chosen.items():
-            _at_least(f"--{name}", value, 1e-6 if name == "fps" else 1)
+            _within(f"--{name}", value, *_SAMPLING_RANGES[name])
+        if self.fps is not None:
+            object.__setattr__(self, "fps", float(self.fps))  # 5 and 5.0 are one setting, so one digest
 
     def moments(self, pts_s: NDArray[np.float64]) -> NDArray[np.int64]:
         """Choose the moments of one video.
@@ -82,9 +85,11 @@ class Sampling:
             # integer arithmetic: floor((k + 1/2) N / T) without a rounding error at any length
             return (2 * np.arange(self.samples, dtype=np.int64) + 1) * frames // (2 * self.samples)
         assert self.fps is not None
-        count = int(np.floor((pts_s[-1] - pts_s[0]) * self.fps + 1e-9)) + 1
-        times = pts_s[0] + np.arange(count) / self.fps
-        return np.unique(np.searchsorted(pts_s, times + 1e-9, side="right") - 1).astype(np.int64)
+        # a frame is a moment when a point of the grid 0, 1/fps, 2/fps ... falls between its time and the next frame's:
+        # work and memory by the frames, however fine the grid; a frame late by a rounding error is still in time
+        beat = np.ceil((pts_s - pts_s[0]) * self.fps - 1e-6)
+        after = np.append(beat[1:], np.floor((pts_s[-1] - pts_s[0]) * self.fps + 1e-6) + 1)
+        return np.flatnonzero(beat < after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +115,9 @@ class FlowSettings:
         Raises:
             ConfigError: a value is out of range.
         """
-        _at_least("--flow-stack", self.stack, 1)
-        _at_least("--flow-bound", self.bound_px, 1e-3)
+        _within("--flow-stack", self.stack, 1, 1000)
+        _within("--flow-bound", self.bound_px, 1e-3, 1e6)
+        object.__setattr__(self, "bound_px", float(self.bound_px))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +173,7 @@ class ExtractSettings:
         Raises:
             ConfigError: a name is unknown, a value out of range, or the streams do not fit.
         """
-        _at_least("--short-side", self.short_side_px, 8)
+        _within("--short-side", self.short_side_px, 8, 16384)
         known("device", self.device, DEVICES)
         known("precision", self.precision, PRECISIONS)
         known("feature dtype", self.feature_dtype, FEATURE_DTYPES)

@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from schemas.config import known
 from schemas.errors import StoreError
 
 PLAN_SCHEMA = 1
 OUTCOMES = ("ok", "partial", "failed")
+_LINES = ("plan", "video", "failure", "shard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,8 @@ class Plan:
 
     def to_json_lines(self) -> Iterable[str]:
         """Yield the plan line by line."""
-        yield json.dumps({"type": "plan", "schema": PLAN_SCHEMA, "shard_frames": self.shard_frames})
+        lines = 1 + len(self.videos) + len(self.failures) + len(self.shards)
+        yield json.dumps({"type": "plan", "schema": PLAN_SCHEMA, "shard_frames": self.shard_frames, "lines": lines})
         for video in self.videos:
             yield json.dumps({"type": "video"} | asdict(video))
         for failure in self.failures:
@@ -272,7 +275,7 @@ class Plan:
             for line in lines:
                 number += 1
                 row = json.loads(line)
-                match row.pop("type"):
+                match known("line", row.pop("type"), _LINES):
                     case "plan":
                         head = row
                     case "video":
@@ -282,11 +285,15 @@ class Plan:
                         failures.append(Failure(**row))
                     case "shard":
                         shards.append(_shard(row, videos))
-            if head["schema"] != PLAN_SCHEMA:
-                raise StoreError(f"plan of schema {head['schema']}; this version reads schema {PLAN_SCHEMA}")
-            return cls(head["shard_frames"], tuple(videos.values()), tuple(failures), tuple(shards))
-        except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+            plan = cls(head["shard_frames"], tuple(videos.values()), tuple(failures), tuple(shards))
+            schema, promised = head["schema"], head["lines"]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"line {number} of the plan is not a plan's: {error!r}") from error
+        if schema != PLAN_SCHEMA:
+            raise StoreError(f"plan of schema {schema}; this version reads schema {PLAN_SCHEMA}")
+        if promised != number:
+            raise StoreError(f"the plan is cut short: {number} of its {promised} lines are there")
+        return plan
 
 
 def _shard(row: dict[str, Any], videos: dict[tuple[str, int], Video]) -> ShardTask:

@@ -8,7 +8,8 @@
     /moments/            frame int64 (N,), pts_s float64 (N,)
     /streams/<name>      (N, D) float16 or float32, chunked by rows, each chunk with its Fletcher-32 checksum
 
-Row `i` of every stream is the moment of row `i` of /moments: streams can not differ in length.
+Row `i` of every stream is the moment of row `i` of /moments: streams can not differ in length. The file format is that
+of HDF5 1.10, whose own tables carry checksums too.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ def write_shard(path: Path, content: ShardContent) -> tuple[str, int]:
     temporary = temporary_beside(path)
     try:
         try:
-            with h5py.File(temporary, "w") as file:
+            with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
                 _fill(file, content)
             sha256, size_bytes = file_digest(temporary)
             commit_file(temporary, path)
@@ -222,7 +223,7 @@ class Shard:
         attrs = file.attrs
         if attrs.get("format") != SHARD_FORMAT or attrs.get("schema") != SHARD_SCHEMA:
             raise StoreError(f"{path}: not a shard of schema {SHARD_SCHEMA} (format {attrs.get('format')!r}, "
-                             f"schema {attrs.get('schema')!r})")
+                             f"schema {attrs.get('schema')})")
         self._file = file
         self.path = path
         self.name = str(attrs["shard"])
@@ -238,17 +239,20 @@ class Shard:
 
     def moments(self, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return frame indices int64 (n,) and presentation times float64 (n,) of a range of rows."""
-        return self._file["moments/frame"][start:stop], self._file["moments/pts_s"][start:stop]
+        with _damage_named(self.path):
+            return self._file["moments/frame"][start:stop], self._file["moments/pts_s"][start:stop]
 
     def features(self, stream: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Return features (n, D) of a range of rows, as stored."""
-        values: NDArray[Any] = self._file["streams"][stream][start:stop]
-        return values
+        with _damage_named(self.path):
+            values: NDArray[Any] = self._file["streams"][stream][start:stop]
+            return values
 
     def read_into(self, stream: str, out: NDArray[Any], start: int, stop: int) -> None:
         """Read features of rows `start:stop` straight into `out` (n, D), converting to its dtype on the way."""
         if stop > start:
-            self._file["streams"][stream].read_direct(out, np.s_[start:stop])
+            with _damage_named(self.path):
+                self._file["streams"][stream].read_direct(out, np.s_[start:stop])
 
 
 def _values(dataset: h5py.Dataset) -> list[Any]:
@@ -259,17 +263,27 @@ def _values(dataset: h5py.Dataset) -> list[Any]:
 
 
 @contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn whatever h5py makes of damaged bytes into one StoreError; wraps reading only, never a caller's code."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
+        raise StoreError(f"{path}: not readable as a shard ({error}); run extract again to remake it") from error
+
+
+@contextmanager
 def open_shard(path: Path) -> Iterator[Shard]:
     """Open a shard for reading.
 
     Raises:
         StoreError: the file is missing, cut short, of another format, or a checksum does not fit.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            yield Shard(file, path)
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path}: not readable as a shard ({error}); run extract again to remake it") from error
+    with ExitStack() as stack:
+        with _damage_named(path):
+            shard = Shard(stack.enter_context(h5py.File(path, "r")), path)
+        yield shard
 
 
 def check_shard(path: Path) -> None:

@@ -125,13 +125,16 @@ class Store:
         if not path.exists():
             raise StoreError(f"no store in {root} (it has no store.json); `vidu-pipe extract --out {root}` makes one")
         try:
-            head: dict[str, Any] = json.loads(path.read_text())
-            if (head["format"], head["schema"]) != (STORE_FORMAT, STORE_SCHEMA):
-                raise StoreError(f"{path}: format {head['format']!r} schema {head['schema']!r}; this version reads "
-                                 f"{STORE_FORMAT!r} schema {STORE_SCHEMA}")
-            return cls(root, Origin(head["kind"], head["settings"], head["digest"], head["software"]))
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            head: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            version = head["format"], head["schema"]
+            origin = Origin(head["kind"], head["settings"], head["digest"], head["software"]) \
+                if version == (STORE_FORMAT, STORE_SCHEMA) else None
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{path} is damaged: {error!r}") from error
+        if origin is None:
+            raise StoreError(f"{path}: format {version[0]!r} schema {version[1]!r}; this version reads "
+                             f"{STORE_FORMAT!r} schema {STORE_SCHEMA}")
+        return cls(root, origin)
 
     def sweep(self) -> None:
         """Remove what killed processes left half written; hold the lock."""
@@ -151,7 +154,7 @@ class Store:
         """
         path = self.root / "plan.jsonl"
         try:
-            with path.open() as lines:
+            with path.open(encoding="utf-8") as lines:
                 return Plan.from_json_lines(lines)
         except FileNotFoundError as error:
             raise StoreError(f"{self.root} was begun but has no plan yet; run extract again") from error
@@ -169,7 +172,7 @@ class Store:
     def report(self, shard: str) -> ShardReport | None:
         """Return the report of a shard, or None when there is none or it is damaged: the shard is not done."""
         try:
-            return ShardReport.from_json((self.root / "reports" / f"{shard}.json").read_text())
+            return ShardReport.from_json((self.root / "reports" / f"{shard}.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, UnicodeDecodeError, StoreError):
             return None
 
@@ -218,9 +221,13 @@ class Store:
         """Hold the store for writing; the kernel lets go when the owner dies, however it dies.
 
         Raises:
-            ResourceError: another process holds it; the message names that process.
+            ResourceError: another process holds it; the message names that process. Or it can not be written at all.
         """
-        with (self.root / ".lock").open("a+") as file:
+        try:
+            opened = (self.root / ".lock").open("a+")
+        except OSError as error:
+            raise ResourceError(f"{self.root} can not be written: {error}") from error
+        with opened as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

