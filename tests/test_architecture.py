@@ -14,7 +14,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 # Libraries with one door each, and where those doors are.
 DOORS = {
     "h5py": {"schemas/shard.py"},
-    "av": {"workers/decode.py", "workers/probe.py"},
+    "av": {"workers/decode/"},
     "ray": {"workers/remote.py", "pipeline/cluster.py"},
     "click": {"pipeline/cli/"},
     "tqdm": {"pipeline/progress.py", "pipeline/learn/train.py"},
@@ -26,8 +26,8 @@ DOORS = {
 # What each package may import of the house.
 DIRECTION = {"schemas": {"schemas"}, "workers": {"schemas", "workers"}, "pipeline": {"schemas", "workers", "pipeline"}}
 # Kernels do not know each other, but for these; process.py and tools.py are the hubs that know all.
-KERNELS = {"decode", "probe", "flow", "backbones", "features", "moments", "fingerprint"}
-ACQUAINTED = {("decode", "probe"), ("features", "backbones")}
+KERNELS = {"decode", "flow", "backbones", "features", "moments", "fingerprint"}
+ACQUAINTED = {("features", "backbones")}
 # The learning wing meets extraction on disk; a prediction for new videos has to extract their features first.
 LEARNING = ("pipeline/learn/", "pipeline/report/")
 MAY_EXTRACT = {"pipeline/learn/predict.py"}
