@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.config import known
 from workers.flow.opencv import DISFlow, FarnebackFlow, OpenCVTVL1Flow
+from workers.flow.tvl1 import TVL1Flow
 
 
 class FlowMethod(Protocol):
@@ -26,7 +27,7 @@ class FlowMethod(Protocol):
 
 
 FLOW_METHODS: dict[str, Callable[..., FlowMethod]] = {
-    "tvl1": OpenCVTVL1Flow,
+    "tvl1": TVL1Flow,
     "tvl1-opencv": OpenCVTVL1Flow,
     "dis": DISFlow,
     "farneback": FarnebackFlow,
