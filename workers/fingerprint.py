@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 from schemas.errors import VideoOpenError
@@ -19,6 +20,8 @@ def fingerprint(path: str) -> str:
         VideoOpenError: the file can not be read.
     """
     try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for
+            raise VideoOpenError(f"{path}: not a file")
         with Path(path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             digest = hashlib.sha256(str(size).encode())

@@ -3,6 +3,7 @@
 Importing this module sets OpenCV to one thread: a worker owns one core, and DIS gives other bits with other threads.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,10 +35,12 @@ def _per_pair(
     return flow
 
 
-def _positive(**values: float) -> None:
+def _positive(kind: type, **values: float) -> None:
+    """Refuse what is not a finite number above 0, or not a whole one where `kind` is int."""
     for name, value in values.items():
-        if not value > 0:
-            raise ConfigError(f"flow option {name} must be positive, not {value!r}")
+        number = isinstance(value, int if kind is int else (int, float)) and math.isfinite(value)
+        if not number or value <= 0:
+            raise ConfigError(f"flow option {name} must be a positive {kind.__name__}, not {value!r}")
 
 
 class OpenCVTVL1Flow:
@@ -55,8 +58,9 @@ class OpenCVTVL1Flow:
         Raises:
             ConfigError: a parameter is not positive, or `scale_step` is not below 1.
         """
-        _positive(tau=tau, lambda_=lambda_, theta=theta, scales=scales, warps=warps, epsilon=epsilon,
-                  inner_iterations=inner_iterations, outer_iterations=outer_iterations, scale_step=scale_step)
+        _positive(float, tau=tau, lambda_=lambda_, theta=theta, epsilon=epsilon, scale_step=scale_step)
+        _positive(int, scales=scales, warps=warps, inner_iterations=inner_iterations,
+                  outer_iterations=outer_iterations)
         if scale_step >= 1:
             raise ConfigError(f"flow option scale_step must be below 1, not {scale_step!r}")
         self._parameters: dict[str, Any] = {
@@ -94,8 +98,8 @@ class FarnebackFlow:
         Raises:
             ConfigError: a parameter is not positive, or `scale_step` is not below 1.
         """
-        _positive(scale_step=scale_step, scales=scales, window=window, iterations=iterations, neighbours=neighbours,
-                  sigma=sigma)
+        _positive(float, scale_step=scale_step, sigma=sigma)
+        _positive(int, scales=scales, window=window, iterations=iterations, neighbours=neighbours)
         if scale_step >= 1:
             raise ConfigError(f"flow option scale_step must be below 1, not {scale_step!r}")
         self._parameters = (scale_step, scales, window, iterations, neighbours, sigma, 0)
