@@ -566,6 +566,13 @@ class TestResources:
             probe(str(cut))
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
+    def test_no_frame_outlives_its_reading(self, numbered: dict[str, Path]) -> None:
+        gc.collect()
+        path = next(iter(numbered.values()))
+        probe(str(path))
+        list(windows(path))
+        assert [thing for thing in gc.get_objects() if isinstance(thing, av.VideoFrame)] == []
+
     def test_no_frame_outlives_its_turn(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "long.avi", frames=300, width=640, height=480, codec="mpeg4")
         gc.collect()

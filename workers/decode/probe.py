@@ -36,6 +36,7 @@ from workers.decode.video import (
     AV_ERRORS,
     Decoder,
     Packet,
+    forget_frames,
     frame_rate,
     open_video,
     orientation,
@@ -85,6 +86,13 @@ def probe(path: str) -> tuple[Probe, NDArray[np.int64], Fraction]:
         VideoOpenError: see ``open_video``; also a GIF or PNG of one picture.
         EmptyVideoError: no frame decodes.
     """
+    try:
+        return _probed(path)
+    finally:
+        forget_frames()
+
+
+def _probed(path: str) -> tuple[Probe, NDArray[np.int64], Fraction]:
     with open_video(path) as (container, stream):
         scan = _scan(container, stream)
         if scan.first is None:

@@ -3,6 +3,7 @@
 Nothing that FFmpeg or PyAV raises leaves `probe` and `decode`, which stand on this file, untyped.
 """
 
+import gc
 import heapq
 import struct
 from collections.abc import Iterator
@@ -39,6 +40,16 @@ _TRUSTING = frozenset({"mpeg4", "h263", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpe
 def reason(error: BaseException) -> str:
     """Say in a few words what FFmpeg or PyAV complained about."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def forget_frames() -> None:
+    """Free the frames whose display matrix was read; call it when nothing holds them any more.
+
+    PyAV ties such a frame into a reference cycle, and the frame holds the codec's whole picture pool, megabytes each.
+    Python's collector counts objects, not megabytes, and would come by long after the memory is gone. The young
+    generations, where these frames are, take well under a millisecond.
+    """
+    gc.collect(1)
 
 
 @contextmanager

@@ -19,7 +19,16 @@ from schemas.errors import EmptyVideoError, VideoDecodeError
 from schemas.frames import FrameBatch
 from workers.decode.picture import Picture, Scale
 from workers.decode.probe import HARMLESS_FRAMES
-from workers.decode.video import AV_ERRORS, Packet, open_video, read_packets, reason, seconds, timed_frames
+from workers.decode.video import (
+    AV_ERRORS,
+    Packet,
+    forget_frames,
+    open_video,
+    read_packets,
+    reason,
+    seconds,
+    timed_frames,
+)
 
 # Codecs for which every packet marked as keyframe is a clean entry: what is shown after it needs nothing before it.
 _CLEAN_KEYFRAMES = frozenset(
@@ -81,6 +90,17 @@ def decode(
         VideoDecodeError: an error in the middle, or the file ends more than ``HARMLESS_FRAMES`` before ``stop``; all
             good frames were yielded before. Missing one or two at the end is left to the caller.
     """
+    try:
+        yield from _decoded(path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames, threads)
+    finally:
+        forget_frames()
+
+
+def _decoded(
+    path: str, start: int, stop: int, seek_pts: int | None, rgb_frames: NDArray[np.int64], grey: bool,
+    short_side: int, upscale: bool, window_frames: int, threads: int,
+) -> Iterator[FrameBatch]:
+    """Do the work of `decode`, in a function of its own so that its frames are gone when `decode` tidies up."""
     with ExitStack() as stack:
         source = _Source(path, stack, start=start, seek_pts=seek_pts, threads=threads)
         scale = Scale(source.stored_size, short_side, upscale)
