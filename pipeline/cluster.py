@@ -7,9 +7,12 @@ costs one file.
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,7 +89,8 @@ class RayEngine:
             cores = os.cpu_count() or 1
             quiet |= {"address": "local", "num_cpus": self._options.workers or cores, "_node_ip_address": "127.0.0.1"}
         try:
-            ray.init(**quiet)
+            with _own_signals():
+                ray.init(**quiet)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
             raise ResourceError(f"no Ray at {self._options.address or 'this machine'}: {error}") from error
         self._argument = [ray.put(self._weights)]
@@ -188,6 +192,20 @@ class RayEngine:
             raise ResourceError(f"nothing here can run a task: {has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs "
                                 f"for --device {self._settings.device}")
         self._slots, self._looked = max(1, int(slots)), time.monotonic()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's own ways to be interrupted: Ray puts handlers of its own there, and its SIGTERM aborts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.extract import good_reports
+from pipeline.extract import good_reports, refuse_other
 from pipeline.find import Found
 from pipeline.plan import compare, extended, first_plan
 from pipeline.probing import plan_videos
@@ -14,7 +14,7 @@ from schemas.plan import Failure, Plan, ShardReport, ShardTask
 from schemas.store import Store
 from workers.backbones import State
 from workers.process import rehearse
-from workers.tools import make_tools
+from workers.tools import make_tools, origin_of
 
 CALIBRATION_S = 1.0
 _SAMPLE_FRAMES = 64  # a batch of moments: the least work whose time is typical
@@ -58,11 +58,12 @@ def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, S
 
     Raises:
         ConfigError: as `extract` would.
-        StoreError: the store in `out` is damaged.
+        StoreError: the store in `out` is damaged, or was made with other settings.
     """
     plan, reports = Plan(0, (), (), ()), dict[str, ShardReport]()
     if Store.exists(out) and (out / "plan.jsonl").exists():
         store = Store.open(out)
+        refuse_other(store, origin_of(settings), mixed_software=True)
         old = store.read_plan()
         reports = good_reports(store, old)
         update = compare(old, found, list(reports.values()), retry_failed=False)

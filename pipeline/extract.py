@@ -132,7 +132,17 @@ def open_or_create(root: Path, origin: Origin, *, mixed_software: bool) -> Store
     """
     if not Store.exists(root):
         return Store.create(root, origin)
-    store = Store.open(root)
+    refuse_other(Store.open(root), origin, mixed_software=mixed_software)
+    return Store(root, origin)
+
+
+def refuse_other(store: Store, origin: Origin, *, mixed_software: bool) -> None:
+    """Check that new features may stand beside those of a store.
+
+    Raises:
+        StoreError: as `open_or_create`.
+    """
+    root = store.root
     if store.origin.kind != origin.kind:
         raise StoreError(f"{root} holds {store.origin.kind}ed features; choose another --out")
     if store.origin.digest != origin.digest:
@@ -146,7 +156,6 @@ def open_or_create(root: Path, origin: Origin, *, mixed_software: bool) -> Store
         raise StoreError(f"{root} was made with other versions, so new features could differ from its own:\n  "
                          + "\n  ".join(lines) + "\nInstall its own, choose another --out, or accept that with "
                          "--mixed-software (every shard records its versions).")
-    return Store(root, origin)
 
 
 def up_to_date(store: Store, job: Job) -> Plan:
@@ -221,6 +230,15 @@ def bad_videos(plan: Plan, reports: Sequence[ShardReport]) -> tuple[list[Failure
 
 def verify(store: Store, plan: Plan) -> list[tuple[ShardReport, str]]:
     """Read every shard that is reported and compare every checksum; say what is wrong with each, empty when nothing."""
-    reports = [report for task in plan.shards if (report := store.report(task.shard))]
+    done = [(task, report) for task in plan.shards if (report := store.report(task.shard))]
     with ThreadPoolExecutor() as pool:
-        return list(zip(reports, pool.map(store.trouble, reports), strict=True))
+        return [(report, trouble) for (_, report), trouble in zip(
+            done, pool.map(lambda pair: _of_another_plan(*pair) or store.trouble(pair[1]), done), strict=True)]
+
+
+def _of_another_plan(task: ShardTask, report: ShardReport) -> str:
+    attempts = {video.id: video.attempt for video in task.videos}
+    planned = [(segment.video, attempts[segment.video], segment.start) for segment in task.segments]
+    if planned != [(segment.video, segment.attempt, segment.start) for segment in report.segments]:
+        return f"shard {task.shard}: holds other segments than the plan gives it"
+    return ""

@@ -76,7 +76,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     """Visible files with a video's suffix; links to folders are followed, each real folder once."""
     seen: set[str] = set()
     others = 0
-    for where, folders, names in os.walk(folder, followlinks=True):
+    for where, folders, names in os.walk(folder, followlinks=True, onerror=_unread):
         real = os.path.realpath(where)
         if real in seen:
             folders.clear()
@@ -93,6 +93,10 @@ def _walk(folder: Path) -> Iterator[Path]:
                 others += 1
     if others:
         logger.info("%s: %d files that have no video's suffix are left alone", folder, others)
+
+
+def _unread(error: OSError) -> None:
+    logger.warning("%s can not be searched for videos: %s", error.filename, error.strerror)
 
 
 def _listed(path: Path) -> Iterator[Found]:

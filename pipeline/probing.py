@@ -3,7 +3,7 @@
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
@@ -13,7 +13,6 @@ from schemas.config import ExtractSettings
 from schemas.errors import VideoCrashError
 from schemas.plan import Failure
 
-_FEW = 4  # so few files are probed one after the other sooner than processes start
 Job = tuple[Found, int]
 logger = logging.getLogger(__name__)
 
@@ -35,27 +34,45 @@ def plan_videos(jobs: Sequence[Job], settings: ExtractSettings, *, inline: bool)
     if inline:
         results = {job: plan_video(job[0], settings, job[1]) for job in jobs}
     else:
-        results = dict(_pooled(jobs, settings, min(len(jobs), os.cpu_count() or 1) or 1))
-        for job in [job for job in jobs if job not in results]:
-            alone = dict(_pooled([job], settings, 1))
-            results[job] = alone.get(job) or _crashed(job[0])
+        results = _guarded(jobs, settings, min(len(jobs), os.cpu_count() or 1))
     for result in results.values():
         if isinstance(result, Failure):
             logger.warning("failed: %s", result.message)
     return [results[job] for job in jobs]
 
 
-def _pooled(jobs: Sequence[Job], settings: ExtractSettings, processes: int) -> Iterator[tuple[Job, Planned | Failure]]:
-    """Yield what a pool of processes finished before it broke, if it broke."""
+def _guarded(jobs: Sequence[Job], settings: ExtractSettings, processes: int) -> dict[Job, Planned | Failure]:
+    """Go on with a new pool after each that broke; what the broken one may have been at is tried alone first."""
+    results: dict[Job, Planned | Failure] = {}
+    while left := [job for job in jobs if job not in results]:
+        broke = _pooled(left, settings, processes, results)
+        if broke:
+            # a pool takes jobs in order, one a process and one more that waits
+            suspects = [job for job in left if job not in results][:2 * processes + 1]
+            logger.warning("a process that probed videos died; %d files are tried one by one", len(suspects))
+            for job in suspects:
+                if _pooled([job], settings, 1, results):
+                    results[job] = _crashed(job[0])
+    return results
+
+
+def _pooled(jobs: Sequence[Job], settings: ExtractSettings, processes: int,
+            results: dict[Job, Planned | Failure]) -> bool:
+    """Add to `results` what a pool of processes finishes; return whether it broke before it finished all."""
     # spawn: a fork of a process with threads can hang
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        futures: dict[Future[Planned | Failure], Job] = {
-            pool.submit(plan_video, found, settings, attempt): (found, attempt) for found, attempt in jobs}
         try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool:
-            logger.warning("a process that probed videos died; the files it had are tried one by one")
+            futures: dict[Future[Planned | Failure], Job] = {
+                pool.submit(plan_video, found, settings, attempt): (found, attempt) for found, attempt in jobs}
+        except BrokenProcessPool:  # so soon
+            return True
+        broke = False
+        for future in as_completed(futures):
+            try:
+                results[futures[future]] = future.result()
+            except BrokenProcessPool:
+                broke = True
+    return broke
 
 
 def _crashed(found: Found) -> Failure:

@@ -92,22 +92,27 @@ class Store:
 
         Raises:
             ConfigError: the directory holds something else.
-            ResourceError: it can not be made.
+            ResourceError: it can not be made, or another process is making one there.
         """
         try:
             root.mkdir(parents=True, exist_ok=True)
             strangers = sorted(child.name for child in root.iterdir()
-                               if child.name not in ("shards", "reports") and not child.name.startswith("."))
+                               if child.name not in ("shards", "reports", "store.json")
+                               and not child.name.startswith("."))
             if strangers:
                 raise ConfigError(f"{root} is not a store, and not empty ({', '.join(strangers[:3])} ...); "
                                   "choose another --out")
-            for folder in ("shards", "reports"):
-                (root / folder).mkdir(exist_ok=True)
-            head = {"format": STORE_FORMAT, "schema": STORE_SCHEMA} | asdict(origin)
-            _write_text(root / "store.json", [json.dumps(head, indent=1)])
+            store = cls(root, origin)
+            with store.lock():
+                if cls.exists(root):
+                    raise ResourceError(f"another process has just made a store in {root}; run the same command again")
+                for folder in ("shards", "reports"):
+                    (root / folder).mkdir(exist_ok=True)
+                head = {"format": STORE_FORMAT, "schema": STORE_SCHEMA} | asdict(origin)
+                _write_text(root / "store.json", [json.dumps(head, indent=1)])
         except OSError as error:
             raise ResourceError(f"cannot make a store in {root}: {error}") from error
-        return cls(root, origin)
+        return store
 
     @classmethod
     def exists(cls, root: Path) -> bool:

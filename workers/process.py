@@ -125,6 +125,8 @@ class _Shard:
                 yield Progress(decoded)
             if video.probe.damage:
                 raise VideoDecodeError(f"{video.path}: {video.probe.damage}")
+            if missing := len(segment.frames) - result.moments:  # the decoder forgives a frame or two at the end
+                raise VideoDecodeError(f"{video.path}: its last frames do not decode, and {missing} moments with them")
         except InputError as error:
             result.reason, result.message = type(error).__name__, str(error)
             result.outcome = "partial" if result.moments else "failed"

@@ -18,7 +18,7 @@ def test_a_store_opens_as_it_was_made(tmp_path):
     assert opened.origin == ORIGIN
     assert opened.read_plan() == a_plan(a_task())
     assert opened.report("000000").rows == 4
-    assert {child.name for child in made.root.iterdir()} == {"store.json", "plan.jsonl", "shards", "reports"}
+    assert {child.name for child in made.root.iterdir()} == {"store.json", "plan.jsonl", "shards", "reports", ".lock"}
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
@@ -33,7 +33,17 @@ def test_what_a_killed_create_left_is_taken_over(tmp_path):
     (tmp_path / ".store.json.0123.tmp").write_text("{")
     store = Store.create(tmp_path, ORIGIN)
     store.sweep()
-    assert {child.name for child in tmp_path.iterdir()} == {"store.json", "shards", "reports"}
+    assert {child.name for child in tmp_path.iterdir()} == {"store.json", "shards", "reports", ".lock"}
+
+
+def test_a_store_is_never_made_over_another_that_came_first(tmp_path, monkeypatch):
+    a_store(tmp_path, a_task())
+    with pytest.raises(ConfigError, match=r"not a store, and not empty \(plan\.jsonl"):
+        Store.create(tmp_path, replace(ORIGIN, digest="other"))
+    (tmp_path / "plan.jsonl").unlink()  # another process was here a moment ago, and has not planned yet
+    with pytest.raises(ResourceError, match="another process has just made a store"):
+        Store.create(tmp_path, replace(ORIGIN, digest="other"))
+    assert Store.open(tmp_path).origin == ORIGIN
 
 
 def test_a_store_that_can_not_be_made_is_a_resource_error(tmp_path):
@@ -207,6 +217,7 @@ def test_the_lock_is_free_after_an_error_inside(tmp_path):
 
 def test_a_store_that_can_not_be_locked_is_a_resource_error(tmp_path):
     store = a_store(tmp_path, a_task())
+    (tmp_path / ".lock").unlink()
     (tmp_path / ".lock").mkdir()
     with pytest.raises(ResourceError, match=r"\.lock"), store.lock():
         pass

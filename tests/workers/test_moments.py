@@ -32,7 +32,7 @@ def windows(first, stop, sizes, rgb_frames, grey=True):
         wanted = np.array([f for f in frame if f in rgb_frames], np.int64)
         pictures = np.ones((size, H, W), np.uint8) * frame[:, None, None].astype(np.uint8)
         yield FrameBatch(frame, frame / 25, pictures if grey else pictures[:0],
-                         wanted, np.ones((len(wanted), H, W, 3), np.uint8) * wanted.astype(np.uint8)[:, None, None, None])
+                         wanted, np.repeat(wanted.astype(np.uint8), H * W * 3).reshape(-1, H, W, 3))
         first += size
 
 

@@ -13,7 +13,8 @@ def texture(height, width, dx=0.0, dy=0.0):
     """Smooth uint8 (H, W) picture, moved to the right by dx and down by dy pixels."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     x, y = x - dx, y - dy
-    waves = np.sin(x / 3.1 + 0.4 * np.cos(y / 5)) + np.sin(y / 2.7 + 0.3) + np.sin((x + y) / 6.3) + np.cos((x - y) / 4.9)
+    waves = np.sin(x / 3.1 + 0.4 * np.cos(y / 5)) + np.sin(y / 2.7 + 0.3)
+    waves += np.sin((x + y) / 6.3) + np.cos((x - y) / 4.9)
     return np.round(127.5 + 28 * waves).astype(np.uint8)
 
 
@@ -93,7 +94,8 @@ def test_an_unknown_method_or_option_is_answered_with_the_known_ones():
 
 
 @pytest.mark.parametrize(("name", "options"), [
-    ("dis", {"preset": "best"}), ("dis", {"preset": 1}), ("farneback", {"window": 0}), ("farneback", {"scales": "many"}),
+    ("dis", {"preset": "best"}), ("dis", {"preset": 1}),
+    ("farneback", {"window": 0}), ("farneback", {"scales": "many"}),
     ("farneback", {"scales": 2.5}), ("farneback", {"sigma": float("nan")}), ("farneback", {"scale_step": 1.0}),
     ("tvl1-opencv", {"tau": -1.0}), ("tvl1-opencv", {"scale_step": 1}), ("tvl1-opencv", {"warps": 1.5}),
     ("tvl1-opencv", {"epsilon": float("inf")}), ("tvl1-opencv", {"tau": "quick"})])
@@ -103,7 +105,8 @@ def test_an_option_out_of_range_is_refused_before_any_work(name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), [
-    ("dis", {"preset": "ultrafast"}), ("farneback", {"window": 9, "sigma": 1}), ("tvl1-opencv", {"warps": 1, "tau": 0.2})])
+    ("dis", {"preset": "ultrafast"}), ("farneback", {"window": 9, "sigma": 1}),
+    ("tvl1-opencv", {"warps": 1, "tau": 0.2})])
 def test_options_change_the_field(name, options):
     frames = moving(2, 64, 64, 2.3, 1.7)
     assert not np.array_equal(make_flow(name, **options)(frames), make_flow(name)(frames))

@@ -1,0 +1,132 @@
+"""One tiny set of videos, one tiny network, and one reference store, made in this process."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from pipeline.extract import Job, Summary, extract
+from pipeline.find import find_videos
+from pipeline.prepare import Wishes, prepare
+from schemas.config import Sampling
+from schemas.store import Store
+from tests.videos import write_video
+
+ROOT = Path(__file__).parents[2]
+BACKBONE = "test_resnet"
+FRAMES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A folder of videos, and how to extract it in a twinkling."""
+
+    folder: Path
+    weights: Path
+    wishes: Wishes
+
+    def job(self, out: Path, *, folder: Path | None = None, **changes: Any) -> Job:
+        """One shard a video, in this process."""
+        settings, weights = prepare(self.wishes)
+        job = Job(videos=find_videos(str(folder or self.folder)), settings=settings, weights=weights, out=out,
+                  inline=True, quiet=True, shard_frames=FRAMES)
+        return replace(job, **changes)
+
+    def extract(self, out: Path, **changes: Any) -> Summary:
+        """Do the job."""
+        return extract(self.job(out, **changes))
+
+    def options(self, out: Path, *more: str, folder: Path | None = None) -> list[str]:
+        """The same as words of the command line."""
+        return ["extract", "--videos", str(folder or self.folder), "--out", str(out), "--flow", "farneback",
+                "--flow-stack", "4", "--short-side", "32", "--rgb-backbone", BACKBONE, "--flow-backbone", BACKBONE,
+                "--weights", str(self.weights), "--shard-frames", str(FRAMES), "--device", "cpu", *more]
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(6):
+        suffix, codec = (("mp4", "libx264"), ("avi", "mpeg4"))[number % 2]
+        (folder / f"class{number % 2}").mkdir(exist_ok=True)
+        write_video(folder / f"class{number % 2}" / f"v{number}.{suffix}", frames=FRAMES, width=48 + 16 * (number % 3),
+                    height=48, codec=codec)
+    weights = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    torch.manual_seed(0)
+    save_file(timm.create_model(BACKBONE).state_dict(), weights)
+    wishes = Wishes(sampling=Sampling(every=8), short_side_px=32, flow="farneback", flow_stack=4, rgb_backbone=BACKBONE,
+                    flow_backbone=BACKBONE, weights=weights, device="cpu")
+    return World(folder, weights, wishes)
+
+
+@pytest.fixture(scope="session")
+def reference(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole store, made in one go in this process; tests copy it and never change it."""
+    out = tmp_path_factory.mktemp("reference") / "store"
+    assert len(world.extract(out).made) == 6
+    return out
+
+
+def digests(root: Path) -> dict[str, str]:
+    """sha256 by shard, of those that are done."""
+    store = Store.open(root)
+    return {task.shard: report.sha256 for task in store.read_plan().shards if (report := store.report(task.shard))}
+
+
+def leftovers(root: Path) -> list[str]:
+    """Files that someone began and did not end."""
+    return [path.name for path in root.rglob("*.tmp")]
+
+
+@dataclass(slots=True)
+class Command:
+    """The command line in a process of its own, whose descendants are known by a token in their environment."""
+
+    process: "subprocess.Popen[str]"
+    token: str
+
+    def family(self) -> list[int]:
+        """Every process that has the token, the command itself among them."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environment, state = (folder / "environ").read_bytes(), (folder / "stat").read_text()
+            except OSError:
+                continue
+            if self.token.encode() in environment and ") Z" not in state:
+                found.append(int(folder.name))
+        return found
+
+
+def poisoned_environment(**poison: str) -> dict[str, str]:
+    """Environment in which chosen videos are poison; see tests/poison."""
+    return {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "poison"), str(ROOT)])} | poison
+
+
+@pytest.fixture
+def start_command() -> "Callable[..., Command]":
+    """Start the command line; what still runs at the end of the test is killed."""
+    started: list[Command] = []
+
+    def start(*arguments: str, **poison: str) -> Command:
+        token = f"VIDU_TEST_TOKEN_{uuid.uuid4().hex}"
+        environment = os.environ | poisoned_environment(**poison) | {"VIDU_TEST_TOKEN": token}
+        process = subprocess.Popen([sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+        started.append(Command(process, token))
+        return started[-1]
+
+    yield start
+    for command in started:
+        for pid in command.family():
+            os.kill(pid, 9)
+        command.process.communicate()

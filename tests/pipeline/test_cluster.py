@@ -1,0 +1,86 @@
+"""Extractions on Ray, with workers that die; one Ray run serves several questions."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.probing import plan_videos
+from schemas.plan import Failure
+from schemas.store import Store
+from tests.pipeline.conftest import digests, leftovers, poisoned_environment
+
+
+@pytest.fixture(scope="module")
+def deadly_run(world, tmp_path_factory):
+    """Two workers; v1 kills its worker once, v4 kills every process that decodes it."""
+    out = tmp_path_factory.mktemp("deadly") / "store"
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in poisoned_environment(
+                POISON_DECODE_ONCE="v1.avi", POISON_DECODE="v4.mp4", POISON_FOLDER=str(out.parent)).items():
+            patched.setenv(name, value)
+        summary = world.extract(out, inline=False, workers=2, retries=1, log_json=out.parent / "log.jsonl")
+    events = [json.loads(line) for line in (out.parent / "log.jsonl").read_text().splitlines()]
+    return out, summary, events
+
+
+def shard_of(root, video):
+    (shard,) = {task.shard for task in Store.open(root).read_plan().shards for v in task.videos if v.id == video}
+    return shard
+
+
+def test_workers_that_died_were_seen_and_their_shards_begun_again(deadly_run):
+    out, _, events = deadly_run
+    died = [event["shard"] for event in events if event["event"] == "died"]
+    assert died.count(shard_of(out, "class1/v1")) >= 1
+    assert died.count(shard_of(out, "class0/v4")) >= 2
+    assert (out.parent / "v1.avi").exists()
+
+
+def test_a_video_that_kills_every_worker_fails_alone(deadly_run):
+    out, summary, _ = deadly_run
+    assert [(video.id, video.reason) for video in summary.failed] == [("class0/v4", "VideoCrashError")]
+    assert summary.lost == []
+    assert len(summary.made) == 6
+    assert "class0/v4" not in [video.id for video in Store.open(out).video_rows()]
+
+
+def test_features_are_the_same_bytes_whoever_made_them_in_whatever_order(deadly_run, reference):
+    out, _, _ = deadly_run
+    ours, theirs = digests(out), digests(reference)
+    deadly = shard_of(out, "class0/v4")
+    assert ours.pop(deadly) != theirs.pop(deadly)
+    assert ours == theirs
+    assert len(ours) == 5
+
+
+def test_nothing_is_left_half_written_by_the_dead(deadly_run):
+    out, _, _ = deadly_run
+    assert leftovers(out) == []
+    assert sorted(path.stem for path in (out / "shards").iterdir()) == sorted(digests(out))
+
+
+def test_one_worker_resumes_a_store_to_the_same_bytes_and_a_bug_is_not_retried(world, reference, tmp_path):
+    out = Path(shutil.copytree(reference, tmp_path / "store"))
+    for shard in ("000001", "000004"):
+        (out / "reports" / f"{shard}.json").unlink()
+    summary = world.extract(out, inline=False, workers=1)
+    assert (len(summary.made), summary.kept, summary.lost) == (2, 4, [])
+    assert digests(out) == digests(reference)
+
+
+def test_a_file_that_kills_the_process_that_probes_it_is_a_failure_and_the_others_are_planned(world, monkeypatch,
+                                                                                             tmp_path):
+    for name, value in poisoned_environment(POISON_PROBE="v2.mp4").items():
+        monkeypatch.setenv(name, value)
+    job = world.job(tmp_path / "unused")
+    jobs = [(video, 0) for video in job.videos]
+    jobs += [(replace(video, id=f"{video.id}-{k}"), 0) for k in range(4) for video in job.videos
+             if not video.path.endswith("v2.mp4")]
+    results = plan_videos(jobs, job.settings, inline=False)
+    failed = [result for result in results if isinstance(result, Failure)]
+    assert [(failure.id, failure.reason) for failure in failed] == [("class0/v2", "VideoCrashError")]
+    assert [result.id if isinstance(result, Failure) else result.video.id for result in results] == [
+        file.id for file, _ in jobs]
