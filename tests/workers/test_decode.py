@@ -571,7 +571,7 @@ class TestResources:
         path = next(iter(numbered.values()))
         probe(str(path))
         list(windows(path))
-        assert [thing for thing in gc.get_objects() if isinstance(thing, av.VideoFrame)] == []
+        assert [thing for thing in gc.get_objects() if type(thing) is av.VideoFrame] == []
 
     def test_no_frame_outlives_its_turn(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "long.avi", frames=300, width=640, height=480, codec="mpeg4")
