@@ -1,0 +1,387 @@
+"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 1).
+
+    settings.json        what was asked, all of it:
+                           schema, command, seed, seeds, threads, device
+                           model     {rows: [{name, head, head_options, fusion, ...}], ...}  (pipeline/learn/settings.py)
+                           training  epochs, batch, learning rate, ...
+                           split     kind (csv | official | folds | holdout | groups), folds, group_by, ...
+                           store     {path, kind, digest, settings}: the origin of the features; `settings` is what
+                                     `ExtractSettings.from_dict` reads when kind is `extract`
+                           software  version by library
+    labels.json          {schema, classes: [name, ...], multilabel}; position = column of every score
+    splits.csv           video,path,label,group,fold,part      one line a video; `fold` is the one in which it is
+                                     tested (0 when there is one split), `part` train | val | test | all (cross-validation)
+    metrics.jsonl        {row, seed, fold, epoch, learning_rate, train_loss, train_top1, val_loss, val_top1, elapsed_s}
+                                     one line an epoch; val_* are null without a validation part; fold -1 is the
+                                     last training on all videos, whose model is kept after cross-validation
+    predictions.csv      video,fold,truth,top1,p1,...,top5,p5  of the kept row, judged videos only: the test part, or
+                                     every video once (by the model of the fold that did not see it)
+    scores.npz           names (V,), labels (V,) int64 [or (V, C) bool when multi-label], classes (C,), folds (V,), and one
+                                     float32 array (V, C) of probabilities a row, by the row's name; V judged videos in
+                                     the order of predictions.csv. `vidu-pipe fuse` reads it
+    results.json         `Results` below: one `RowResult` a row, the row that is kept, the verdict, per-class table and
+                                     confusion matrix of the kept row
+    model.safetensors    tensors of the kept row's model, standardisation included
+    resume/              only while training is unfinished
+    report.html          made by `vidu-pipe report`
+
+Fractions are 0 to 1 in every file. Files are written whole or not at all; results.json last: a run with it is complete.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import ConfigError, ResourceError, StoreError
+
+RUN_SCHEMA = 1
+TOP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """A row against the best single stream, on the same videos.
+
+    Attributes:
+        row: name of the row it is compared with.
+        difference: of the main metric, this row minus that one.
+        low: lower end of the 95 % bootstrap interval of the difference.
+        high: its upper end.
+        p: two-sided p-value of the paired test, corrected for the number of rows compared (Holm 1979).
+    """
+
+    row: str
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """One line of the table.
+
+    Attributes:
+        name: unique in the run: `rgb`, `flow`, `concat`, ...
+        streams: streams it uses.
+        head: name of its temporal head.
+        fusion: how its streams are joined; empty for one stream.
+        parameters: trainable numbers in its model.
+        metrics: top1, top5, mean_class, map, ece, loss; each the mean over seeds.
+        low: lower end of the 95 % bootstrap interval of the main metric.
+        high: its upper end.
+        seeds: the main metric of each seed.
+        selection: the main metric on the validation part, mean over folds and seeds; None without one.
+        versus: against the best single stream; None for single streams.
+    """
+
+    name: str
+    streams: tuple[str, ...]
+    head: str
+    fusion: str
+    parameters: int
+    metrics: dict[str, float]
+    low: float
+    high: float
+    seeds: tuple[float, ...]
+    selection: float | None
+    versus: Versus | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassResult:
+    """One class of the kept row.
+
+    Attributes:
+        name: of the class.
+        support: judged videos that have this label.
+        precision: 0 when the class was never said.
+        recall: 0 when there is no video of it.
+        average_precision: of its scores.
+    """
+
+    name: str
+    support: int
+    precision: float
+    recall: float
+    average_precision: float
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a run found.
+
+    Attributes:
+        main: the metric that is compared: `top1`, or `map` when videos have several labels.
+        judged: `test part`, or `out of fold` after cross-validation.
+        videos: judged videos.
+        unit: what the bootstrap draws and the test permutes: `video` or `group`.
+        units: how many of them there are.
+        kept: name of the row whose model and predictions are kept.
+        kept_by: how it was chosen.
+        trained_on: what the kept model was trained on: `train part` or `all videos`.
+        verdict: one plain sentence: does fusion help?
+        rows: in the order of the table.
+        classes: of the kept row.
+        confusion: of the kept row, [truth][said] counts; None when videos have several labels.
+    """
+
+    main: str
+    judged: str
+    videos: int
+    unit: str
+    units: int
+    kept: str
+    kept_by: str
+    trained_on: str
+    verdict: str
+    rows: tuple[RowResult, ...]
+    classes: tuple[ClassResult, ...]
+    confusion: tuple[tuple[int, ...], ...] | None
+
+    def row(self, name: str) -> RowResult:
+        """Return the row of that name."""
+        return next(row for row in self.rows if row.name == name)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Results":
+        """Rebuild results from plain JSON values."""
+        confusion = plain["confusion"]
+        return cls(**plain | {
+            "rows": tuple(RowResult(**row | {
+                "streams": tuple(row["streams"]), "seeds": tuple(row["seeds"]),
+                "versus": row["versus"] and Versus(**row["versus"])}) for row in plain["rows"]),
+            "classes": tuple(ClassResult(**row) for row in plain["classes"]),
+            "confusion": confusion and tuple(tuple(row) for row in confusion),
+        })
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One line of predictions.csv.
+
+    Attributes:
+        video: its id.
+        fold: in which it was judged.
+        truth: its label, `a;b` when it has several.
+        top: (class, probability), best first, at most `TOP`.
+    """
+
+    video: str
+    fold: int
+    truth: str
+    top: tuple[tuple[str, float], ...]
+
+    @property
+    def correct(self) -> bool:
+        """Whether the first class said is a label of the video."""
+        return self.top[0][0] in self.truth.split(";")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What every row says of every judged video.
+
+    Attributes:
+        names: V video ids.
+        labels: int64 (V,), or bool (V, C) when videos have several labels.
+        classes: C class names.
+        folds: int64 (V,).
+        rows: row name -> probabilities, float32 (V, C).
+    """
+
+    names: tuple[str, ...]
+    labels: NDArray[Any]
+    classes: tuple[str, ...]
+    folds: NDArray[np.int64]
+    rows: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRow:
+    """One line of splits.csv; the attributes are its columns."""
+
+    video: str
+    path: str
+    label: str
+    group: str
+    fold: int
+    part: str
+
+
+class Run:
+    """A run directory, made by `create` and found again by `open`.
+
+    Attributes:
+        root: the directory.
+        settings: settings.json as plain values.
+    """
+
+    def __init__(self, root: Path, settings: dict[str, Any]) -> None:
+        """Use `create` or `open`."""
+        self.root = root
+        self.settings = settings
+
+    @classmethod
+    def create(cls, root: Path, settings: dict[str, Any]) -> "Run":
+        """Begin a run in a new or empty directory, or go on with one that was begun with the same settings.
+
+        Raises:
+            ConfigError: the directory holds a complete run, or one of other settings, or something else.
+            ResourceError: it can not be written.
+        """
+        settings = json.loads(json.dumps({"schema": RUN_SCHEMA} | settings))
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            present = sorted(child.name for child in root.iterdir())
+        except OSError as error:
+            raise ResourceError(f"cannot make a run in {root}: {error}") from error
+        if "results.json" in present:
+            raise ConfigError(f"{root} holds a complete run; choose another --out")
+        if "settings.json" in present:
+            known = _read_json(root / "settings.json")
+            if known != settings:
+                changed = sorted(key for key in known | settings if known.get(key) != settings.get(key))
+                raise ConfigError(f"{root} holds an unfinished run with other settings ({', '.join(changed)}); "
+                                  "repeat its command to finish it, or choose another --out")
+        elif present:
+            raise ConfigError(f"{root} is not a run, and not empty; choose another --out")
+        run = cls(root, settings)
+        run.write_json("settings.json", settings)
+        return run
+
+    @classmethod
+    def open(cls, root: Path) -> "Run":
+        """Open a complete run.
+
+        Raises:
+            StoreError: there is none, it is unfinished, or it is of another version.
+        """
+        if not (root / "settings.json").exists():
+            raise StoreError(f"no run in {root} (it has no settings.json); `vidu-pipe train-fusion` makes one")
+        settings = _read_json(root / "settings.json")
+        if settings.get("schema") != RUN_SCHEMA:
+            raise StoreError(f"{root}: a run of schema {settings.get('schema')!r}; this version reads {RUN_SCHEMA}")
+        if not (root / "results.json").exists():
+            raise StoreError(f"{root}: training is unfinished; repeat its command to finish it")
+        return cls(root, settings)
+
+    @property
+    def model_path(self) -> Path:
+        """The kept model's tensors."""
+        return self.root / "model.safetensors"
+
+    @property
+    def resume_folder(self) -> Path:
+        """Where training keeps what it needs to go on; made on demand."""
+        folder = self.root / "resume"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def labels(self) -> tuple[tuple[str, ...], bool]:
+        """Return the classes, in the order of every score's columns, and whether videos have several of them."""
+        plain = _read_json(self.root / "labels.json")
+        return tuple(plain["classes"]), plain["multilabel"]
+
+    def results(self) -> Results:
+        """Return what the run found."""
+        try:
+            return Results.from_dict(_read_json(self.root / "results.json"))
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"{self.root / 'results.json'} is damaged: {error!r}") from error
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics.jsonl."""
+        return [json.loads(line) for line in (self.root / "metrics.jsonl").read_text().splitlines()]
+
+    def predictions(self) -> list[Prediction]:
+        """Return what the kept row says of every judged video."""
+        with (self.root / "predictions.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return [Prediction(row["video"], int(row["fold"]), row["truth"],
+                               tuple((row[f"top{k}"], float(row[f"p{k}"])) for k in range(1, TOP + 1) if f"top{k}" in row))
+                    for row in csv.DictReader(file)]
+
+    def splits(self) -> list[SplitRow]:
+        """Return the part and fold of every video."""
+        with (self.root / "splits.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return [SplitRow(row["video"], row["path"], row["label"], row["group"], int(row["fold"]), row["part"])
+                    for row in csv.DictReader(file)]
+
+    def scores(self) -> Scores:
+        """Return what every row says of every judged video."""
+        with np.load(self.root / "scores.npz", allow_pickle=False) as file:
+            fixed = {name: file[name] for name in ("names", "labels", "classes", "folds")}
+            rows = {name: file[name] for name in file.files if name not in fixed}
+        return Scores(tuple(fixed["names"].tolist()), fixed["labels"], tuple(fixed["classes"].tolist()),
+                      fixed["folds"], rows)
+
+    def write_json(self, name: str, plain: object) -> None:
+        """Write one JSON file whole."""
+        self._write(name, [json.dumps(plain, indent=1)])
+
+    def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write metrics.jsonl."""
+        self._write("metrics.jsonl", (json.dumps(row) for row in rows))
+
+    def write_splits(self, rows: Iterable[SplitRow]) -> None:
+        """Write splits.csv."""
+        self._write_csv("splits.csv", [list(SplitRow.__slots__), *([getattr(row, name) for name in SplitRow.__slots__]
+                                                                  for row in rows)])
+
+    def write_predictions(self, predictions: list[Prediction]) -> None:
+        """Write predictions.csv; probabilities with six digits."""
+        top = len(predictions[0].top) if predictions else 0
+        header = ["video", "fold", "truth", *(name for k in range(1, top + 1) for name in (f"top{k}", f"p{k}"))]
+        self._write_csv("predictions.csv", [header, *(
+            [p.video, p.fold, p.truth, *(cell for name, value in p.top for cell in (name, f"{value:.6f}"))]
+            for p in predictions)])
+
+    def write_scores(self, scores: Scores) -> None:
+        """Write scores.npz."""
+        temporary = self.root / ".scores.tmp.npz"
+        np.savez(temporary, names=np.array(scores.names, dtype=np.str_), labels=scores.labels,
+                 classes=np.array(scores.classes, dtype=np.str_), folds=scores.folds, **scores.rows)
+        temporary.replace(self.root / "scores.npz")
+
+    def finish(self, results: Results) -> None:
+        """Write results.json, which makes the run complete."""
+        self.write_json("results.json", asdict(results))
+
+    def _write_csv(self, name: str, rows: Iterable[list[Any]]) -> None:
+        temporary = self.root / f".{name}.tmp"
+        with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            csv.writer(file).writerows(rows)
+        temporary.replace(self.root / name)
+
+    def _write(self, name: str, lines: Iterable[str]) -> None:
+        temporary = self.root / f".{name}.{os.getpid()}.tmp"
+        try:
+            with temporary.open("w") as file:
+                file.writelines(line + "\n" for line in lines)
+            temporary.replace(self.root / name)
+        except OSError as error:
+            raise ResourceError(f"cannot write {self.root / name}: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def runs_under(folder: Path) -> Iterator[Path]:
+    """Yield the directories right under `folder` that hold a run, complete or not, by name."""
+    for child in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if (child / "settings.json").exists():
+            yield child
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path} is damaged: {error}") from error
+    return plain
