@@ -1,27 +1,31 @@
 """A run on disk: all that training leaves behind. The only file that knows its directory (schema 1).
 
     settings.json        what was asked, all of it:
-                           schema, command, seed, seeds, threads, device
-                           model     {rows: [{name, head, head_options, fusion, ...}], ...}  (pipeline/learn/settings.py)
-                           training  epochs, batch, learning rate, ...
-                           split     kind (csv | official | folds | holdout | groups), folds, group_by, ...
-                           store     {path, kind, digest, settings}: the origin of the features; `settings` is what
-                                     `ExtractSettings.from_dict` reads when kind is `extract`
+                           schema, command, seed, seeds, threads, device, score_weights
+                           rows      [{name, parts, model}, ...]: what is trained and compared; `model` is
+                                     `ModelSettings.as_dict`, `parts` the single rows a late fusion is put together from
+                           training  `TrainSettings.as_dict`
+                           split     kind (csv | official | made), folds (0: leave one group out), group_by, ...
+                           store     {path, kind, digest, settings, software}: the origin of the features; `settings`
+                                     is what `ExtractSettings.from_dict` reads when kind is `extract`
                            software  version by library
     labels.json          {schema, classes: [name, ...], multilabel}; position = column of every score
     splits.csv           video,path,label,group,fold,part      one line a video; `fold` is the one in which it is
-                                     tested (0 when there is one split), `part` train | val | test | all (cross-validation)
+                                     tested (0 when there is one split); `part` is train | val | test, and always
+                                     test in cross-validation
     metrics.jsonl        {row, seed, fold, epoch, learning_rate, train_loss, train_top1, val_loss, val_top1, elapsed_s}
                                      one line an epoch; val_* are null without a validation part; fold -1 is the
                                      last training on all videos, whose model is kept after cross-validation
     predictions.csv      video,fold,truth,top1,p1,...,top5,p5  of the kept row, judged videos only: the test part, or
                                      every video once (by the model of the fold that did not see it)
-    scores.npz           names (V,), labels (V,) int64 [or (V, C) bool when multi-label], classes (C,), folds (V,), and one
-                                     float32 array (V, C) of probabilities a row, by the row's name; V judged videos in
-                                     the order of predictions.csv. `vidu-pipe fuse` reads it
+    scores.npz           names (V,), labels (V,) int64 [or (V, C) bool when multi-label], classes (C,),
+                                     folds (V,), and one float32 array (V, C) of probabilities a row, by the row's
+                                     name; V judged videos in the order of predictions.csv; of the first seed.
+                                     `vidu-pipe fuse` reads it
     results.json         `Results` below: one `RowResult` a row, the row that is kept, the verdict, per-class table and
                                      confusion matrix of the kept row
     model.safetensors    tensors of the kept row's model, standardisation included
+    model.json           `ModelSettings.as_dict` of the kept row: what model.safetensors is filled into
     resume/              only while training is unfinished
     report.html          made by `vidu-pipe report`
 
@@ -39,6 +43,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.learn.settings import ModelSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
 
 RUN_SCHEMA = 1
@@ -74,7 +79,7 @@ class RowResult:
         head: name of its temporal head.
         fusion: how its streams are joined; empty for one stream.
         parameters: trainable numbers in its model.
-        metrics: top1, top5, mean_class, map, ece, loss; each the mean over seeds.
+        metrics: top1, top5, mean_class, map, ece, loss, and lrap with several labels; each the mean over seeds.
         low: lower end of the 95 % bootstrap interval of the main metric.
         high: its upper end.
         seeds: the main metric of each seed.
@@ -119,7 +124,7 @@ class Results:
     """What a run found.
 
     Attributes:
-        main: the metric that is compared: `top1`, or `map` when videos have several labels.
+        main: the metric that is compared: `top1`, or `lrap` (label ranking average precision) with several labels.
         judged: `test part`, or `out of fold` after cross-validation.
         videos: judged videos.
         unit: what the bootstrap draws and the test permutes: `video` or `group`.
@@ -278,6 +283,10 @@ class Run:
         """The kept model's tensors."""
         return self.root / "model.safetensors"
 
+    def model_settings(self) -> ModelSettings:
+        """Return what the kept model is built from."""
+        return ModelSettings(**_read_json(self.root / "model.json"))
+
     @property
     def resume_folder(self) -> Path:
         """Where training keeps what it needs to go on; made on demand."""
@@ -304,8 +313,8 @@ class Run:
     def predictions(self) -> list[Prediction]:
         """Return what the kept row says of every judged video."""
         with (self.root / "predictions.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return [Prediction(row["video"], int(row["fold"]), row["truth"],
-                               tuple((row[f"top{k}"], float(row[f"p{k}"])) for k in range(1, TOP + 1) if f"top{k}" in row))
+            return [Prediction(row["video"], int(row["fold"]), row["truth"], tuple(
+                        (row[f"top{k}"], float(row[f"p{k}"])) for k in range(1, TOP + 1) if f"top{k}" in row))
                     for row in csv.DictReader(file)]
 
     def splits(self) -> list[SplitRow]:
@@ -346,8 +355,9 @@ class Run:
     def write_scores(self, scores: Scores) -> None:
         """Write scores.npz."""
         temporary = self.root / ".scores.tmp.npz"
-        np.savez(temporary, names=np.array(scores.names, dtype=np.str_), labels=scores.labels,
-                 classes=np.array(scores.classes, dtype=np.str_), folds=scores.folds, **scores.rows)
+        arrays: dict[str, Any] = {"names": np.array(scores.names, dtype=np.str_), "labels": scores.labels,
+                                  "classes": np.array(scores.classes, dtype=np.str_), "folds": scores.folds}
+        np.savez(temporary, **arrays | scores.rows)
         temporary.replace(self.root / "scores.npz")
 
     def finish(self, results: Results) -> None:

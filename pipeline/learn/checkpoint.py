@@ -1,0 +1,77 @@
+"""All that changes while a model is trained, so that it can be put down and taken up without a bit of difference."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.learn.model import VideoClassifier
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_EVERY_S = 10.0
+
+
+class State:
+    """All that changes while training, so that it can be put down and taken up.
+
+    Attributes:
+        model: trained in place.
+        optimizer: with its moments.
+        schedule: of the learning rate.
+        order: generator of the order of videos.
+        history: one row an epoch.
+        best: weights of the epoch with the lowest validation loss; None without validation.
+    """
+
+    def __init__(self, model: VideoClassifier, optimizer: torch.optim.Optimizer,
+                 schedule: torch.optim.lr_scheduler.LRScheduler, order: torch.Generator) -> None:
+        self.model, self.optimizer, self.schedule, self.order = model, optimizer, schedule, order
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Tensor] | None = None
+        self._best_epoch = -1
+        self._saved_at = time.perf_counter()
+
+    def waits_longer_than(self, patience: int) -> bool:
+        """Whether more than `patience` epochs went by without a better one; never when it is 0."""
+        return bool(patience) and self.best is not None and len(self.history) - 1 - self._best_epoch >= patience
+
+    def close_epoch(self, row: dict[str, Any], checkpoint: Path | None) -> None:
+        """Note an epoch, keep the weights if it is the best one, and put everything down now and then."""
+        self.history.append(row)
+        losses = [past["val_loss"] for past in self.history]
+        if row["val_loss"] is not None and row["val_loss"] <= min(losses):
+            self._best_epoch = len(self.history) - 1
+            self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        if checkpoint is not None and time.perf_counter() - self._saved_at > CHECKPOINT_EVERY_S:
+            self.save(checkpoint)
+
+    def save(self, path: Path) -> None:
+        """Put everything down, whole or not at all."""
+        temporary = path.with_suffix(".tmp")
+        cuda = torch.cuda.get_rng_state_all() if _cuda_is_used() else []
+        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best,
+                    "schedule": self.schedule.state_dict(), "history": self.history, "best_epoch": self._best_epoch,
+                    "order": self.order.get_state(), "noise": torch.get_rng_state(), "cuda": cuda}, temporary)
+        temporary.replace(path)
+        self._saved_at = time.perf_counter()
+
+    def load(self, path: Path) -> None:
+        """Take everything up; only tensors and plain values are read, never code."""
+        kept = torch.load(path, weights_only=True, map_location="cpu")
+        self.model.load_state_dict(kept["model"])
+        self.optimizer.load_state_dict(kept["optimizer"])
+        self.schedule.load_state_dict(kept["schedule"])
+        self.history, self.best, self._best_epoch = kept["history"], kept["best"], kept["best_epoch"]
+        self.order.set_state(kept["order"])
+        torch.set_rng_state(kept["noise"])
+        if kept["cuda"] and _cuda_is_used():
+            torch.cuda.set_rng_state_all(kept["cuda"])
+        logger.info("resumed after epoch %d of %s", len(self.history), path.stem)
+
+
+def _cuda_is_used() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

@@ -1,0 +1,214 @@
+"""Temporal heads: what makes one vector of a video's moments.
+
+Every head takes features `x` (B, T, D) and a `mask` (B, T), True at the moments that exist; existing moments come first
+and every video has at least one. What `x` holds beyond the mask, NaN included, changes nothing. To add a head, write a
+class and a line of `HEADS`; one contract test runs over that dict.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from schemas.errors import ConfigError
+
+
+class Head(nn.Module):
+    """What all heads share.
+
+    Attributes:
+        width: E, the length of the vector a video becomes.
+        reduces_once: the head has nothing to learn, leaves a single moment as it is, and does not mind whether
+            features are standardised before or after it; training may then apply it once instead of every epoch.
+    """
+
+    width: int
+    reduces_once = False
+
+
+class Mean(Head):
+    """The mean of the moments."""
+
+    reduces_once = True
+
+    def __init__(self, *, dim: int) -> None:
+        super().__init__()
+        self.width = dim
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, D)."""
+        kept = x.masked_fill(~mask.unsqueeze(2), 0)
+        return kept.sum(1) / mask.sum(1, keepdim=True)
+
+
+class Max(Head):
+    """The largest value of each feature over the moments."""
+
+    reduces_once = True
+
+    def __init__(self, *, dim: int) -> None:
+        super().__init__()
+        self.width = dim
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, D)."""
+        return x.masked_fill(~mask.unsqueeze(2), -torch.inf).amax(1)
+
+
+class _Scorer(nn.Module):
+    """One number a moment: w' tanh(V x), the additive attention of Bahdanau et al. 2015 (arXiv:1409.0473)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(dim, hidden)
+        self.outer = nn.Linear(hidden, 1, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, T), minus infinity beyond the mask."""
+        score: Tensor = self.outer(torch.tanh(self.inner(x))).squeeze(2)
+        return score.masked_fill(~mask, -torch.inf)
+
+
+class Attention(Head):
+    """Soft attention: a learnt weighted mean of the moments.
+
+    Weights are softmax over time of w' tanh(V x): Bahdanau et al. 2015 (arXiv:1409.0473), as a pool over instances
+    Ilse et al. 2018 (arXiv:1802.04712, equation 8).
+    """
+
+    def __init__(self, *, dim: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.width = dim
+        self.score = _Scorer(dim, hidden)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, D)."""
+        x = x.masked_fill(~mask.unsqueeze(2), 0)
+        weight = torch.softmax(self.score(x, mask), dim=1)
+        return torch.einsum("bt,btd->bd", weight, x)
+
+
+class HardAttention(Head):
+    """Hard attention: the mean of the k moments that score best, and of no other.
+
+    Which moments these are has no gradient, so the backward pass takes the softmax in their place (straight-through
+    estimate: Bengio et al. 2013, arXiv:1308.3432). While training, Gumbel noise on the scores makes the choice a sample
+    without replacement (Gumbel top-k: Kool et al. 2019, arXiv:1903.06059; straight-through Gumbel softmax: Jang et al.
+    2017, arXiv:1611.01144); in evaluation the k best are taken. A video of fewer than k moments gives all it has.
+    """
+
+    def __init__(self, *, dim: int, hidden: int = 64, k: int = 4) -> None:
+        super().__init__()
+        if k < 1:
+            raise ConfigError(f"hard attention selects at least 1 moment, not {k}")
+        self.width = dim
+        self.k = k
+        self.score = _Scorer(dim, hidden)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, D)."""
+        x = x.masked_fill(~mask.unsqueeze(2), 0)
+        score = self.score(x, mask)
+        if self.training:
+            # one draw a video, in float32 on the score's device; exponential noise has no zero to take the log of
+            noise = -torch.empty_like(score).exponential_().log()
+            score = (score + noise).masked_fill(~mask, -torch.inf)
+        soft = torch.softmax(score, dim=1)
+        best = score.topk(min(self.k, x.shape[1]), dim=1).indices
+        hard = torch.zeros_like(soft).scatter(1, best, 1.0).masked_fill(~mask, 0)
+        hard = hard / hard.sum(1, keepdim=True)
+        weight = hard + soft - soft.detach()
+        return torch.einsum("bt,btd->bd", weight, x)
+
+
+class _Recurrent(Head):
+    """The last hidden state of a recurrent network: of its last layer, in each direction after that direction's end."""
+
+    cell: type[nn.LSTM] | type[nn.GRU]
+
+    def __init__(self, *, dim: int, hidden: int = 128, layers: int = 1, both_ways: bool = True,
+                 dropout: float = 0.0) -> None:
+        super().__init__()
+        if hidden < 1 or layers < 1:
+            raise ConfigError(f"a recurrent head has at least 1 unit and 1 layer, not {hidden} and {layers}")
+        self.width = hidden * (2 if both_ways else 1)
+        self.directions = 2 if both_ways else 1
+        self.net = self.cell(dim, hidden, num_layers=layers, bidirectional=both_ways, batch_first=True,
+                             dropout=dropout if layers > 1 else 0.0)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, E)."""
+        if bool(mask.all()):
+            _, state = self.net(x)  # the plain kernel is faster, and there is nothing to leave out
+        else:
+            lengths = mask.sum(1).cpu()
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            _, state = self.net(packed)
+        hidden = state[0] if isinstance(state, tuple) else state  # (layers * directions, B, hidden)
+        return torch.cat(list(hidden[-self.directions:]), dim=1)
+
+
+class LSTM(_Recurrent):
+    """The last hidden state of an LSTM (Hochreiter and Schmidhuber 1997; both ways: Graves and Schmidhuber 2005)."""
+
+    cell = nn.LSTM
+
+
+class GRU(_Recurrent):
+    """The last hidden state of a GRU (Cho et al. 2014, arXiv:1406.1078)."""
+
+    cell = nn.GRU
+
+
+class NetVLAD(Head):
+    """How the moments differ from K learnt centres: Arandjelovic et al. 2016 (arXiv:1511.07247).
+
+    V_k = sum over t of a_k(x_t) (x_t - c_k), a = softmax(W x + b); each V_k is scaled to length 1
+    (intra-normalisation), then the whole. Features are first projected to `project` dims, since V has K times as many. The length of the
+    result is sqrt(E), not 1, so that its entries are of the size a classifier's initial weights are made for.
+    """
+
+    def __init__(self, *, dim: int, clusters: int = 8, project: int = 128) -> None:
+        super().__init__()
+        if clusters < 1 or project < 1:
+            raise ConfigError(f"NetVLAD has at least 1 centre of 1 dim, not {clusters} of {project}")
+        self.width = clusters * project
+        self.project = nn.Linear(dim, project)
+        self.assign = nn.Linear(project, clusters)
+        self.centres = nn.Parameter(torch.randn(clusters, project) / project**0.5)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, K * project)."""
+        x = self.project(x.masked_fill(~mask.unsqueeze(2), 0))
+        weight = torch.softmax(self.assign(x), dim=2).masked_fill(~mask.unsqueeze(2), 0)
+        # the sum of residuals without making all (B, T, K, D) of them
+        vlad = torch.einsum("btk,btd->bkd", weight, x) - weight.sum(1).unsqueeze(2) * self.centres
+        flat: Tensor = functional.normalize(functional.normalize(vlad, dim=2).flatten(1), dim=1)
+        return flat * self.width**0.5
+
+
+HEADS: dict[str, type[Head]] = {
+    "mean": Mean,
+    "max": Max,
+    "attention": Attention,
+    "hard_attention": HardAttention,
+    "lstm": LSTM,
+    "gru": GRU,
+    "netvlad": NetVLAD,
+}
+
+
+def make_head(name: str, *, dim: int, **options: object) -> Head:
+    """Make a head by name.
+
+    Raises:
+        ConfigError: the name or an option is unknown, or a value is out of range.
+    """
+    if name not in HEADS:
+        raise ConfigError(f"unknown head {name!r}; known: {', '.join(HEADS)}")
+    try:
+        make: Callable[..., Head] = HEADS[name]
+        return make(dim=dim, **options)
+    except TypeError as error:
+        raise ConfigError(f"head {name!r} does not take these options: {error}") from error

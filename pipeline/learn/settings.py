@@ -1,0 +1,103 @@
+"""Frozen settings of learning: what a model is, and how it is trained. Plain JSON values in settings.json."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from schemas.errors import ConfigError
+
+SCHEDULES = ("one-cycle", "cosine", "constant")
+
+
+def _within(what: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{what} must be from {low:g} to {high:g}, not {value:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Everything a model is built from; together with its tensors it is the model.
+
+    Attributes:
+        streams: stream name -> D.
+        classes: C.
+        multilabel: videos may have several labels: sigmoid instead of softmax.
+        head: a name of `HEADS`, the same for every stream.
+        head_options: its options.
+        fusion: a name of `FUSIONS`.
+        hidden: width of the classifier's hidden layer; 0: the classifier is linear.
+        dropout: before each linear layer of the classifier.
+    """
+
+    streams: dict[str, int]
+    classes: int
+    multilabel: bool = False
+    head: str = "mean"
+    head_options: dict[str, Any] = field(default_factory=dict)
+    fusion: str = "concat"
+    hidden: int = 0
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ConfigError: a value is out of range.
+        """
+        _within("dropout", self.dropout, 0, 0.95)
+        _within("the hidden layer", self.hidden, 0, 1 << 16)
+        if not self.streams:
+            raise ConfigError("a model needs at least one stream")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """How a model is trained.
+
+    Attributes:
+        epochs: passes over the training part, at most.
+        batch: videos a step.
+        learning_rate: of AdamW (Loshchilov and Hutter 2019), at its highest.
+        schedule: `one-cycle` (Smith and Topin 2017), `cosine` or `constant`.
+        weight_decay: of AdamW; biases are left alone.
+        label_smoothing: share of a label that is spread over all classes (Szegedy et al. 2016).
+        clip_norm: gradients longer than this are scaled down to it; 0: never.
+        patience: epochs without a better validation loss after which training stops; 0: never.
+        class_weights: rare classes count more, so that all classes count the same.
+        val_fraction: share of the training part that is kept for early stopping, cut by groups; 0: none.
+    """
+
+    epochs: int = 60
+    batch: int = 32
+    learning_rate: float = 1e-3
+    schedule: str = "one-cycle"
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    clip_norm: float = 1.0
+    patience: int = 0
+    class_weights: bool = False
+    val_fraction: float = 0.15
+
+    def __post_init__(self) -> None:
+        """Check names and ranges.
+
+        Raises:
+            ConfigError: a value is out of range.
+        """
+        _within("--epochs", self.epochs, 1, 1e6)
+        _within("--batch", self.batch, 1, 1e6)
+        _within("--learning-rate", self.learning_rate, 1e-9, 1e3)
+        _within("--weight-decay", self.weight_decay, 0, 1e3)
+        _within("--label-smoothing", self.label_smoothing, 0, 0.95)
+        _within("--clip-norm", self.clip_norm, 0, 1e9)
+        _within("--patience", self.patience, 0, 1e6)
+        _within("--val", self.val_fraction, 0, 0.5)
+        if self.schedule not in SCHEDULES:
+            raise ConfigError(f"unknown schedule {self.schedule!r}; known: {', '.join(SCHEDULES)}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return asdict(self)

@@ -1,0 +1,200 @@
+"""Splits that do not leak: what is recorded together is never parted over training, validation and test.
+
+A group is what belongs together: a recording, a person, a source. Groups come from a CSV, from a regular expression, or
+from UCF-style names (`v_Class_g07_c03`: clip 3 of recording 7); two files of the same content are one group whatever
+their names. Every split, made here or given, is checked; one in which a group is on two sides is refused.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import ConfigError
+
+UCF_NAME = re.compile(r"(v_[^/]+_g\d+)_c\d+$")
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One division of the videos; the three do not overlap.
+
+    Attributes:
+        train: places of the videos to learn from.
+        val: places of those that decide when to stop; may be empty.
+        test: places of those to be judged on.
+    """
+
+    train: Indices
+    val: Indices
+    test: Indices
+
+
+def groups_of(ids: Sequence[str], *, pattern: str = "", given: Mapping[str, str] | None = None,
+              fingerprints: Sequence[str] = ()) -> list[str]:
+    """Tell the group of every video; a video that belongs to none is a group by itself, named by its id.
+
+    Args:
+        ids: V video ids.
+        pattern: a regular expression searched in the id; its groups, joined by `/`, or else the whole match, name the
+            group. Every id must match.
+        given: id -> group, from a CSV; an empty name counts as none.
+        fingerprints: V digests of the files; ids that share one share a group.
+
+    Raises:
+        ConfigError: the expression is wrong, or an id does not match it.
+    """
+    if pattern:
+        names = [_matched(pattern, video_id) for video_id in ids]
+    elif given and any(given.values()):
+        names = [given.get(video_id) or video_id for video_id in ids]
+    else:
+        names = [match[1] if (match := UCF_NAME.search(video_id)) else video_id for video_id in ids]
+    return _with_copies(names, fingerprints)
+
+
+def _matched(pattern: str, video_id: str) -> str:
+    try:
+        match = re.search(pattern, video_id)
+    except re.error as error:
+        raise ConfigError(f"--group-by {pattern!r} is not a regular expression: {error}") from error
+    if match is None:
+        raise ConfigError(f"--group-by {pattern!r} finds no group in {video_id!r}; every video id must match")
+    return "/".join(part or "" for part in match.groups()) if match.groups() else match[0]
+
+
+def _with_copies(names: list[str], fingerprints: Sequence[str]) -> list[str]:
+    """Join the groups of videos that are byte for byte the same file (union by repeated renaming)."""
+    holder: dict[str, str] = {}
+    renamed: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while renamed.get(name, name) != name:
+            name = renamed[name]
+        return name
+
+    for name, digest in zip(names, fingerprints, strict=False):
+        first = holder.setdefault(digest, name) if digest else name
+        if root(first) != root(name):
+            renamed[root(name)] = root(first)
+    return [root(name) for name in names]
+
+
+def deal(groups: Sequence[str], classes: NDArray[np.int64], parts: int, seed: int) -> Indices:
+    """Deal groups into `parts` of about equal size and mix of classes.
+
+    Groups are dealt one by one, large ones first, in an order that `seed` decides, each to the part that has the
+    smallest share of the group's classes so far (the greedy rule of stratified group k-fold).
+
+    Args:
+        groups: V names.
+        classes: int64 (V,).
+        parts: at least 2.
+        seed: of the order.
+
+    Returns:
+        int64 (V,), the part of every video.
+    """
+    _, group = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
+    _, label = np.unique(classes, return_inverse=True)
+    counts = np.zeros((group.max() + 1, label.max() + 1))
+    np.add.at(counts, (group, label), 1)
+    share = counts / counts.sum(0)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    order = order[np.argsort(-counts[order].sum(1), kind="stable")]
+    held = np.zeros((parts, counts.shape[1]))
+    sizes = np.zeros(parts)
+    place = np.empty(len(counts), dtype=np.int64)
+    for index in order:
+        load = held @ share[index]
+        best = np.flatnonzero(load <= load.min() + 1e-12)
+        place[index] = best[np.argmin(sizes[best])]
+        held[place[index]] += share[index]
+        sizes[place[index]] += counts[index].sum()
+    return place[group]
+
+
+def made_folds(groups: Sequence[str], classes: NDArray[np.int64], names: Sequence[str], *, folds: int,
+               seed: int) -> list[Indices]:
+    """Return the test videos of each of `folds` folds; of one fifth of the videos when `folds` is 1.
+
+    Args:
+        groups: V names.
+        classes: int64 (V,), places in `names`.
+        names: C class names.
+        folds: K; 0 leaves one group out at a time.
+        seed: of the order.
+
+    Raises:
+        ConfigError: a class has too few recordings to be both learnt and tested, or K is too large.
+    """
+    distinct = sorted(set(groups))
+    for place in np.unique(classes):
+        held = {groups[int(v)] for v in np.flatnonzero(classes == place)}
+        if len(held) < 2:
+            count = int((classes == place).sum())
+            raise ConfigError(f"class {names[int(place)]!r} has {count} video(s) from 1 recording: too few to learn "
+                              "from one and test on another; add videos of it, or leave the class out")
+    if folds == 0:
+        array = np.array(groups, dtype=np.str_)
+        return [np.flatnonzero(array == name) for name in distinct]
+    if folds > len(distinct):
+        raise ConfigError(f"--folds {folds} is more than there are recordings ({len(distinct)})")
+    parts = deal(groups, classes, max(folds, 2) if folds > 1 else min(5, len(distinct)), seed)
+    return [np.flatnonzero(parts == part) for part in range(folds)]
+
+
+def cut_validation(train: Indices, groups: Sequence[str], classes: NDArray[np.int64], *, fraction: float,
+                   seed: int) -> tuple[Indices, Indices]:
+    """Cut a validation part from a training part, by groups, so that no class loses its last training video.
+
+    Returns:
+        train and val; val is empty when `fraction` is 0 or no such cut exists.
+    """
+    names = [groups[v] for v in train]
+    parts = min(round(1 / fraction), len(set(names))) if fraction else 0
+    if parts >= 2:
+        place = deal(names, classes[train], parts, seed)
+        for part in range(parts):
+            rest = train[place != part]
+            if len(rest) and set(classes[rest]) == set(classes[train]) and (place == part).any():
+                return rest, train[place == part]
+    return train, train[:0]
+
+
+def check_leaks(ids: Sequence[str], groups: Sequence[str], fold: Fold) -> None:
+    """Refuse a fold in which one group is on two sides.
+
+    Raises:
+        ConfigError: it does; the message shows two such videos.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for part, videos in (("train", fold.train), ("val", fold.val), ("test", fold.test)):
+        for v in videos.tolist():
+            other, side = seen.setdefault(groups[v], (ids[v], part))
+            if side != part:
+                raise ConfigError(f"the split leaks: {other!r} ({side}) and {ids[v]!r} ({part}) are of one recording "
+                                  f"({groups[v]!r}); put both on one side")
+
+
+def check_classes(names: Sequence[str], members: NDArray[np.bool_], fold: Fold) -> None:
+    """Refuse a fold that tests a class it does not train.
+
+    Args:
+        names: C class names.
+        members: bool (V, C).
+        fold: to be checked.
+
+    Raises:
+        ConfigError: the message names the class.
+    """
+    if not len(fold.train) or not len(fold.test):
+        raise ConfigError(f"the split leaves {len(fold.train)} videos to train on and {len(fold.test)} to test on")
+    missing = np.flatnonzero(members[fold.test].any(0) & ~members[fold.train].any(0))
+    if len(missing):
+        raise ConfigError(f"class {names[missing[0]]!r} is tested but has no training video in one of the folds; "
+                          "fewer or other groups, more videos, or leaving the class out would mend it")

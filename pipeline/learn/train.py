@@ -1,0 +1,149 @@
+"""Training one model. This page knows no head, no fusion and no file format of features.
+
+Everything random comes from one seed: weights, dropout and Gumbel noise from the global generator, the order of videos
+from one of its own. A run that was interrupted goes on from its last checkpoint and ends with the same bits.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pipeline.learn.batches import gather, in_order, shuffled
+from pipeline.learn.checkpoint import State
+from pipeline.learn.dataset import Dataset
+from pipeline.learn.model import VideoClassifier
+from pipeline.learn.objective import Loss, make_loss, make_optimizer
+from pipeline.learn.settings import TrainSettings
+from pipeline.learn.splits import Fold
+from schemas.errors import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is learnt from.
+
+    Attributes:
+        data: features.
+        targets: int64 (V,), or float32 (V, C) when videos have several labels.
+        fold: which videos are for what.
+    """
+
+    data: Dataset
+    targets: Tensor
+    fold: Fold
+
+
+def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: int, device: torch.device,
+        title: str, quiet: bool = False, checkpoint: Path | None = None) -> list[dict[str, Any]]:
+    """Train a model in place; with a validation part it ends with the weights of the best epoch.
+
+    Args:
+        model: freshly built; standardised here with the training part.
+        task: features, targets and fold.
+        settings: how to train.
+        seed: of the order of videos and of the noise.
+        device: where to compute.
+        title: shown by the progress bar.
+        quiet: no progress bar.
+        checkpoint: file to resume from when it is there, and to keep while training.
+
+    Returns:
+        one row an epoch: epoch, learning_rate, train_loss, train_top1, val_loss, val_top1, elapsed_s.
+
+    Raises:
+        StoreError: the loss became NaN; the message names a video.
+    """
+    torch.manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)
+    for name in model.branches:
+        model.branch(name).standardise(*task.data.moments(name, task.fold.train))
+    model.to(device)
+    loss = make_loss(task.targets[task.fold.train], model.settings, settings, device)
+    steps = sum(1 for _ in shuffled(task.data, task.fold.train, batch=settings.batch, generator=torch.Generator()))
+    optimizer, schedule = make_optimizer(model, settings, steps)
+    state = State(model, optimizer, schedule, order)
+    if checkpoint is not None and checkpoint.exists():
+        state.load(checkpoint)
+    with tqdm(total=settings.epochs, initial=len(state.history), desc=title, unit="epoch", leave=False,
+              disable=True if quiet else None) as bar:
+        while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience):
+            started = time.perf_counter()
+            row = {"epoch": len(state.history), "learning_rate": optimizer.param_groups[0]["lr"]}
+            row |= train_epoch(state, task, loss, settings, device)
+            row |= validate(model, task, loss, device)
+            state.close_epoch(row | {"elapsed_s": round(time.perf_counter() - started, 4)}, checkpoint)
+            bar.set_postfix(loss=f"{row['train_loss']:.3f}", top1=f"{row['train_top1']:.3f}", refresh=False)
+            bar.update()
+    if state.best is not None:
+        model.load_state_dict(state.best)
+    model.eval()
+    return state.history
+
+
+def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
+                device: torch.device) -> dict[str, float]:
+    """Take every training video once."""
+    model, total, right = state.model.train(), 0.0, 0.0
+    for videos in shuffled(task.data, task.fold.train, batch=settings.batch, generator=state.order):
+        batch = gather(task.data, videos, device)
+        targets = task.targets[videos].to(device)
+        scores = model(batch.features, batch.mask)
+        value = loss(scores, targets)
+        if not torch.isfinite(value):
+            raise StoreError(_blame(task, videos, scores.detach()))
+        state.optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        if settings.clip_norm:
+            nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        state.optimizer.step()
+        state.schedule.step()
+        total += float(value.detach()) * len(videos)
+        right += float(correct(scores.detach(), targets).sum())
+    return {"train_loss": total / len(task.fold.train), "train_top1": right / len(task.fold.train)}
+
+
+def validate(model: VideoClassifier, task: Task, loss: Loss, device: torch.device) -> dict[str, float | None]:
+    """Judge the validation part with the loss that is trained."""
+    videos = task.fold.val
+    if not len(videos):
+        return {"val_loss": None, "val_top1": None}
+    scores, targets = predict(model, task.data, videos, device), task.targets[videos]
+    return {"val_loss": float(loss(scores.to(device), targets.to(device))),
+            "val_top1": float(correct(scores, targets).mean())}
+
+
+@torch.inference_mode()
+def predict(model: VideoClassifier, data: Dataset, videos: NDArray[np.int64], device: torch.device,
+            batch: int = 128) -> Tensor:
+    """Return the scores of some videos, float32 (len(videos), C) on the CPU, in their order."""
+    model.eval()
+    place = {int(video): index for index, video in enumerate(videos)}
+    scores = torch.empty(len(videos), model.settings.classes)
+    for chosen in in_order(data, videos, batch=batch):
+        gathered = gather(data, chosen, device)
+        scores[[place[int(video)] for video in chosen]] = model(gathered.features, gathered.mask).cpu()
+    return scores
+
+
+def correct(scores: Tensor, targets: Tensor) -> Tensor:
+    """1.0 where the first class said is a label of the video, else 0.0: (B,)."""
+    said = scores.argmax(1)
+    if targets.ndim == 1:
+        return (said == targets).float()
+    return (targets.gather(1, said.unsqueeze(1)).squeeze(1) > 0).float()
+
+
+def _blame(task: Task, videos: Tensor, scores: Tensor) -> str:
+    """Name a video whose scores are not finite, else the first of the batch."""
+    bad = (~torch.isfinite(scores)).any(1).nonzero().flatten().cpu()
+    suspects: Sequence[int] = videos[bad].tolist() or videos.tolist()
+    return (f"the loss is no longer a number, at video {task.data.ids[suspects[0]]} ({len(suspects)} of {len(videos)} "
+            "videos in the batch are suspect); a smaller --learning-rate or a look at its features may help")
