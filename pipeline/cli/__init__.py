@@ -19,6 +19,13 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "status": ("pipeline.cli.store", "status", "Show how far a store is."),
     "verify": ("pipeline.cli.store", "verify", "Read every shard of a store and check every checksum."),
     "inspect": ("pipeline.cli.store", "inspect", "Show what a store holds: videos, moments, streams, failures."),
+    "train-pooling": ("pipeline.cli.learn", "train_pooling", "Train a classifier over pooled moments."),
+    "train-lstm": ("pipeline.cli.learn", "train_lstm", "Train a recurrent classifier over moments."),
+    "train-fusion": ("pipeline.cli.learn", "train_fusion", "Train streams alone and fused; tell whether fusion helps."),
+    "evaluate": ("pipeline.cli.learn", "evaluate", "Judge a run's model on another store or part."),
+    "import": ("pipeline.cli.exchange", "import_features", "Make a store from folders of .npy or .npz features."),
+    "export": ("pipeline.cli.exchange", "export", "Write a store as one .npy, .npz or .parquet a video."),
+    "fuse": ("pipeline.cli.exchange", "fuse", "Fuse class scores of any networks, joined by video name."),
 }
 
 

@@ -55,7 +55,9 @@ def shuffled(data: Dataset, videos: NDArray[np.int64], *, batch: int, generator:
 
 
 def in_order(data: Dataset, videos: NDArray[np.int64], *, batch: int) -> Iterator[Tensor]:
-    """Yield the videos in batches, each once, the shortest first."""
+    """Yield the videos in batches, each once, the shortest first; nothing when there are none."""
+    if not len(videos):
+        return
     order = videos[np.argsort(data.lengths[videos], kind="stable")]
     for videos_of_batch in torch.split(torch.from_numpy(order), batch):
         yield from _cut(data, videos_of_batch)

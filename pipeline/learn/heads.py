@@ -165,8 +165,9 @@ class NetVLAD(Head):
     """How the moments differ from K learnt centres: Arandjelovic et al. 2016 (arXiv:1511.07247).
 
     V_k = sum over t of a_k(x_t) (x_t - c_k), a = softmax(W x + b); each V_k is scaled to length 1
-    (intra-normalisation), then the whole. Features are first projected to `project` dims, since V has K times as many. The length of the
-    result is sqrt(E), not 1, so that its entries are of the size a classifier's initial weights are made for.
+    (intra-normalisation), then the whole. Features are first projected to `project` dims, since V has K times as
+    many. The length of the result is sqrt(E), not 1, so that its entries are of the size that a classifier's initial
+    weights are made for.
     """
 
     def __init__(self, *, dim: int, clusters: int = 8, project: int = 128) -> None:
@@ -185,7 +186,7 @@ class NetVLAD(Head):
         # the sum of residuals without making all (B, T, K, D) of them
         vlad = torch.einsum("btk,btd->bkd", weight, x) - weight.sum(1).unsqueeze(2) * self.centres
         flat: Tensor = functional.normalize(functional.normalize(vlad, dim=2).flatten(1), dim=1)
-        return flat * self.width**0.5
+        return flat.mul(self.width**0.5)
 
 
 HEADS: dict[str, type[Head]] = {

@@ -35,8 +35,8 @@ Fractions are 0 to 1 in every file. Files are written whole or not at all; resul
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +263,12 @@ class Run:
         return run
 
     @classmethod
+    def is_unfinished(cls, root: Path, settings: dict[str, Any]) -> bool:
+        """Tell whether `root` holds a run that was begun with these settings and not completed."""
+        return ((root / "settings.json").exists() and not (root / "results.json").exists()
+                and _read_json(root / "settings.json") == json.loads(json.dumps({"schema": RUN_SCHEMA} | settings)))
+
+    @classmethod
     def open(cls, root: Path) -> "Run":
         """Open a complete run.
 
@@ -341,16 +347,12 @@ class Run:
 
     def write_splits(self, rows: Iterable[SplitRow]) -> None:
         """Write splits.csv."""
-        self._write_csv("splits.csv", [list(SplitRow.__slots__), *([getattr(row, name) for name in SplitRow.__slots__]
-                                                                  for row in rows)])
+        columns = [field.name for field in fields(SplitRow)]
+        _write_csv(self.root / "splits.csv", [columns, *([getattr(row, name) for name in columns] for row in rows)])
 
-    def write_predictions(self, predictions: list[Prediction]) -> None:
-        """Write predictions.csv; probabilities with six digits."""
-        top = len(predictions[0].top) if predictions else 0
-        header = ["video", "fold", "truth", *(name for k in range(1, top + 1) for name in (f"top{k}", f"p{k}"))]
-        self._write_csv("predictions.csv", [header, *(
-            [p.video, p.fold, p.truth, *(cell for name, value in p.top for cell in (name, f"{value:.6f}"))]
-            for p in predictions)])
+    def write_predictions(self, predictions: Sequence[Prediction]) -> None:
+        """Write predictions.csv."""
+        write_predictions(self.root / "predictions.csv", predictions)
 
     def write_scores(self, scores: Scores) -> None:
         """Write scores.npz."""
@@ -364,12 +366,6 @@ class Run:
         """Write results.json, which makes the run complete."""
         self.write_json("results.json", asdict(results))
 
-    def _write_csv(self, name: str, rows: Iterable[list[Any]]) -> None:
-        temporary = self.root / f".{name}.tmp"
-        with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file).writerows(rows)
-        temporary.replace(self.root / name)
-
     def _write(self, name: str, lines: Iterable[str]) -> None:
         temporary = self.root / f".{name}.{os.getpid()}.tmp"
         try:
@@ -380,6 +376,24 @@ class Run:
             raise ResourceError(f"cannot write {self.root / name}: {error}") from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Write a table of predictions; probabilities with six digits."""
+    top = len(predictions[0].top) if predictions else 0
+    header = ["video", "fold", "truth", *(name for k in range(1, top + 1) for name in (f"top{k}", f"p{k}"))]
+    _write_csv(path, [header, *([p.video, p.fold, p.truth, *(cell for name, value in p.top
+                                                            for cell in (name, f"{value:.6f}"))] for p in predictions)])
+
+
+def _write_csv(path: Path, rows: Iterable[list[Any]]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            csv.writer(file).writerows(rows)
+        temporary.replace(path)
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error}") from error
 
 
 def runs_under(folder: Path) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """How sure a number is: bootstrap intervals and paired tests that respect groups.
 
-Videos of one recording are no independent witnesses, so what is drawn and what is permuted are whole groups; where every
-video is a group by itself, that is the ordinary bootstrap over videos and the exact McNemar test.
+Videos of one recording are no independent witnesses, so what is drawn and what is permuted are whole groups; where
+every video is a group by itself, that is the ordinary bootstrap over videos and the exact McNemar test.
 """
 
 import math
@@ -25,7 +25,9 @@ def unit_numbers(groups: Sequence[str]) -> Indices:
 
 
 def bootstrap_mean(values: Values, units: Indices, *, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean of `values` (V,), drawing whole units (Efron 1979; Field 2007).
+    """Return the 95 % percentile interval of the mean of `values` (V,), drawing whole units.
+
+    Efron 1979; for groups Field and Welsh 2007 (the cluster bootstrap).
     """
     total, size = np.bincount(units, values), np.bincount(units).astype(np.float64)
     rng = np.random.default_rng(seed)

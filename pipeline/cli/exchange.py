@@ -1,0 +1,76 @@
+"""Commands that trade with other programs: import, export, fuse."""
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command("import")
+@click.option("--from", "sources", multiple=True, required=True, metavar="[STREAM=]DIR",
+              help="Folder of one .npy or .npz a video; give it once a stream, as rgb=DIR1, flow=DIR2.")
+@click.option("--out", type=PATH, default=Path("features"), show_default=True, help="The new store.")
+@click.option("--source", default="", help="What computed the features; stores of the same words are comparable.")
+@click.option("--labels", type=PATH, help="CSV of path,label[,split].  [default: folder names, when training]")
+@click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option("--fps", type=float, default=1.0, show_default=True, help="Moments a second, where files have no pts_s.")
+@click.option("--shortest", is_flag=True, help="Cut streams of different lengths to the shortest.")
+def import_features(sources: tuple[str, ...], out: Path, source: str, labels: Path | None, dtype: str, fps: float,
+                    *, shortest: bool) -> None:
+    """Make a store from folders of features, (T, D) or (T, ...) a video."""
+    from pipeline.learn.importing import import_store
+    from schemas.labels import read_label_csv
+
+    folders: dict[str, Path] = {}
+    for text in sources:
+        stream, _, folder = text.rpartition("=")
+        if stream in folders:
+            raise click.UsageError(f"two folders for stream {stream or 'features'!r}; name them: rgb=DIR1, flow=DIR2")
+        folders[stream] = Path(folder)
+        if not folders[stream].is_dir():
+            raise click.UsageError(f"no folder {folder}")
+    if not fps > 0:
+        raise click.UsageError(f"--fps must be positive, not {fps:g}")
+    store = import_store(folders, out, source=source, labels=read_label_csv(labels) if labels else (), dtype=dtype,
+                         fps=fps, shortest=shortest)
+    videos = store.video_rows()
+    streams = ", ".join(f"{name} ({dim})" for name, dim in store.origin.settings["streams"].items())
+    click.echo(f"{len(videos)} videos, {sum(video.moments for video in videos)} moments, streams: {streams}\n"
+               f"store: {out}\nnext: vidu-pipe train-pooling --store {out}")
+
+
+@click.command("export")
+@click.argument("store", type=PATH)
+@click.option("--out", type=PATH, required=True, help="A new or empty folder.")
+@click.option("--format", "form", default="npy", show_default=True, help="npy, npz or parquet.")
+def export(store: Path, out: Path, form: str) -> None:
+    """Write one file a video: features (T, D) and presentation times."""
+    from pipeline.learn.exporting import export_store
+    from schemas.store import Store
+
+    click.echo(f"{export_store(Store.open(store), out, form=form)} videos written to {out}")
+
+
+@click.command("fuse")
+@click.argument("sources", nargs=-1, required=True, metavar="SCORES...")
+@click.option("--weights", default="equal", show_default=True,
+              help="equal, numbers as 1,1.5, or fit (each half of the videos is judged with the other half's weights).")
+@click.option("--normalise", default="relu-l1", show_default=True, help="relu-l1, softmax or none.")
+@click.option("--labels", type=PATH, help="CSV of path,label.  [default: the labels in the score files]")
+@click.option("--common", is_flag=True, help="Go on with the videos that all files have.")
+@click.option("--out", type=PATH, help="Write the fused scores, .npz or .csv.")
+def fuse(sources: tuple[str, ...], weights: str, normalise: str, labels: Path | None, out: Path | None,
+         *, common: bool) -> None:
+    """Fuse class scores of any networks, joined by video name.
+
+    SCORES are FILE.npz, FILE.npz:ARRAY when it holds several, FILE.csv, or a run directory with :ROW.
+    """
+    from pipeline.cli.tables import fusion_table
+    from pipeline.learn.score_fusion import fuse_scores
+    from schemas.labels import read_label_csv
+
+    click.echo(fusion_table(fuse_scores(sources, weights=weights, how=normalise, common=common, out=out,
+                                        labels=read_label_csv(labels) if labels else ())))
+    if out is not None:
+        click.echo(f"\nfused scores: {out}")

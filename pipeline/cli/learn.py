@@ -1,0 +1,150 @@
+"""Commands that learn from a store: train-pooling, train-lstm, train-fusion, evaluate."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.tables import results_table
+
+PATH = click.Path(path_type=Path)
+MANY_THREADS = 4  # small matrices gain nothing from more
+
+
+def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of the three training commands."""
+    options = [
+        click.option("--store", type=PATH, default=Path("features"), show_default=True, help="Where the features are."),
+        click.option("--out", type=PATH, help="The run's directory.  [default: runs/<kind>-N]"),
+        click.option("--labels", type=PATH, help="CSV of path,label[,split][,group].  "
+                     "[default: the plan's, or folders]"),
+        click.option("--streams", help="Comma-separated.  [default: all of the store]"),
+        click.option("--folds", type=click.IntRange(1), help="K-fold cross-validation; 1 holds out one fifth.  "
+                     "[default: the labels' split, else 5]"),
+        click.option("--leave-one-group-out", is_flag=True, help="As many folds as there are groups."),
+        click.option("--group-by", default="", metavar="REGEX", help="What belongs together, found in the video id."),
+        click.option("--split-files", type=PATH, help="Folder of UCF101's or HMDB51's official split files."),
+        click.option("--split-number", type=click.IntRange(1, 3), default=1, show_default=True),
+        click.option("--epochs", type=int), click.option("--batch", type=int),
+        click.option("--learning-rate", type=float), click.option("--weight-decay", type=float),
+        click.option("--schedule", help="one-cycle, cosine or constant."),
+        click.option("--label-smoothing", type=float),
+        click.option("--clip-norm", type=float, help="0: gradients are never clipped."),
+        click.option("--patience", type=int, help="Epochs without a better validation loss before stopping; 0: never."),
+        click.option("--val", "val_fraction", type=float, help="Share of training that decides when to stop; 0: none."),
+        click.option("--class-weights", is_flag=True, default=None, help="Rare classes count as much as common ones."),
+        click.option("--hidden-layer", "hidden", type=int, default=0, show_default=True,
+                     help="Width of the classifier's hidden layer; 0: linear."),
+        click.option("--dropout", type=float, default=0.5, show_default=True),
+        click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--seeds", type=click.IntRange(1), default=1, show_default=True,
+                     help="Train with so many seeds; show mean and spread."),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+        click.option("--threads", type=click.IntRange(1), default=lambda: min(MANY_THREADS, os.cpu_count() or 1),
+                     help="Of torch; part of what makes a result repeatable.  [default: the CPUs, at most 4]"),
+        click.option("--memory", "memory_gb", type=float, default=8.0, show_default=True,
+                     help="GB of features held in memory; more are paged from a temporary file."),
+        click.option("--quiet", is_flag=True, help="No progress bars."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command("train-pooling")
+@click.option("--pool", default="mean", show_default=True, help="mean, max, attention, hard_attention or netvlad.")
+@click.option("--moments", "k", type=int, help="How many moments hard attention selects.  [default: 4]")
+@click.option("--clusters", type=int, help="Centres of NetVLAD.  [default: 8]")
+@click.option("--fusion", default="concat", show_default=True, help="How streams are joined.")
+@shared_options
+def train_pooling(pool: str, k: int | None, clusters: int | None, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+    """Train a classifier over the pooled moments of each video."""
+    _learn("train-pooling", head=pool, head_options=_given(k=k, clusters=clusters), fusions=(fusion,), **options)
+
+
+@click.command("train-lstm")
+@click.option("--cell", default="lstm", show_default=True, help="lstm or gru.")
+@click.option("--units", type=int, help="Hidden units in each direction.  [default: 128]")
+@click.option("--layers", type=int, help="Stacked layers.  [default: 1]")
+@click.option("--one-way", is_flag=True, help="Forward in time only.")
+@click.option("--fusion", default="concat", show_default=True, help="How streams are joined.")
+@shared_options
+def train_lstm(cell: str, units: int | None, layers: int | None, one_way: bool, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+    """Train a recurrent classifier over the moments of each video."""
+    head_options = _given(hidden=units, layers=layers, both_ways=False if one_way else None)
+    _learn("train-lstm", head=cell, head_options=head_options, fusions=(fusion,), **options)
+
+
+@click.command("train-fusion")
+@click.option("--head", default="mean", show_default=True,
+              help="mean, max, attention, hard_attention, lstm, gru or netvlad, for every stream.")
+@click.option("--fusion", "fusions", default="concat,average,score,gated", show_default=True, help="Comma-separated.")
+@click.option("--score-weights", default="equal", show_default=True,
+              help="Of late fusion: equal, fit (on validation), or numbers in the order of streams, as 1,1.5.")
+@click.option("--units", type=int, help="Hidden units of lstm and gru, in each direction.  [default: 128]")
+@click.option("--layers", type=int, help="Stacked layers of lstm and gru.  [default: 1]")
+@shared_options
+def train_fusion(head: str, fusions: str, score_weights: str, units: int | None, layers: int | None,
+                 **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+    """Train every stream alone and their fusions, and tell whether fusion helps."""
+    _learn("train-fusion", head=head, head_options=_given(hidden=units, layers=layers), fusions=_names(fusions),
+           alone=True, score_weights=_weights(score_weights), **options)
+
+
+def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, streams: str | None, folds: int | None,
+           leave_one_group_out: bool, group_by: str, split_files: Path | None, split_number: int, memory_gb: float,
+           **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+    from dataclasses import fields
+
+    from pipeline.learn.learn import Request, SplitChoice, learn
+    from pipeline.learn.settings import TrainSettings
+
+    if leave_one_group_out and folds is not None:
+        raise click.UsageError("--folds and --leave-one-group-out exclude each other")
+    names = {field.name for field in fields(TrainSettings)}
+    training = TrainSettings(**_given(**{name: options.pop(name) for name in names & set(options)}))
+    split = SplitChoice(folds=0 if leave_one_group_out else folds, group_by=group_by, files=split_files,
+                        number=split_number)
+    run = learn(Request(command=command, store=store, labels=labels, streams=_names(streams or ""), split=split,
+                        training=training, memory_bytes=int(memory_gb * 1e9), **options), out)
+    click.echo(results_table(run.results()))
+    click.echo(f"\nrun: {run.root}\nnext: vidu-pipe report {run.root}")
+
+
+@click.command("evaluate")
+@click.argument("run", type=PATH)
+@click.option("--store", type=PATH, help="Features to judge on.  [default: those of the run]")
+@click.option("--labels", type=PATH, help="CSV of path,label[,split].  [default: the plan's, or folders]")
+@click.option("--part", type=click.Choice(["train", "val", "test", "all"]), default="all", show_default=True,
+              help="Which part of the labels' split to judge.")
+@click.option("--out", type=PATH, help="CSV of predictions to write.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+def evaluate(run: Path, store: Path | None, labels: Path | None, part: str, out: Path | None, device: str) -> None:
+    """Judge a run's model on another store, or on a part of its own."""
+    from pipeline.cli.tables import evaluation_table
+    from pipeline.learn.evaluate import evaluate_run
+
+    click.echo(evaluation_table(evaluate_run(run, store=store, labels=labels, part=part, out=out, device=device)))
+
+
+def _given(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - click gives them as keywords
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _weights(text: str) -> str | tuple[float, ...]:
+    if text in ("equal", "fit"):
+        return text
+    try:
+        weights = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither equal, fit, nor numbers as in 1,1.5",
+                                 param_hint="--score-weights") from None
+    if min(weights) < 0 or not sum(weights) > 0:
+        raise click.BadParameter("weights must not be negative, and one must be positive", param_hint="--score-weights")
+    return weights

@@ -1,0 +1,80 @@
+"""Plain-text tables for the terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pipeline.learn.evaluate import Evaluation
+    from pipeline.learn.run import Results, RowResult
+    from pipeline.learn.score_fusion import FusedScores
+
+MAIN_NAMES = {"top1": "top-1", "lrap": "LRAP"}
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align columns: the first to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) if column == 0 else cell.rjust(width)
+                       for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+             for row in (header, *rows)]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def results_table(results: "Results") -> str:
+    """Lay out a run's results: one line a row, then what they mean."""
+    main = MAIN_NAMES[results.main]
+    several = len(results.rows[0].seeds) > 1
+    compared = any(row.versus for row in results.rows)
+    header = ["row", f"{main} %", "95 % interval", *(["± seeds"] if several else []),
+              *(["top-1"] if results.main != "top1" else []), "top-5", "mean class", "mAP", "ECE",
+              *(["vs best stream", "p"] if compared else [])]
+    rows = [_line(row, results, several=several, compared=compared) for row in results.rows]
+    head = results.rows[0].head
+    test = "; p by paired sign-flip test, corrected for the number of fusions (Holm)" if compared else ""
+    notes = [f"{results.videos} videos, {results.judged}; head {head}; interval by bootstrap over {results.units} "
+             f"{results.unit}s{test}",
+             f"kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}"]
+    return "\n".join([table(header, rows), "", *notes, *([results.verdict] if results.verdict else [])])
+
+
+def _line(row: "RowResult", results: "Results", *, several: bool, compared: bool) -> list[str]:
+    cells = [row.name + (" *" if row.name == results.kept else ""), _percent(float(np.mean(row.seeds))),
+             f"{_percent(row.low)} to {_percent(row.high)}"]
+    cells += [_percent(float(np.std(row.seeds, ddof=1)))] if several else []
+    names = [*(["top1"] if results.main != "top1" else []), "top5", "mean_class", "map", "ece"]
+    cells += [_percent(row.metrics[name]) for name in names]
+    if compared:
+        cells += [f"{100 * row.versus.difference:+.1f}", f"{row.versus.p:.2g}"] if row.versus else ["", ""]
+    return cells
+
+
+def evaluation_table(evaluation: "Evaluation") -> str:
+    """Lay out what `evaluate` found."""
+    header = ["class", "videos", "precision", "recall", "AP"]
+    rows = [[one.name, str(one.support), _percent(one.precision), _percent(one.recall), _percent(one.average_precision)]
+            for one in evaluation.classes]
+    numbers = "  ".join(f"{name} {_percent(value) if name != 'loss' else f'{value:.3f}'}"
+                        for name, value in evaluation.metrics.items())
+    seen = (f"\nwarning: {evaluation.seen} of these videos were in the model's training; numbers are too good"
+            if evaluation.seen else "")
+    interval = f"{MAIN_NAMES[evaluation.main]} 95 % interval {_percent(evaluation.low)} to {_percent(evaluation.high)}"
+    return f"{table(header, rows)}\n\n{evaluation.videos} videos: {numbers}\n{interval}{seen}"
+
+
+def fusion_table(fused: "FusedScores") -> str:
+    """Lay out what `fuse` found; two digits, since published numbers have them."""
+    weights = ", ".join(f"{weight:.3g}" for weight in fused.weights)
+    if not fused.rows:
+        return f"{fused.videos} videos fused with weights {weights}; no labels, so nothing is judged"
+    header = ["scores", "weight", "top-1 %", "95 % interval", "top-5 %", "p against fused"]
+    rows = [[one.title, "" if one.weight is None else f"{one.weight:.3g}", f"{100 * one.top1:.2f}",
+             f"{100 * one.low:.2f} to {100 * one.high:.2f}", f"{100 * one.top5:.2f}",
+             "" if one.p is None else f"{one.p:.2g}"] for one in fused.rows]
+    how = "; weights fitted, each half of the videos judged with those of the other half" if fused.fitted else ""
+    return f"{table(header, rows)}\n\n{fused.videos} videos, joined by name{how}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"

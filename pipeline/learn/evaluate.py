@@ -1,0 +1,122 @@
+"""A run's model judged on another store, or on a part of its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.learn.dataset import read_dataset
+from pipeline.learn.learn import prepare_torch, top_classes
+from pipeline.learn.metrics import class_table, judge
+from pipeline.learn.model import load_model
+from pipeline.learn.results import main_values
+from pipeline.learn.run import ClassResult, Prediction, Run, write_predictions
+from pipeline.learn.splits import groups_of
+from pipeline.learn.statistics import bootstrap_mean, unit_numbers
+from pipeline.learn.targets import label_rows, make_targets
+from pipeline.learn.train import predict
+from schemas.config import ExtractSettings
+from schemas.errors import ConfigError, StoreError
+from schemas.labels import read_label_csv
+from schemas.shard import Origin
+from schemas.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        videos: how many were judged.
+        seen: how many of them the model was trained on.
+        main: the metric the interval belongs to.
+        metrics: as in a run's rows.
+        low: lower end of the 95 % bootstrap interval of the main metric.
+        high: its upper end.
+        classes: per class.
+        predictions: one a video.
+    """
+
+    videos: int
+    seen: int
+    main: str
+    metrics: dict[str, float]
+    low: float
+    high: float
+    classes: tuple[ClassResult, ...]
+    predictions: tuple[Prediction, ...]
+
+
+def check_origin(run: Run, store: Store, streams: dict[str, int]) -> None:
+    """Refuse a store whose features are not those the model knows.
+
+    Raises:
+        StoreError: its settings differ; the message shows each difference.
+    """
+    known: dict[str, Any] = run.settings["store"]
+    if store.origin.digest != known["digest"]:
+        lines = _differences(known, store.origin)
+        raise StoreError(f"the features of {store.root} are not those of {run.root}, which knows {', '.join(streams)}; "
+                         "they differ in (model's, store's):\n  " + "\n  ".join(lines))
+
+
+def _differences(known: dict[str, Any], origin: Origin) -> list[str]:
+    if known["kind"] == origin.kind == "extract":
+        return ExtractSettings.from_dict(known["settings"]).differences(ExtractSettings.from_dict(origin.settings))
+    if known["kind"] != origin.kind:
+        return [f"kind: {known['kind']}, {origin.kind}"]
+    keys = sorted(known["settings"] | origin.settings)
+    return [f"{key}: {known['settings'].get(key, 'absent')}, {origin.settings.get(key, 'absent')}"
+            for key in keys if known["settings"].get(key) != origin.settings.get(key)]
+
+
+def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None = None, part: str = "all",
+                 out: Path | None = None, device: str = "auto") -> Evaluation:
+    """Judge a run's model.
+
+    Args:
+        root: the run's directory.
+        store: features to judge on; None: the store of the run.
+        labels: a CSV; None: as in the plan, or by folder.
+        part: `all`, or a part of the split; of the run's own split on its own store, else of the labels'.
+        out: predictions are written there as CSV.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        ConfigError: nothing is left to judge, or a label is not a class of the model.
+        StoreError: run or store can not be read, or their features differ.
+    """
+    run = Run.open(root)
+    chosen = prepare_torch(device, int(run.settings["threads"]))
+    features = Store.open(store or Path(run.settings["store"]["path"]))
+    model = load_model(run.model_settings(), run.model_path)
+    check_origin(run, features, model.settings.streams)
+    rows = label_rows(features.video_rows(), read_label_csv(labels) if labels else ())
+    own = {row.video: row for row in run.splits()} if store is None else {}
+    parts = {name: own[name].part if name in own else row.split for name, row in rows.items()}
+    videos = [video for video in features.video_rows() if video.id in rows and part in ("all", parts[video.id])]
+    if not videos:
+        raise ConfigError(f"no video of {features.root} is in the part {part!r}")
+    data = read_dataset(features, videos, streams=list(model.settings.streams))
+    classes, _ = run.labels()
+    targets = make_targets(data.ids, rows, classes)
+    scores = predict(model.to(chosen), data, np.arange(len(data.ids)), chosen)
+    probabilities = model.probabilities(scores).numpy()
+    several = model.settings.multilabel
+    units = unit_numbers(groups_of(data.ids, given={name: row.group for name, row in rows.items()}))
+    values = main_values(targets.members, probabilities, multilabel=several)
+    predictions = tuple(Prediction(name, 0, targets.cell(v), top_classes(probabilities[v], classes))
+                        for v, name in enumerate(data.ids))
+    if out is not None:
+        write_predictions(out, predictions)
+    return Evaluation(len(videos), _seen(run, data.paths), "lrap" if several else "top1",
+                      judge(targets.members, probabilities, multilabel=several), *bootstrap_mean(values, units),
+                      class_table(targets.members, probabilities, classes, multilabel=several), predictions)
+
+
+def _seen(run: Run, paths: tuple[str, ...]) -> int:
+    """Count the videos that the kept model was trained on, by the path of their file."""
+    crossed = run.results().trained_on == "all videos"
+    trained = {row.path for row in run.splits() if crossed or row.part != "test"}
+    return sum(path in trained for path in paths)

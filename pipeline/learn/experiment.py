@@ -1,0 +1,154 @@
+"""Rows x folds x seeds: trains every model of a run, each once, and takes up what an interrupted run has done."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.learn.batches import reduce_once
+from pipeline.learn.dataset import Dataset
+from pipeline.learn.heads import make_head
+from pipeline.learn.model import VideoClassifier, join_late, load_model, save_model
+from pipeline.learn.scores import fit_weights
+from pipeline.learn.settings import ModelSettings, TrainSettings
+from pipeline.learn.splits import Fold
+from pipeline.learn.targets import Targets
+from pipeline.learn.train import Task, fit, predict
+
+logger = logging.getLogger(__name__)
+
+ALL_VIDEOS = -1  # the "fold" of the last training after cross-validation
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model to train and compare.
+
+    Attributes:
+        name: unique in the run.
+        model: what it is.
+        parts: names of the single-stream rows a late fusion is put together from; empty when it is trained itself.
+    """
+
+    name: str
+    model: ModelSettings
+    parts: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row as plain JSON values."""
+        return {"name": self.name, "parts": list(self.parts), "model": self.model.as_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One row, trained on one fold with one seed.
+
+    Attributes:
+        model: on the CPU, ready for evaluation.
+        test: probabilities float32 (len(fold.test), C).
+        val: probabilities float32 (len(fold.val), C).
+        history: rows for metrics.jsonl.
+    """
+
+    model: VideoClassifier
+    test: NDArray[np.float32]
+    val: NDArray[np.float32]
+    history: list[dict[str, Any]]
+
+
+class Experiment:
+    """Trains rows on folds; what is done lies in the resume folder.
+
+    Attributes:
+        data: features of all videos.
+        targets: their labels.
+        training: how to train.
+        device: where to compute.
+        folder: where results of finished trainings and checkpoints of unfinished ones lie.
+        weights: of a late fusion: `equal`, `fit`, or one number a stream.
+        quiet: no progress bars.
+    """
+
+    def __init__(self, data: Dataset, targets: Targets, training: TrainSettings, *, device: torch.device, folder: Path,
+                 weights: str | Sequence[float] = "equal", quiet: bool = False) -> None:
+        self.data = data.to(device)
+        self.targets = targets
+        self.training = training
+        self.device = device
+        self.folder = folder
+        self.weights = weights
+        self.quiet = quiet
+        self._reduced: dict[str, Dataset] = {}
+
+    def train(self, row: Row, fold: Fold, *, seed: int, number: int, parts: Sequence[Trained] = ()) -> Trained:
+        """Train a row, or read what an earlier run of the same settings has trained.
+
+        Args:
+            row: what to train.
+            fold: on which videos.
+            seed: of the run.
+            number: of the fold, for names and seeds.
+            parts: the trained parts of a late fusion, in the order of its streams.
+        """
+        unit = f"{row.name}-seed{seed}-fold{number}"
+        data = self._data(row.model)
+        done = self.folder / f"{unit}.json"
+        if done.exists():
+            model = load_model(row.model, self.folder / f"{unit}.safetensors")
+            return self._judged(model, data, fold, json.loads(done.read_text()))
+        if row.parts:
+            model = self._joined(row, fold, parts)
+            epochs: list[dict[str, Any]] = []
+        else:
+            model, epochs = self._fitted(row, fold, data, unit=unit, seed=seed)
+        history = [{"row": row.name, "seed": seed, "fold": number} | epoch for epoch in epochs]
+        save_model(model, self.folder / f"{unit}.safetensors")
+        temporary = self.folder / f"{unit}.tmp"
+        temporary.write_text(json.dumps(history))
+        temporary.replace(done)
+        return self._judged(model, data, fold, history)
+
+    def _fitted(self, row: Row, fold: Fold, data: Dataset, *, unit: str,
+                seed: int) -> tuple[VideoClassifier, list[dict[str, Any]]]:
+        # one seed a unit, so that no result depends on what was trained before it
+        unit_seed = int.from_bytes(hashlib.sha256(f"{seed}/{unit}".encode()).digest()[:4]) >> 1
+        torch.manual_seed(unit_seed)
+        model = VideoClassifier(row.model)
+        checkpoint = self.folder / f"{unit}.pt"
+        history = fit(model, Task(data, self.targets.tensor, fold), self.training, seed=unit_seed, device=self.device,
+                      title=unit, quiet=self.quiet, checkpoint=checkpoint)
+        checkpoint.unlink(missing_ok=True)
+        return model.cpu().eval(), history
+
+    def _joined(self, row: Row, fold: Fold, parts: Sequence[Trained]) -> VideoClassifier:
+        names = list(row.model.streams)
+        model = join_late(row.model, {name: part.model for name, part in zip(names, parts, strict=True)})
+        weights = np.full(len(names), 1.0)
+        if self.weights == "fit":
+            if len(fold.val):
+                weights = fit_weights(np.stack([part.val for part in parts]), self.targets.members[fold.val])
+        elif self.weights != "equal":
+            weights = np.array([float(weight) for weight in self.weights])
+        model.fusion.get_buffer("weights").copy_(torch.from_numpy(weights / weights.sum()))
+        return model.eval()
+
+    def _judged(self, model: VideoClassifier, data: Dataset, fold: Fold, history: list[dict[str, Any]]) -> Trained:
+        model.to(self.device)
+        test, val = (model.probabilities(predict(model, data, videos, self.device)).numpy()
+                     for videos in (fold.test, fold.val))
+        return Trained(model.cpu(), test, val, history)
+
+    def _data(self, model: ModelSettings) -> Dataset:
+        """The streams a model uses; of one moment a video where its head may be applied beforehand."""
+        head = make_head(model.head, dim=1, **model.head_options)
+        data = self.data
+        if head.reduces_once:
+            data = self._reduced.setdefault(model.head, reduce_once(self.data, head))
+        return replace(data, streams={name: data.streams[name] for name in model.streams})

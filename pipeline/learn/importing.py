@@ -1,0 +1,216 @@
+"""Bring your own features: folders of .npy or .npz files become a store, and train with the same heads.
+
+One file a video: `.npy` (T, ...) of one stream, or `.npz` with one array a stream, and optionally `pts_s` (T,) float64
+and `frame` (T,) int64. Several streams may also lie in several folders with files of the same names. Whatever stands
+behind T is flattened to D.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import ConfigError
+from schemas.labels import LabelRow, match_rows
+from schemas.plan import Plan, Probe, Segment, SegmentReport, ShardReport, ShardTask, Video
+from schemas.shard import Origin, SegmentRows, ShardContent, file_digest, write_shard
+from schemas.store import Store
+
+logger = logging.getLogger(__name__)
+
+SHARD_BYTES = 64 << 20
+STREAM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+TIME_ARRAYS = ("pts_s", "frame")
+RESERVED = ("names", "labels", "classes", "folds", *TIME_ARRAYS)  # arrays of other meaning in files of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The files of one video.
+
+    Attributes:
+        id: path relative to the folder, without suffix.
+        files: one a folder.
+    """
+
+    id: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One video's features.
+
+    Attributes:
+        streams: name -> (T, D).
+        frame: int64 (T,).
+        pts_s: float64 (T,), seconds.
+    """
+
+    streams: dict[str, NDArray[Any]]
+    frame: NDArray[np.int64]
+    pts_s: NDArray[np.float64]
+
+
+def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", labels: Sequence[LabelRow] = (),
+                 dtype: str = "float16", fps: float = 1.0, shortest: bool = False) -> Store:
+    """Make a store of features computed elsewhere.
+
+    Args:
+        folders: stream name -> folder of .npy files; the name "" takes .npz files of any streams, or .npy files as a
+            stream called `features`.
+        out: directory of the new store.
+        source: what computed the features, in words; stores of the same words, streams and dtype are comparable.
+        labels: of `read_label_csv`; label, split of each video are kept in the store.
+        dtype: `float16` or `float32`, as stored.
+        fps: moments a second, where a file has no `pts_s`.
+        shortest: streams of different lengths are cut to the shortest instead of being refused.
+
+    Raises:
+        ConfigError: no files, names that do not fit together, or features that are not what they should be; the message
+            names the file.
+        ResourceError: the store can not be written.
+    """
+    sources = find_sources(folders)
+    first = _load(sources[0], folders, fps=fps, shortest=shortest)
+    dims = {name: table.shape[1] for name, table in first.streams.items()}
+    settings = {"source": source, "streams": dims, "dtype": dtype}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    store = Store.create(out, Origin("import", settings, digest, {"numpy": np.__version__}))
+    rows = match_rows(labels, {one.id: str(one.files[0].resolve()) for one in sources})
+    tasks: list[ShardTask] = []
+    for number, videos in enumerate(_packed(sources, folders, dims, fps=fps, shortest=shortest)):
+        tasks.append(_write(store, f"{number:06d}", videos, rows, dtype))
+    store.write_plan(Plan(0, tuple(video for task in tasks for video in task.videos), (), tuple(tasks)))
+    unlabelled = len(sources) - len(rows)
+    if labels and unlabelled:
+        logger.warning("%d of %d videos are not in the label file", unlabelled, len(sources))
+    return store
+
+
+def find_sources(folders: Mapping[str, Path]) -> list[Source]:
+    """List the videos of the folders, sorted by id.
+
+    Raises:
+        ConfigError: a folder has no file, a video is not in all of them, or two files would share an id.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    for stream, folder in folders.items():
+        if stream and (not STREAM_NAME.fullmatch(stream) or stream in RESERVED):
+            raise ConfigError(f"a stream can not be called {stream!r}: a letter, then letters, digits, - and _, and "
+                              f"not one of {', '.join(RESERVED)}")
+        suffixes = (".npy",) if stream else (".npy", ".npz")
+        files = [path for path in sorted(folder.rglob("*")) if path.suffix in suffixes]
+        if not files:
+            raise ConfigError(f"{folder} holds no {' or '.join(suffixes)} file")
+        for path in files:
+            known = found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), {})
+            if stream in known:
+                raise ConfigError(f"{known[stream]} and {path} would be the same video")
+            known[stream] = path
+    for name, files_of in found.items():
+        missing = [stream for stream in folders if stream not in files_of]
+        if missing:
+            raise ConfigError(f"video {name!r} has no file in {folders[missing[0]]}, but "
+                              f"{next(iter(files_of.values()))}; every stream needs a file of the same name")
+    return [Source(name, tuple(found[name].values())) for name in sorted(found)]
+
+
+def _load(source: Source, folders: Mapping[str, Path], *, fps: float, shortest: bool) -> Loaded:
+    arrays: dict[str, NDArray[Any]] = {}
+    for stream, path in zip(folders, source.files, strict=True):
+        try:
+            loaded = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ConfigError(f"{path} is not a plain NumPy file: {error}") from error
+        if isinstance(loaded, np.ndarray):
+            arrays[stream or "features"] = loaded
+        else:
+            with loaded:
+                arrays |= {name: loaded[name] for name in loaded.files}
+    streams = {name: _checked(table, name, source) for name, table in arrays.items() if name not in TIME_ARRAYS}
+    lengths = {name: len(table) for name, table in streams.items()}
+    if not streams or min(lengths.values()) < 1:
+        raise ConfigError(f"{source.files[0]} holds no features: {lengths or 'no array'}")
+    if len(set(lengths.values())) > 1 and not shortest:
+        raise ConfigError(f"the streams of {source.id!r} have different lengths: {lengths}; make them at the same "
+                          "moments, or cut all to the shortest with --shortest")
+    length = min(lengths.values())
+    frame, pts_s = arrays.get("frame", np.arange(length)), arrays.get("pts_s", np.arange(length) / fps)
+    if min(len(frame), len(pts_s)) < length:
+        raise ConfigError(f"{source.files[0]}: {length} moments, but `frame` or `pts_s` has fewer")
+    return Loaded({name: table[:length] for name, table in streams.items()}, frame[:length].astype(np.int64),
+                  pts_s[:length].astype(np.float64))
+
+
+def _checked(table: NDArray[Any], stream: str, source: Source) -> NDArray[Any]:
+    where = f"{', '.join(map(str, source.files))}: stream {stream!r}"
+    if table.ndim < 1 or table.dtype.kind not in "fiu":
+        raise ConfigError(f"{where} is an array of {table.dtype} of shape {table.shape}, not features (T, ...)")
+    flat = table.reshape(len(table), -1)
+    if not np.isfinite(flat).all():
+        raise ConfigError(f"{where} holds NaN or infinity")
+    return flat
+
+
+def _packed(sources: Sequence[Source], folders: Mapping[str, Path], dims: Mapping[str, int], *, fps: float,
+            shortest: bool) -> Iterator[list[tuple[Source, Loaded]]]:
+    """Yield videos in portions of about `SHARD_BYTES`."""
+    portion: list[tuple[Source, Loaded]] = []
+    size = 0
+    for source in sources:
+        loaded = _load(source, folders, fps=fps, shortest=shortest)
+        found = {name: table.shape[1] for name, table in loaded.streams.items()}
+        if found != dims:
+            raise ConfigError(f"{source.files[0]} has streams and dims {found}, {sources[0].files[0]} has {dict(dims)}")
+        portion.append((source, loaded))
+        size += sum(table.nbytes for table in loaded.streams.values())
+        if size >= SHARD_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], rows: Mapping[str, LabelRow],
+           dtype: str) -> ShardTask:
+    planned = tuple(_video(source, loaded, rows.get(source.id)) for source, loaded in videos)
+    stops = np.cumsum([len(loaded.frame) for _, loaded in videos]).tolist()
+    starts = [0, *stops[:-1]]
+    segments = tuple(SegmentRows(v, 0, stop - start, start, stop, "ok")
+                     for v, (start, stop) in enumerate(zip(starts, stops, strict=True)))
+    streams = {name: np.concatenate([_as_stored(loaded.streams[name], dtype, source) for source, loaded in videos])
+               for name in videos[0][1].streams}
+    content = ShardContent(shard, store.origin, planned, segments,
+                           np.concatenate([loaded.frame for _, loaded in videos]),
+                           np.concatenate([loaded.pts_s for _, loaded in videos]), streams)
+    sha256, size_bytes = write_shard(store.shard_path(shard), content)
+    reports = tuple(SegmentReport(video.id, 0, 0, video.moments, "ok", "", "", 0, 0, 0, {}) for video in planned)
+    store.write_report(ShardReport(shard, sha256, size_bytes, stops[-1], 0, reports, {}, 0.0, "", 0))
+    return ShardTask(shard, tuple(
+        Segment(video.id, 0, video.moments, tuple(loaded.frame.tolist()), 0, 0, None)
+        for video, (_, loaded) in zip(planned, videos, strict=True)), planned)
+
+
+def _as_stored(table: NDArray[Any], dtype: str, source: Source) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        stored = table.astype(dtype)
+    if not np.isfinite(stored).all():
+        raise ConfigError(f"{source.files[0]} holds values beyond {dtype} ({np.abs(table).max():g}); "
+                          "use --dtype float32")
+    return stored
+
+
+def _video(source: Source, loaded: Loaded, row: LabelRow | None) -> Video:
+    digest = hashlib.sha256("".join(file_digest(path)[0] for path in source.files).encode()).hexdigest()
+    pts_s = loaded.pts_s
+    probe = Probe("", 0, 0, 0, False, 0.0, float(pts_s[-1] - pts_s[0]), len(loaded.frame), 0, "", True)
+    return Video(source.id, str(source.files[0].resolve()), digest, row.label if row else "", row.split if row else "",
+                 0, len(loaded.frame), probe)

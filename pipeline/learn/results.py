@@ -1,0 +1,129 @@
+"""From what the models said to what a run found: metrics, intervals, the paired test, and the row that is kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.learn.experiment import Row
+from pipeline.learn.metrics import class_table, confusion, hits, judge, ranking_precision
+from pipeline.learn.run import Results, RowResult, Versus
+from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p, unit_numbers
+from pipeline.learn.targets import Targets
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the models of one row said.
+
+    Attributes:
+        row: which one.
+        parameters: trainable numbers in its model.
+        test: one (J, C) a seed, in the order of the judged videos.
+        val: one main metric a fold and seed; empty without validation.
+    """
+
+    row: Row
+    parameters: int
+    test: tuple[NDArray[np.float32], ...]
+    val: tuple[float, ...]
+
+
+def main_values(members: NDArray[np.bool_], probabilities: NDArray[np.float32], *,
+                multilabel: bool) -> NDArray[np.float64]:
+    """Return the main metric of every video, (V,): its mean is what rows are compared by."""
+    return ranking_precision(members, probabilities) if multilabel else hits(members, probabilities)
+
+
+def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], groups: Sequence[str], *,
+             crossed: bool) -> Results:
+    """Judge every row, compare, choose.
+
+    Args:
+        said: one a row, in the order of the table.
+        targets: of all videos.
+        judged: int64 (J,), places of the judged videos.
+        groups: V group names.
+        crossed: it was cross-validation: every video was judged by a model that did not see it.
+    """
+    members = targets.members[judged]
+    units = unit_numbers([groups[int(video)] for video in judged])
+    values = {one.row.name: np.mean([main_values(members, p, multilabel=targets.multilabel) for p in one.test], axis=0)
+              for one in said}
+    rows = [_row(one, values[one.row.name], members, units, targets) for one in said]
+    rows = _compared(rows, values, units)
+    kept, kept_by = _choose(rows, crossed=crossed)
+    best = next(one for one in said if one.row.name == kept.name).test[0]
+    count = int(units.max()) + 1
+    return Results(
+        main="lrap" if targets.multilabel else "top1", judged="out of fold" if crossed else "test part",
+        videos=len(judged), unit="video" if count == len(judged) else "group", units=count,
+        kept=kept.name, kept_by=kept_by, trained_on="all videos" if crossed else "train part",
+        verdict=verdict(rows), rows=tuple(rows),
+        classes=class_table(members, best, targets.classes, multilabel=targets.multilabel),
+        confusion=None if targets.multilabel else confusion(members, best))
+
+
+def _row(one: Said, values: NDArray[np.float64], members: NDArray[np.bool_], units: NDArray[np.int64],
+         targets: Targets) -> RowResult:
+    each = [judge(members, probabilities, multilabel=targets.multilabel) for probabilities in one.test]
+    low, high = bootstrap_mean(values, units)
+    main = "lrap" if targets.multilabel else "top1"
+    model = one.row.model
+    return RowResult(one.row.name, tuple(model.streams), model.head, model.fusion if len(model.streams) > 1 else "",
+                     one.parameters, {name: float(np.mean([metrics[name] for metrics in each])) for name in each[0]},
+                     low, high, tuple(metrics[main] for metrics in each),
+                     float(np.mean(one.val)) if one.val else None, None)
+
+
+def _compared(rows: list[RowResult], values: Mapping[str, NDArray[np.float64]],
+              units: NDArray[np.int64]) -> list[RowResult]:
+    """Compare every row of several streams with the best single stream."""
+    singles = [row for row in rows if not row.fusion]
+    fused = [row for row in rows if row.fusion]
+    if not singles or not fused:
+        return rows
+    best = max(singles, key=lambda row: np.mean(row.seeds))
+    differences = {row.name: values[row.name] - values[best.name] for row in fused}
+    corrected = holm([sign_flip_p(difference, units) for difference in differences.values()])
+    versus = {}
+    for (name, difference), p in zip(differences.items(), corrected, strict=True):
+        low, high = bootstrap_mean(difference, units)
+        versus[name] = Versus(best.name, float(difference.mean()), low, high, p)
+    return [replace(row, versus=versus.get(row.name)) for row in rows]
+
+
+def _choose(rows: Sequence[RowResult], *, crossed: bool) -> tuple[RowResult, str]:
+    """Choose without the test part: by validation; a tie goes to fewer streams, then to the earlier row."""
+    if len(rows) == 1:
+        return rows[0], "the only row"
+    if all(row.selection is not None for row in rows):
+        kept = max(rows, key=lambda row: (round(row.selection or 0, 9), -len(row.streams)))
+        return kept, "best on validation parts"
+    if crossed:
+        kept = max(rows, key=lambda row: (round(float(np.mean(row.seeds)), 9), -len(row.streams)))
+        return kept, "best out of fold, so its own number is a little too good"
+    fused = [row for row in rows if row.fusion]
+    return (fused or list(rows))[0], "the first fusion, since without a validation part nothing fair can choose"
+
+
+def verdict(rows: Sequence[RowResult]) -> str:
+    """Say in one sentence whether fusion helps; empty when nothing was fused and compared."""
+    fused = [row for row in rows if row.versus]
+    if not fused:
+        return ""
+    best = max(fused, key=lambda row: np.mean(row.seeds))
+    against = best.versus
+    assert against
+    single = next(row for row in rows if row.name == against.row)
+    mine, theirs = 100 * float(np.mean(best.seeds)), 100 * float(np.mean(single.seeds))
+    gain = (f"{best.name} {mine:.1f} % against {theirs:.1f} % of {single.name} alone ({100 * against.difference:+.1f} "
+            f"points, 95 % interval {100 * against.low:+.1f} to {100 * against.high:+.1f}, p = {against.p:.2g})")
+    if against.difference <= 0:
+        return f"Fusion does not help here: the best fusion is {gain}. Use {single.name} alone."
+    if against.p < SIGNIFICANT:
+        return f"Fusion helps: {gain}."
+    return f"Fusion is not shown to help: {gain}; a difference like this can be chance with so few videos."

@@ -1,0 +1,169 @@
+"""Late fusion of class scores from anyone's networks."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.learn.metrics import hits
+from pipeline.learn.scores import Array, ScoreSet, fit_weights, join, normalise, read_scores
+from pipeline.learn.splits import deal, groups_of
+from pipeline.learn.statistics import bootstrap_mean, sign_flip_p, unit_numbers
+from schemas.errors import ConfigError, ResourceError
+from schemas.labels import LabelRow, match_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One line of the table of `fuse`.
+
+    Attributes:
+        title: a score array, or `fused`.
+        weight: of the array; None for `fused`.
+        top1: share of videos whose label scores highest.
+        low: lower end of its 95 % bootstrap interval.
+        high: its upper end.
+        top5: share of videos whose label is among the five best.
+        p: of the paired test against `fused`; None for `fused`.
+    """
+
+    title: str
+    weight: float | None
+    top1: float
+    low: float
+    high: float
+    top5: float
+    p: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FusedScores:
+    """What `fuse` found.
+
+    Attributes:
+        videos: how many were joined.
+        fitted: weights were fitted, each half of the videos judged with those of the other half.
+        rows: one a score array, then `fused`; empty without labels.
+        weights: used for the scores that are written, in the order of the arrays.
+    """
+
+    videos: int
+    fitted: bool
+    rows: tuple[Judged, ...]
+    weights: tuple[float, ...]
+
+
+def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "relu-l1",
+                labels: Sequence[LabelRow] = (), common: bool = False, out: Path | None = None) -> FusedScores:
+    """Join, normalise, weight and add class scores; judge them where labels are known.
+
+    Args:
+        sources: of `read_scores`.
+        weights: `equal`, `fit`, or numbers separated by commas.
+        how: of `normalise`.
+        labels: of `read_label_csv`; else those in the files.
+        common: take the videos that all files have, instead of refusing.
+        out: .npz or .csv to write.
+
+    Raises:
+        ConfigError: files, names, classes or weights do not fit together.
+    """
+    sets = join([read_scores(source) for source in sources], common=common)
+    tables = np.stack([normalise(one.scores, how) for one in sets])
+    truth = _truth(sets, labels)
+    groups = groups_of(sets[0].names)
+    if weights == "fit":
+        if truth is None:
+            raise ConfigError("--weights fit needs labels: in a score file, or as --labels CSV")
+        members = np.eye(tables.shape[2], dtype=np.bool_)[truth]
+        fused, used = _cross_fitted(tables, members, groups), fit_weights(tables, members)
+    else:
+        used = _numbers(weights, len(sets))
+        fused = np.tensordot(used, tables, axes=1)
+    if out is not None:
+        _write(out, sets[0], np.tensordot(used, tables, axes=1))
+    rows = _judge(sets, tables, fused, used, truth, groups) if truth is not None else ()
+    return FusedScores(len(sets[0].names), weights == "fit", rows, tuple(float(w) for w in used))
+
+
+def _truth(sets: Sequence[ScoreSet], labels: Sequence[LabelRow]) -> NDArray[np.int64] | None:
+    names, classes = sets[0].names, sets[0].classes
+    if labels:
+        rows = match_rows(labels, dict.fromkeys(names, ""))
+        missing = [name for name in names if name not in rows]
+        if missing:
+            raise ConfigError(f"{len(missing)} videos have no label in the label file, the first is {missing[0]!r}")
+        cells: Sequence[str] = [rows[name].labels[0] for name in names]
+    else:
+        labelled = [one for one in sets if one.labels]
+        if not labelled:
+            return None
+        # a file that names its classes is the better witness than one that numbers them
+        best = next((one for one in labelled if one.classes), labelled[0])
+        cells, classes = best.labels, best.classes
+    place = {name: index for index, name in enumerate(classes)}
+    try:
+        return np.array([place[cell] if place else int(cell) for cell in cells], dtype=np.int64)
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"a label is not among the classes of the score files: {error}") from error
+
+
+def _numbers(text: str, count: int) -> NDArray[np.float64]:
+    if text == "equal":
+        return np.ones(count)
+    try:
+        numbers = np.array([float(word) for word in text.split(",")])
+    except ValueError:
+        raise ConfigError(f"--weights {text!r} is neither equal, fit, nor numbers as in 1,1.5") from None
+    if len(numbers) != count:
+        raise ConfigError(f"{len(numbers)} weights for {count} score files")
+    return numbers
+
+
+def _cross_fitted(tables: Array, members: NDArray[np.bool_], groups: Sequence[str]) -> Array:
+    """Fuse each half of the videos with weights fitted on the other; groups are not parted."""
+    half = deal(groups, members.argmax(1).astype(np.int64), 2, 0)
+    fused = np.empty(tables.shape[1:])
+    for side in (0, 1):
+        weights = fit_weights(tables[:, half != side], members[half != side])
+        fused[half == side] = np.tensordot(weights, tables[:, half == side], axes=1)
+    return fused
+
+
+def _judge(sets: Sequence[ScoreSet], tables: Array, fused: Array, used: NDArray[np.float64],
+           truth: NDArray[np.int64], groups: Sequence[str]) -> tuple[Judged, ...]:
+    units = unit_numbers(groups)
+    members = np.eye(tables.shape[2], dtype=np.bool_)[truth]
+    right = hits(members, fused)
+
+    def row(title: str, weight: float | None, scores: Array) -> Judged:
+        mine = hits(members, scores)
+        return Judged(title, weight, float(mine.mean()), *bootstrap_mean(mine, units),
+                      float(hits(members, scores, top=5).mean()),
+                      None if weight is None else sign_flip_p(right - mine, units))
+
+    return (*(row(one.title, float(weight), table) for one, weight, table in zip(sets, used, tables, strict=True)),
+            row("fused", None, fused))
+
+
+def _write(path: Path, first: ScoreSet, fused: Array) -> None:
+    try:
+        if path.suffix == ".npz":
+            arrays = {"names": np.array(first.names), "fused": fused.astype(np.float32)}
+            arrays |= {"classes": np.array(first.classes)} if first.classes else {}
+            arrays |= {"labels": np.array(first.labels)} if first.labels else {}
+            np.savez(path, **arrays)  # type: ignore[arg-type]
+        elif path.suffix == ".csv":
+            titles = first.classes or tuple(str(number) for number in range(fused.shape[1]))
+            with path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(["video", *(["label"] if first.labels else []), *titles])
+                writer.writerows([name, *(first.labels[i:i + 1]), *(f"{score:.6g}" for score in fused[i])]
+                                 for i, name in enumerate(first.names))
+        else:
+            raise ConfigError(f"--out must end in .npz or .csv, not {path.name!r}")
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error}") from error

@@ -1,0 +1,260 @@
+"""Class scores of any network: read, joined by video name, normalised, weighted and added.
+
+A file of scores is an `.npz` (arrays `names` (V,), optionally `labels` (V,) and `classes` (C,), and score arrays
+(V, C); several sets in one file as `names_x`, `labels_x`, `score_x`), or a `.csv` (`video`, optionally `label`, then
+one column a class). Nothing is ever joined by position.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import ConfigError
+from schemas.labels import without_suffix
+
+NORMALISATIONS = ("relu-l1", "softmax", "none")
+RIDGE = 1e-3  # separable labels would drive weights to infinity
+_FIXED = ("names", "labels", "classes", "folds")
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSet:
+    """What one network says of some videos.
+
+    Attributes:
+        title: for messages and tables.
+        names: V video ids, each once, without suffix.
+        scores: float64 (V, C).
+        labels: V labels, as class names where `classes` are known, else as numbers; empty when the file has none.
+        classes: C names; empty when the file has none.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    scores: Array
+    labels: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check that everything speaks of the same videos and classes.
+
+        Raises:
+            ConfigError: it does not, a name stands twice, or a score is not finite.
+        """
+        if self.scores.ndim != 2 or len(self.scores) != len(self.names):
+            raise ConfigError(f"{self.title}: scores of shape {self.scores.shape} for {len(self.names)} names; "
+                              "a table of names x classes is needed")
+        if self.labels and len(self.labels) != len(self.names):
+            raise ConfigError(f"{self.title}: {len(self.labels)} labels for {len(self.names)} names")
+        if self.classes and len(self.classes) != self.scores.shape[1]:
+            raise ConfigError(f"{self.title}: {len(self.classes)} class names for {self.scores.shape[1]} columns")
+        if len(set(self.names)) != len(self.names):
+            seen: set[str] = set()
+            twice = next(name for name in self.names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise ConfigError(f"{self.title}: {twice!r} stands there twice")
+        if not np.isfinite(self.scores).all():
+            bad = self.names[int(np.flatnonzero(~np.isfinite(self.scores).all(1))[0])]
+            raise ConfigError(f"{self.title}: a score of {bad!r} is NaN or infinite")
+
+
+def read_scores(source: str) -> ScoreSet:
+    """Read `FILE`, or `FILE:ARRAY` when an npz holds several score arrays.
+
+    Raises:
+        ConfigError: the file can not be read, or the array is not there; the message names those that are.
+    """
+    path, array = (Path(source), "") if Path(source).exists() else (Path(source.rpartition(":")[0]),
+                                                                    source.rpartition(":")[2])
+    if path.is_dir():
+        path /= "scores.npz"
+    if not path.is_file():
+        raise ConfigError(f"no file of scores: {source}; give FILE.npz, FILE.npz:ARRAY, FILE.csv or a run directory")
+    if path.suffix == ".csv":
+        return _read_csv(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return _from_arrays(path, array, {name: file[name] for name in file.files})
+    except (OSError, ValueError, AttributeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path} is not an .npz of plain arrays: {error}") from error
+
+
+def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
+    tables = [name for name, values in arrays.items()
+              if values.ndim == 2 and np.issubdtype(values.dtype, np.floating) and name not in _FIXED]
+    if array not in arrays and f"score_{array}" in arrays:
+        array = f"score_{array}"
+    if (array or len(tables) > 1) and array not in tables:
+        raise ConfigError(f"{path} holds the score arrays {', '.join(tables)}; choose one as {path.name}:{tables[0]}"
+                          if tables else f"{path} holds no score array of names x classes")
+    if not tables:
+        raise ConfigError(f"{path} holds no score array of names x classes; it holds {', '.join(arrays)}")
+    array = array or tables[0]
+    suffix = array.removeprefix("score")
+
+    def beside(what: str) -> Array | None:
+        return arrays.get(f"{what}{suffix}", arrays.get(what))
+
+    names = beside("names")
+    if names is None:
+        raise ConfigError(f"{path}: no array `names`, so its rows can not be told apart")
+    labels, classes = beside("labels"), beside("classes")
+    titles = tuple(str(name) for name in classes) if classes is not None else ()
+    cells: tuple[str, ...] = ()
+    if labels is not None and labels.ndim == 1:
+        cells = tuple(titles[int(label)] if titles and labels.dtype.kind in "iu" else str(label) for label in labels)
+    return ScoreSet(array.removeprefix("score_"), tuple(without_suffix(str(name)) for name in names),
+                    arrays[array].astype(np.float64), cells, titles)
+
+
+def _read_csv(path: Path) -> ScoreSet:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = [row for row in csv.reader(file) if row]
+        if header[0] not in ("video", "name", "path"):
+            raise ConfigError(f"{path}: the first column must be `video`, not {header[0]!r}")
+        first = 2 if header[1] == "label" else 1
+        scores = np.array([[float(cell) for cell in row[first:]] for row in rows], dtype=np.float64)
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError, IndexError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path} is not a table of scores (video[,label],CLASS,...): {error}") from error
+    labels = tuple(row[1] for row in rows) if first == 2 else ()
+    return ScoreSet(path.stem, tuple(without_suffix(row[0]) for row in rows), scores, labels, tuple(header[first:]))
+
+
+def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
+    """Bring score sets into one order of videos and classes, that of the first.
+
+    Args:
+        sets: at least one.
+        common: go on with the videos that all sets have, instead of refusing.
+
+    Raises:
+        ConfigError: videos, classes or labels differ; the message shows which.
+    """
+    first = sets[0]
+    shared = set(first.names).intersection(*(one.names for one in sets))
+    for one in sets[1:]:
+        missing, extra = sorted(set(first.names) - set(one.names)), sorted(set(one.names) - set(first.names))
+        if (missing or extra) and not common:
+            raise ConfigError(f"{first.title} and {one.title} do not speak of the same videos: {len(missing)} only in "
+                              f"{first.title} ({_few(missing)}), {len(extra)} only in {one.title} ({_few(extra)}); "
+                              "--common takes those that both have")
+    if not shared:
+        raise ConfigError(f"the score files have no video in common; {first.title} has {_few(list(first.names))}, "
+                          f"{sets[-1].title} has {_few(list(sets[-1].names))}")
+    order = [name for name in first.names if name in shared]
+    joined = [_arranged(one, order, first.classes) for one in sets]
+    labelled = [one for one in joined if one.labels]
+    for one in labelled[1:]:
+        # labels can be compared when both sides name them, or both number them
+        if bool(one.classes) == bool(labelled[0].classes) and one.labels != labelled[0].labels:
+            index = next(i for i, (a, b) in enumerate(zip(labelled[0].labels, one.labels, strict=True)) if a != b)
+            raise ConfigError(f"{order[index]!r} is {labelled[0].labels[index]!r} in {labelled[0].title} and "
+                              f"{one.labels[index]!r} in {one.title}")
+    return joined
+
+
+def _arranged(one: ScoreSet, order: Sequence[str], classes: tuple[str, ...]) -> ScoreSet:
+    place = {name: index for index, name in enumerate(one.names)}
+    rows = [place[name] for name in order]
+    scores = one.scores[rows]
+    if classes and one.classes and classes != one.classes:
+        if set(classes) != set(one.classes):
+            odd = sorted(set(classes) ^ set(one.classes))
+            raise ConfigError(f"{one.title} has other classes than the first file: {_few(odd)}")
+        scores = scores[:, [one.classes.index(name) for name in classes]]
+    elif classes and scores.shape[1] != len(classes):
+        raise ConfigError(f"{one.title} has {scores.shape[1]} classes, the first file {len(classes)}")
+    labels = tuple(one.labels[row] for row in rows) if one.labels else ()
+    return replace(one, names=tuple(order), scores=scores, labels=labels, classes=classes if one.classes else ())
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "") or "none"
+
+
+def normalise(scores: Array, how: str) -> Array:
+    """Make the scores of different networks comparable, row by row.
+
+    Args:
+        scores: (V, C).
+        how: `relu-l1`: negative scores become 0 and each row sums to 1 (a row without a positive score stays 0);
+            `softmax`; `none`.
+
+    Raises:
+        ConfigError: `how` is unknown.
+    """
+    if how == "relu-l1":
+        positive = np.maximum(scores, 0)
+        return np.asarray(positive / np.maximum(positive.sum(1, keepdims=True), 1e-12))
+    if how == "softmax":
+        raised = np.exp(scores - scores.max(1, keepdims=True))
+        return np.asarray(raised / raised.sum(1, keepdims=True))
+    if how == "none":
+        return scores
+    raise ConfigError(f"unknown normalisation {how!r}; known: {', '.join(NORMALISATIONS)}")
+
+
+def fit_weights(tables: Array, members: NDArray[np.bool_], *, steps: int = 30) -> NDArray[np.float64]:
+    """Find the weights with which the sum of scores tells the labels best.
+
+    Maximises the likelihood of the labels under softmax(sum over s of w_s x_s), a multinomial logistic regression with
+    one number a score array (stacking: Wolpert 1992). It is concave, so Newton's method finds the one maximum; arrays
+    whose weight would be negative are left out.
+
+    Args:
+        tables: (S, V, C), normalised alike.
+        members: bool (V, C), the labels.
+        steps: of Newton's method.
+
+    Returns:
+        float64 (S,), not negative, summing to 1; all equal when no array helps.
+    """
+    wanted = members / members.sum(1, keepdims=True)
+    scale = np.maximum(tables.std(axis=(1, 2)), 1e-12)
+    scaled = (tables / scale[:, None, None]).astype(np.float64)
+    used = list(range(len(tables)))
+    while used:
+        weights = _newton(scaled[used], wanted, steps)
+        if weights.min() >= 0:
+            found = np.zeros(len(tables))
+            found[used] = weights / scale[used]
+            return np.asarray(found / found.sum())
+        used.pop(int(weights.argmin()))
+    return np.full(len(tables), 1 / len(tables))
+
+
+def _newton(tables: Array, wanted: Array, steps: int) -> NDArray[np.float64]:
+    count = len(tables)
+    weights = np.ones(count)
+    value = _likelihood(tables, wanted, weights)
+    for _ in range(steps):
+        said = normalise(np.tensordot(weights, tables, axes=1), "softmax")
+        expected = np.einsum("svc,vc->sv", tables, said)
+        gradient = np.einsum("svc,vc->s", tables, wanted) - expected.sum(1) - RIDGE * weights
+        second = np.stack([np.einsum("svc,vc->s", tables, table * said) for table in tables])
+        step = np.linalg.solve(second - expected @ expected.T + RIDGE * np.eye(count), gradient)
+        while np.abs(step).max() > 1e-9 and _likelihood(tables, wanted, weights + step) < value:
+            step = step / 2  # too far: where the curve is nearly flat a full step overshoots
+        weights = weights + step
+        value = _likelihood(tables, wanted, weights)
+        if np.abs(step).max() < 1e-7:
+            break
+    return weights
+
+
+def _likelihood(tables: Array, wanted: Array, weights: NDArray[np.float64]) -> float:
+    scores = np.tensordot(weights, tables, axes=1)
+    top = scores.max(1, keepdims=True)
+    log_sum = np.log(np.exp(scores - top).sum(1, keepdims=True)) + top
+    return float((wanted * (scores - log_sum)).sum() - RIDGE / 2 * weights @ weights)

@@ -1,0 +1,106 @@
+"""What a classifier is to say: the classes, and which of them each video has."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from schemas.errors import ConfigError
+from schemas.labels import LabelRow, folder_label, join_labels, match_rows, split_labels
+from schemas.store import VideoRows
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Labels of V videos out of C classes.
+
+    Attributes:
+        classes: C names, sorted.
+        members: bool (V, C); every video has at least one.
+        multilabel: some video has several.
+    """
+
+    classes: tuple[str, ...]
+    members: NDArray[np.bool_]
+    multilabel: bool
+
+    @property
+    def tensor(self) -> Tensor:
+        """What losses take: int64 (V,), or float32 (V, C) with several labels."""
+        if self.multilabel:
+            return torch.from_numpy(self.members.astype(np.float32))
+        return torch.from_numpy(self.members.argmax(1).astype(np.int64))
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """int64 (V,): what splits keep in proportion: the label, with several labels the rarest of a video's."""
+        rarity = self.members.sum(0).astype(np.float64)
+        ranked = np.where(self.members, rarity, np.inf)
+        return np.asarray(ranked.argmin(1), dtype=np.int64)
+
+    def cell(self, video: int) -> str:
+        """The labels of a video in one cell: `a` or `a;b`."""
+        return join_labels(self.classes[c] for c in np.flatnonzero(self.members[video]))
+
+
+def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dict[str, LabelRow]:
+    """Tell label, split and group of every video, from a CSV, or else from the plan, or else from the folder.
+
+    Args:
+        videos: of the store.
+        csv: of `read_label_csv`; when given, videos that are not in it are left out.
+
+    Returns:
+        video id -> row.
+
+    Raises:
+        ConfigError: no row of the CSV fits, or without one a video has no label.
+    """
+    if csv:
+        found = match_rows(csv, {video.id: video.path for video in videos})
+        if not found:
+            raise ConfigError(f"not one of the {len(csv)} paths in the label file is a video of the store; it has "
+                              f"videos like {videos[0].id!r}, the file {csv[0].path!r}")
+        absent, unused = len(videos) - len(found), len({row.path for row in csv}) - len(found)
+        if absent or unused:
+            logger.warning("%d videos of the store are not in the label file and are left out; %d of its paths are not "
+                           "in the store", absent, unused)
+        return found
+    rows = {video.id: LabelRow(video.id, split_labels(video.label or folder_label(video.id)), video.split, "")
+            for video in videos}
+    bare = [video_id for video_id, row in rows.items() if not row.labels]
+    if bare:
+        raise ConfigError(f"{len(bare)} videos have no label, the first is {bare[0]!r}: put each video into a folder "
+                          "named after its class, or give --labels CSV with lines of path,label")
+    return rows
+
+
+def make_targets(ids: Sequence[str], rows: Mapping[str, LabelRow], classes: Sequence[str] = ()) -> Targets:
+    """Turn labels into columns.
+
+    Args:
+        ids: V video ids.
+        rows: id -> row.
+        classes: the columns, when they are fixed by a model; else all labels that occur, sorted.
+
+    Raises:
+        ConfigError: there is only one class, or a label is not among `classes`.
+    """
+    names = tuple(classes) or tuple(sorted({label for video_id in ids for label in rows[video_id].labels}))
+    if len(names) < 2:
+        raise ConfigError(f"all videos have the label {names[0]!r}; a classifier needs at least two classes")
+    place = {name: index for index, name in enumerate(names)}
+    members = np.zeros((len(ids), len(names)), dtype=np.bool_)
+    for index, video_id in enumerate(ids):
+        for label in rows[video_id].labels:
+            if label not in place:
+                raise ConfigError(f"{video_id!r} has the label {label!r}, which is not a class here; known: "
+                                  f"{', '.join(names[:20])}{' ...' if len(names) > 20 else ''}")
+            members[index, place[label]] = True
+    return Targets(names, members, bool((members.sum(1) > 1).any()))
