@@ -15,13 +15,20 @@ from schemas.errors import ConfigError
 
 
 class Classifier(nn.Sequential):
-    """Dropout and a linear layer, or one hidden layer between (ReLU) when `hidden` is not 0."""
+    """Dropout and a linear layer, or one hidden layer between (ReLU) when `hidden` is not 0.
+
+    The last layer starts at 0: with fewer videos than features most directions of its weights are never trained, and
+    random weights there would stay as noise in every answer.
+    """
 
     def __init__(self, width: int, *, classes: int, hidden: int, dropout: float) -> None:
         layers: list[nn.Module] = [nn.Dropout(dropout)]
         if hidden:
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
-        super().__init__(*layers, nn.Linear(hidden or width, classes))
+        last = nn.Linear(hidden or width, classes)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        super().__init__(*layers, last)
 
 
 class Fusion(nn.Module):

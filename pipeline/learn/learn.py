@@ -264,8 +264,19 @@ def _settings(request: Request, material: Material, rows: Sequence[Row], device:
                   "files": str(split.files) if split.files else "", "number": split.number if split.files else None,
                   "labels": str(request.labels) if request.labels else ""},
         "store": {"path": str(request.store.resolve()), **asdict(material.data.origin)},
-        "software": {name: importlib.metadata.version(name) for name in SOFTWARE},
+        "software": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Version by library; a checkout that is run without being installed has none of its own."""
+    found = {}
+    for name in SOFTWARE:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def _begin(settings: dict[str, Any], command: str, out: Path | None) -> Run:

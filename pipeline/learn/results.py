@@ -97,15 +97,15 @@ def _compared(rows: list[RowResult], values: Mapping[str, NDArray[np.float64]],
 
 
 def _choose(rows: Sequence[RowResult], *, crossed: bool) -> tuple[RowResult, str]:
-    """Choose without the test part: by validation; a tie goes to fewer streams, then to the earlier row."""
+    """Choose the row to keep: never by a test part; a tie goes to fewer streams, then to the earlier row."""
     if len(rows) == 1:
         return rows[0], "the only row"
-    if all(row.selection is not None for row in rows):
-        kept = max(rows, key=lambda row: (round(row.selection or 0, 9), -len(row.streams)))
-        return kept, "best on validation parts"
     if crossed:
         kept = max(rows, key=lambda row: (round(float(np.mean(row.seeds)), 9), -len(row.streams)))
         return kept, "best out of fold, so its own number is a little too good"
+    if all(row.selection is not None for row in rows):
+        kept = max(rows, key=lambda row: (round(row.selection or 0, 9), -len(row.streams)))
+        return kept, "best on the validation part"
     fused = [row for row in rows if row.fusion]
     return (fused or list(rows))[0], "the first fusion, since without a validation part nothing fair can choose"
 

@@ -1,0 +1,240 @@
+"""From a store to a run, whole."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.learn import checkpoint
+from pipeline.learn.evaluate import evaluate_run
+from pipeline.learn.learn import Request, SplitChoice, learn
+from pipeline.learn.model import load_model
+from pipeline.learn.run import Run
+from pipeline.learn.settings import TrainSettings
+from schemas.errors import ConfigError, ResourceError, StoreError
+
+QUICK = TrainSettings(epochs=12, learning_rate=1e-2)
+
+
+def fusion(store, **changes):
+    return replace(Request(command="train-fusion", store=store.root, fusions=("concat", "average", "score", "gated"),
+                           alone=True, training=QUICK, split=SplitChoice(folds=3), quiet=True), **changes)
+
+
+@pytest.fixture
+def run(halves, tmp_path):
+    return learn(fusion(halves), tmp_path / "run")
+
+
+def test_neither_stream_exceeds_its_half_and_every_fusion_solves_the_whole(run):
+    results = run.results()
+    assert [row.name for row in results.rows] == ["rgb", "flow", "concat", "average", "score", "gated"]
+    for row in results.rows:
+        if row.fusion:
+            assert row.metrics["top1"] >= 0.95
+            assert row.versus.difference > 0.3
+            assert row.versus.p < 0.001
+        else:
+            assert row.metrics["top1"] <= 0.62
+    assert results.verdict.startswith("Fusion helps")
+    assert results.kept in ("concat", "average", "score", "gated")
+
+
+def test_in_cross_validation_every_video_is_judged_once(run, halves):
+    ids = [video.id for video in halves.video_rows()]
+    assert [p.video for p in run.predictions()] == ids
+    assert [row.video for row in run.splits()] == ids
+    scores = run.scores()
+    assert list(scores.names) == ids
+    assert all(np.allclose(p.sum(1), 1, atol=1e-5) for p in scores.rows.values())
+    assert np.mean([p.correct for p in run.predictions()]) == pytest.approx(
+        run.results().row(run.results().kept).metrics["top1"])
+    assert {(row["row"], row["fold"]) for row in run.metrics()} >= {("rgb", 0), ("gated", 2)}
+    assert not (run.root / "resume").exists()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_gives_others(halves, tmp_path):
+    request = fusion(halves, head="hard_attention", fusions=("concat",))
+    one, two = (learn(request, tmp_path / name) for name in ("one", "two"))
+    for name in ("model.safetensors", "predictions.csv", "results.json", "splits.csv", "scores.npz", "settings.json"):
+        assert (one.root / name).read_bytes() == (two.root / name).read_bytes(), name
+    other = learn(replace(request, seed=1), tmp_path / "other")
+    assert (one.root / "model.safetensors").read_bytes() != (other.root / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(halves, tmp_path, monkeypatch, epochs):
+    request = fusion(halves, head="hard_attention", fusions=("concat",), split=SplitChoice(folds=1),
+                     training=replace(QUICK, val_fraction=0.2))
+    whole = learn(request, tmp_path / "whole")
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_EVERY_S", 0.0)
+    close = checkpoint.State.close_epoch
+    calls = []
+
+    def interrupt(state, row, path):
+        close(state, row, path)
+        calls.append(path)
+        if len(calls) == QUICK.epochs + epochs:  # in the middle of the second of three rows
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.State, "close_epoch", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            learn(request, tmp_path / "broken")
+    with pytest.raises(StoreError, match="unfinished"):
+        Run.open(tmp_path / "broken")
+    resumed = learn(request, tmp_path / "broken")
+    for name in ("model.safetensors", "predictions.csv", "results.json"):
+        assert (whole.root / name).read_bytes() == (resumed.root / name).read_bytes(), name
+
+
+def test_a_run_directory_is_never_overwritten(run, halves, tmp_path):
+    with pytest.raises(ConfigError, match="complete run"):
+        learn(fusion(halves), run.root)
+    (run.root / "results.json").unlink()
+    with pytest.raises(ConfigError, match=r"other settings \(seed\)"):
+        learn(fusion(halves, seed=3), run.root)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match="not a run, and not empty"):
+        learn(fusion(halves), tmp_path / "mine")
+
+
+def test_runs_without_a_name_are_numbered(halves, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    request = fusion(halves, alone=False, fusions=("concat",), training=replace(QUICK, epochs=1))
+    assert [learn(request).root.name for _ in range(2)] == ["fusion-1", "fusion-2"]
+
+
+def test_the_kept_model_says_what_the_run_says(halves, tmp_path):
+    run = learn(fusion(halves, split=SplitChoice(folds=1)), tmp_path / "held-out")
+    found = evaluate_run(run.root, part="test", out=tmp_path / "said.csv")
+    kept = run.results().row(run.results().kept)
+    assert found.metrics["top1"] == kept.metrics["top1"]
+    assert found.seen == 0
+    assert evaluate_run(run.root, part="train").seen > 0
+    assert (tmp_path / "said.csv").read_text().count("\n") == found.videos + 1
+
+
+def test_a_store_of_other_features_is_refused_with_the_difference(run, make_store):
+    other = make_store({"look0_move0/a": {"rgb": np.zeros((2, 6)), "flow": np.zeros((2, 5))}}, name="other",
+                       source="another network")
+    with pytest.raises(StoreError, match="source: , another network"):
+        evaluate_run(run.root, store=other.root)
+
+
+def test_standardisation_is_learnt_from_the_training_part_alone(make_store, tmp_path):
+    rng = np.random.default_rng(0)
+    videos = {f"{label}/{n}": {"rgb": rng.normal(size=(3, 2)) + (100 if n > 7 else 0)}
+              for label in "ab" for n in range(10)}
+    store = make_store(videos)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("".join(f"{name},{name[0]},{'test' if int(name[2:]) > 7 else 'train'}\n" for name in videos))
+    run = learn(fusion(store, labels=labels, split=SplitChoice(), head="attention",
+                       training=replace(QUICK, val_fraction=0.0)), tmp_path / "run")
+    branch = load_model(run.model_settings(), run.model_path).branch("rgb")
+    rows = np.concatenate([streams["rgb"] for name, streams in videos.items() if int(name[2:]) <= 7])
+    torch.testing.assert_close(branch.mean, torch.tensor(rows.mean(0), dtype=torch.float32), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(branch.std, torch.tensor(rows.std(0), dtype=torch.float32), rtol=1e-4, atol=1e-4)
+
+
+def test_videos_of_several_labels_are_learnt(make_store, tmp_path):
+    rng = np.random.default_rng(0)
+    videos, lines = {}, ["path,label"]
+    for n in range(60):
+        has = rng.random(3) < 0.5
+        has[rng.integers(3)] = True
+        videos[f"v{n}"] = {"rgb": rng.normal(4 * has, 1, (3, 3))}
+        lines.append(f"v{n}.mp4,{';'.join(np.array(['a', 'b', 'c'])[has])}")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(lines))
+    run = learn(fusion(make_store(videos), labels=labels, training=replace(QUICK, epochs=40)), tmp_path / "run")
+    results = run.results()
+    assert (results.main, results.confusion) == ("lrap", None)
+    assert results.rows[0].metrics["map"] > 0.95
+    assert run.labels() == (("a", "b", "c"), True)
+
+
+def test_seeds_give_a_mean_and_a_spread(halves, tmp_path):
+    run = learn(fusion(halves, seeds=2, fusions=("score",), training=replace(QUICK, epochs=3)), tmp_path / "run")
+    row = run.results().row("score")
+    assert len(row.seeds) == 2
+    assert row.metrics["top1"] == pytest.approx(np.mean(row.seeds))
+
+
+def test_weights_of_late_fusion_are_kept_in_the_model(halves, tmp_path):
+    given = learn(fusion(halves, fusions=("score",), score_weights=(1.0, 3.0), alone=False), tmp_path / "given")
+    weights = load_model(given.model_settings(), given.model_path).fusion.weights
+    assert weights.tolist() == [0.25, 0.75]
+    fitted = learn(fusion(halves, fusions=("score",), score_weights="fit",
+                          training=replace(QUICK, val_fraction=0.2)), tmp_path / "fit")
+    assert fitted.results().row("score").metrics["top1"] >= 0.95
+
+
+def test_a_store_larger_than_memory_trains_to_the_same_bits(halves, tmp_path):
+    request = fusion(halves, head="lstm", head_options={"hidden": 4}, fusions=("concat",), alone=False)
+    inside = learn(request, tmp_path / "inside")
+    paged = learn(replace(request, memory_bytes=0), tmp_path / "paged")
+    assert (inside.root / "model.safetensors").read_bytes() == (paged.root / "model.safetensors").read_bytes()
+
+
+def test_groups_that_leak_through_the_given_split_are_refused(make_store, tmp_path):
+    store = make_store({f"A/v_A_g0{n % 2}_c0{n}": {"rgb": np.ones((1, 2))} for n in range(4)}
+                       | {f"B/v_B_g0{n % 2}_c0{n}": {"rgb": np.ones((1, 2)) * 2} for n in range(4)})
+    lines = [f"{c}/v_{c}_g0{n % 2}_c0{n},{c},{'train' if n < 2 else 'test'}" for c in "AB" for n in range(4)]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=r"leaks: 'A/v_A_g00_c00' \(train\)"):
+        learn(fusion(store, labels=labels, split=SplitChoice()), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_official_split_files_are_followed(make_store, tmp_path):
+    rng = np.random.default_rng(0)
+    names = [f"{c}/v_{c}_g{g:02d}_c01" for c in "AB" for g in range(1, 9)]
+    store = make_store({name: {"rgb": rng.normal(3 * (name[0] == "A"), 1, (2, 3))} for name in names})
+    folder = tmp_path / "splits"
+    folder.mkdir()
+    (folder / "trainlist01.txt").write_text("".join(f"{name}.avi 1\n" for name in names if int(name[-6:-4]) > 3))
+    (folder / "testlist01.txt").write_text("".join(f"{name}.avi\n" for name in names if int(name[-6:-4]) <= 3))
+    run = learn(fusion(store, split=SplitChoice(files=folder)), tmp_path / "run")
+    assert [row.video for row in run.splits() if row.part == "test"] == [n for n in names if int(n[-6:-4]) <= 3]
+    assert run.settings["split"]["kind"] == "official"
+
+
+@pytest.mark.parametrize(("changes", "error", "words"), [
+    ({"head": "rnn"}, ConfigError, "unknown head 'rnn'"),
+    ({"fusions": ("sum",)}, ConfigError, "unknown fusion 'sum'"),
+    ({"streams": ("depth",)}, ConfigError, "no stream 'depth'; it has"),
+    ({"score_weights": (1.0,)}, ConfigError, "1 score weights for 2 streams"),
+    ({"split": SplitChoice(group_by="nothing")}, ConfigError, "finds no group"),
+    ({"split": SplitChoice(folds=500)}, ConfigError, "more than there are recordings"),
+])
+def test_what_can_not_be_done_is_refused_before_work(halves, tmp_path, changes, error, words):
+    with pytest.raises(error, match=words):
+        learn(fusion(halves, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_missing_device_is_a_resource_error(halves, tmp_path):
+    with pytest.raises(ResourceError, match="--device cpu"):
+        learn(fusion(halves, device="cuda"), tmp_path / "run")
+
+
+def test_videos_without_a_label_are_named(make_store, tmp_path):
+    store = make_store({"a/1": {"rgb": np.ones((1, 2))}, "bare": {"rgb": np.ones((1, 2))}})
+    with pytest.raises(ConfigError, match="1 videos have no label, the first is 'bare'"):
+        learn(fusion(store), tmp_path / "run")
+
+
+def test_settings_hold_all_that_was_asked(run, halves):
+    settings = json.loads((run.root / "settings.json").read_text())
+    assert settings["schema"] == 1
+    assert settings["training"]["epochs"] == QUICK.epochs
+    assert settings["store"]["digest"] == halves.origin.digest
+    assert [row["name"] for row in settings["rows"]] == ["rgb", "flow", "concat", "average", "score", "gated"]
+    assert run.model_settings().as_dict() == next(row["model"] for row in settings["rows"]
+                                                  if row["name"] == run.results().kept)
