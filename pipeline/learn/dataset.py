@@ -23,6 +23,9 @@ from schemas.store import Store, VideoRows
 logger = logging.getLogger(__name__)
 
 BLOCK_ROWS = 8192  # rows per step where a table may be larger than memory
+# dtype -> unsigned integer of its size, mask of all bits but the sign, smallest value with every exponent bit set
+FLOAT_BITS: dict[str, tuple[type[np.unsignedinteger[Any]], int, int]] = {
+    "float16": (np.uint16, 0x7FFF, 0x7C00), "float32": (np.uint32, 0x7FFFFFFF, 0x7F800000)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +172,15 @@ def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_by
 
 
 def _check_finite(stream: str, table: NDArray[Any], ids: Sequence[str], offsets: NDArray[np.int64]) -> None:
+    """Look at the bits: a float is NaN or infinite when all bits of its exponent are 1; much faster than isfinite."""
+    whole, magnitude, exponent = FLOAT_BITS[table.dtype.name]
     for start in range(0, len(table), BLOCK_ROWS):
-        block = table[start:start + BLOCK_ROWS]
-        # the sum of |x| is not finite exactly when one x is not (float16 is summed in float32); one pass, no mask
-        if np.isfinite(np.abs(block).sum(dtype=np.float32)):
-            continue
-        bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
-        if len(bad):
-            video = int(np.searchsorted(offsets, start + bad[0], side="right")) - 1
+        bits = table[start:start + BLOCK_ROWS].view(whole) & whole(magnitude)
+        if bits.max() >= exponent:
+            row = start + int(np.flatnonzero((bits >= exponent).any(axis=1))[0])
+            video = int(np.searchsorted(offsets, row, side="right")) - 1
             raise StoreError(f"stream {stream} of video {ids[video]} holds NaN or infinity at moment "
-                             f"{start + bad[0] - offsets[video]}; leave the video out, or make its features anew")
+                             f"{row - offsets[video]}; leave the video out, or make its features anew")
 
 
 def fingerprints(store: Store, videos: Sequence[VideoRows]) -> tuple[str, ...]:

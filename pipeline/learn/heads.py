@@ -123,7 +123,12 @@ class HardAttention(Head):
 
 
 class _Recurrent(Head):
-    """The last hidden state of a recurrent network: of its last layer, in each direction after that direction's end."""
+    """The last hidden state of a recurrent network: of its last layer, in each direction after that direction's end.
+
+    Each direction of each layer is a plain network of torch over the padded batch. Forward in time, padding comes after
+    all that matters; backward in time, each video is turned round within its own length first, so that it does as well.
+    That gives what packed sequences give, at twice their speed on CPUs, whose fast kernels do not know packing.
+    """
 
     cell: type[nn.LSTM] | type[nn.GRU]
 
@@ -132,21 +137,32 @@ class _Recurrent(Head):
         super().__init__()
         if hidden < 1 or layers < 1:
             raise ConfigError(f"a recurrent head has at least 1 unit and 1 layer, not {hidden} and {layers}")
-        self.width = hidden * (2 if both_ways else 1)
-        self.directions = 2 if both_ways else 1
-        self.net = self.cell(dim, hidden, num_layers=layers, bidirectional=both_ways, batch_first=True,
-                             dropout=dropout if layers > 1 else 0.0)
+        directions = 2 if both_ways else 1
+        self.width = hidden * directions
+        self.dropout = nn.Dropout(dropout)  # between layers
+        self.layers = nn.ModuleList(
+            nn.ModuleList(self.cell(dim if layer == 0 else self.width, hidden, batch_first=True)
+                          for _ in range(directions))
+            for layer in range(layers))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, T, D), (B, T) -> (B, E)."""
-        if bool(mask.all()):
-            _, state = self.net(x)  # the plain kernel is faster, and there is nothing to leave out
-        else:
-            lengths = mask.sum(1).cpu()
-            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-            _, state = self.net(packed)
-        hidden = state[0] if isinstance(state, tuple) else state  # (layers * directions, B, hidden)
-        return torch.cat(list(hidden[-self.directions:]), dim=1)
+        x = x.masked_fill(~mask.unsqueeze(2), 0)
+        length = mask.sum(1, keepdim=True)
+        steps = torch.arange(x.shape[1], device=x.device)
+        turned = torch.where(steps < length, length - 1 - steps, steps)  # (B, T), its own inverse
+        outputs: list[Tensor] = []
+        for number, layer in enumerate(self.layers):
+            x = self.dropout(x) if number else x
+            assert isinstance(layer, nn.ModuleList)
+            outputs = [net(_taken(x, turned) if backward else x)[0] for backward, net in enumerate(layer)]
+            x = torch.cat([_taken(y, turned) if backward else y for backward, y in enumerate(outputs)], dim=2)
+        return torch.cat([_taken(y, length - 1).squeeze(1) for y in outputs], dim=1)
+
+
+def _taken(x: Tensor, steps: Tensor) -> Tensor:
+    """(B, T, D) at steps (B, S) -> (B, S, D)."""
+    return x.gather(1, steps.unsqueeze(2).expand(-1, -1, x.shape[2]))
 
 
 class LSTM(_Recurrent):

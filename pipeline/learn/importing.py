@@ -137,8 +137,8 @@ def _load(source: Source, folders: Mapping[str, Path], *, fps: float, shortest: 
                 arrays |= {name: loaded[name] for name in loaded.files}
     streams = {name: _checked(table, name, source) for name, table in arrays.items() if name not in TIME_ARRAYS}
     lengths = {name: len(table) for name, table in streams.items()}
-    if not streams or min(lengths.values()) < 1:
-        raise ConfigError(f"{source.files[0]} holds no features: {lengths or 'no array'}")
+    if not streams:
+        raise ConfigError(f"{source.files[0]} holds no features: no array in it")
     if len(set(lengths.values())) > 1 and not shortest:
         raise ConfigError(f"the streams of {source.id!r} have different lengths: {lengths}; make them at the same "
                           "moments, or cut all to the shortest with --shortest")
@@ -154,6 +154,8 @@ def _checked(table: NDArray[Any], stream: str, source: Source) -> NDArray[Any]:
     where = f"{', '.join(map(str, source.files))}: stream {stream!r}"
     if table.ndim < 1 or table.dtype.kind not in "fiu":
         raise ConfigError(f"{where} is an array of {table.dtype} of shape {table.shape}, not features (T, ...)")
+    if not table.size:
+        raise ConfigError(f"{where} holds no features: its shape is {table.shape}")
     flat = table.reshape(len(table), -1)
     if not np.isfinite(flat).all():
         raise ConfigError(f"{where} holds NaN or infinity")

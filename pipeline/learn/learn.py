@@ -219,7 +219,7 @@ def _given_fold(parts: Sequence[str], groups: Sequence[str], targets: Targets, r
 
 def _with_validation(train: NDArray[np.int64], test: NDArray[np.int64], groups: Sequence[str], targets: Targets,
                      request: Request) -> Fold:
-    train, val = cut_validation(train, groups, targets.strata, fraction=request.training.val_fraction,
+    train, val = cut_validation(train, groups, targets.strata, fraction=request.training.val_share(len(train)),
                                 seed=request.seed)
     return Fold(train, val, test)
 
@@ -347,7 +347,7 @@ def _train_on_all(experiment: Experiment, kept: Row, rows: Sequence[Row], materi
     """Train the kept row once more, on all videos (less a validation part where one is cut)."""
     everything = np.arange(len(material.data.ids))
     train, val = cut_validation(everything, material.groups, material.targets.strata,
-                                fraction=experiment.training.val_fraction, seed=seed)
+                                fraction=experiment.training.val_share(len(everything)), seed=seed)
     fold = Fold(train, val, everything[:0])
     parts = [experiment.train(next(row for row in rows if row.name == name), fold, seed=seed, number=ALL_VIDEOS)
              for name in kept.parts]

@@ -6,6 +6,9 @@ from typing import Any
 from schemas.errors import ConfigError
 
 SCHEDULES = ("one-cycle", "cosine", "constant")
+STEPS = 64
+VAL_FRACTION = 0.15
+VAL_WORTH_IT = 1000  # training videos; below, what is cut is missed more than stopping early gains
 
 
 def _within(what: str, value: float, low: float, high: float) -> None:
@@ -59,7 +62,7 @@ class TrainSettings:
 
     Attributes:
         epochs: passes over the training part, at most.
-        batch: videos a step.
+        batch: videos a step; None: as many as make about `STEPS` steps an epoch, from 32 to 128 (`batch_of`).
         learning_rate: of AdamW (Loshchilov and Hutter 2019), at its highest.
         schedule: `one-cycle` (Smith and Topin 2017), `cosine` or `constant`.
         weight_decay: of AdamW; biases are left alone.
@@ -67,11 +70,12 @@ class TrainSettings:
         clip_norm: gradients longer than this are scaled down to it; 0: never.
         patience: epochs without a better validation loss after which training stops; 0: never.
         class_weights: rare classes count more, so that all classes count the same.
-        val_fraction: share of the training part that is kept for early stopping, cut by groups; 0: none.
+        val_fraction: share of the training part that is kept for early stopping, cut by groups; 0: none; None:
+            `VAL_FRACTION` where that leaves enough to trust, else none (`val_share`).
     """
 
     epochs: int = 60
-    batch: int = 32
+    batch: int | None = None
     learning_rate: float = 1e-3
     schedule: str = "one-cycle"
     weight_decay: float = 0.05
@@ -79,7 +83,7 @@ class TrainSettings:
     clip_norm: float = 1.0
     patience: int = 0
     class_weights: bool = False
-    val_fraction: float = 0.15
+    val_fraction: float | None = None
 
     def __post_init__(self) -> None:
         """Check names and ranges.
@@ -88,16 +92,26 @@ class TrainSettings:
             ConfigError: a value is out of range.
         """
         _within("--epochs", self.epochs, 1, 1e6)
-        _within("--batch", self.batch, 1, 1e6)
+        _within("--batch", self.batch or 1, 1, 1e6)
         _within("--learning-rate", self.learning_rate, 1e-9, 1e3)
         _within("--weight-decay", self.weight_decay, 0, 1e3)
         _within("--label-smoothing", self.label_smoothing, 0, 0.95)
         _within("--clip-norm", self.clip_norm, 0, 1e9)
         _within("--patience", self.patience, 0, 1e6)
-        _within("--val", self.val_fraction, 0, 0.5)
+        _within("--val", self.val_fraction or 0, 0, 0.5)
         if self.schedule not in SCHEDULES:
             raise ConfigError(f"unknown schedule {self.schedule!r}; known: {', '.join(SCHEDULES)}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
         return asdict(self)
+
+    def batch_of(self, videos: int) -> int:
+        """Return the batch for a training part of so many videos."""
+        return self.batch or max(32, min(128, videos // STEPS))
+
+    def val_share(self, videos: int) -> float:
+        """Return the share of a training part of so many videos that is cut for validation."""
+        if self.val_fraction is not None:
+            return self.val_fraction
+        return VAL_FRACTION if videos >= VAL_WORTH_IT else 0.0

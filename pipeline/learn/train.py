@@ -67,7 +67,8 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
         model.branch(name).standardise(*task.data.moments(name, task.fold.train))
     model.to(device)
     loss = make_loss(task.targets[task.fold.train], model.settings, settings, device)
-    steps = sum(1 for _ in shuffled(task.data, task.fold.train, batch=settings.batch, generator=torch.Generator()))
+    steps = sum(1 for _ in shuffled(task.data, task.fold.train, batch=settings.batch_of(len(task.fold.train)),
+                                    generator=torch.Generator()))
     optimizer, schedule = make_optimizer(model, settings, steps)
     state = State(model, optimizer, schedule, order)
     if checkpoint is not None and checkpoint.exists():
@@ -92,7 +93,8 @@ def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
                 device: torch.device) -> dict[str, float]:
     """Take every training video once."""
     model, total, right = state.model.train(), 0.0, 0.0
-    for videos in shuffled(task.data, task.fold.train, batch=settings.batch, generator=state.order):
+    size = settings.batch_of(len(task.fold.train))
+    for videos in shuffled(task.data, task.fold.train, batch=size, generator=state.order):
         batch = gather(task.data, videos, device)
         targets = task.targets[videos].to(device)
         scores = model(batch.features, batch.mask)

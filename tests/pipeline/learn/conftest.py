@@ -1,5 +1,7 @@
 """Stores and data sets that learning is tested on."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -14,33 +16,34 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+def write_store(root, videos, *, name="features", dtype="float32", **options):
+    """Make a store of {video id: {stream: (T, D)}}."""
+    folder = root / f"{name}-files"
+    for video, streams in videos.items():
+        path = folder / f"{video}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **streams)
+    return import_store({"": folder}, root / name, dtype=dtype, **options)
+
+
 @pytest.fixture
 def make_store(tmp_path):
     """Return a maker of stores: {video id: {stream: (T, D)}} -> Store."""
-
-    def make(videos, *, name="features", dtype="float32", **options):
-        folder = tmp_path / f"{name}-files"
-        for video, streams in videos.items():
-            path = folder / f"{video}.npz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, **streams)
-        return import_store({"": folder}, tmp_path / name, dtype=dtype, **options)
-
-    return make
+    return partial(write_store, tmp_path)
 
 
-@pytest.fixture
-def halves(make_store):
+@pytest.fixture(scope="session")
+def halves(tmp_path_factory):
     """Return a store of 4 classes of which rgb tells the first half of the name and flow the second."""
     rng = np.random.default_rng(0)
     videos = {}
     for look in range(2):
         for move in range(2):
-            for number in range(20):
-                T = int(rng.integers(3, 7))
+            for number in range(12):
+                T = int(rng.integers(2, 5))
                 videos[f"look{look}_move{move}/{number:02d}"] = {
                     "rgb": rng.normal(3 * look, 1, (T, 6)), "flow": rng.normal(-3 * move, 1, (T, 5))}
-    return make_store(videos)
+    return write_store(tmp_path_factory.mktemp("halves"), videos)
 
 
 def make_dataset(lengths, dims, *, seed=0, dtype=torch.float32):

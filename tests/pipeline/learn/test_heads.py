@@ -89,7 +89,9 @@ def test_recurrent_heads_equal_torchs_network_run_video_by_video(name, net, laye
     torch.manual_seed(0)
     head = make_head(name, dim=DIM, hidden=4, layers=layers, both_ways=both_ways)
     lone = net(DIM, 4, num_layers=layers, bidirectional=both_ways, batch_first=True)
-    lone.load_state_dict(head.net.state_dict())
+    suffixes = ["", "_reverse"]
+    lone.load_state_dict({f"{name[:-1]}{layer}{suffixes[way]}": value for layer, nets in enumerate(head.layers)
+                          for way, cell in enumerate(nets) for name, value in cell.state_dict().items()})
     lengths = [3, 1, 7, 7]
     x, mask = batch(lengths)
     together = head(x, mask)

@@ -1,6 +1,7 @@
 """From a store to a run, whole."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipeline.learn.run import Run
 from pipeline.learn.settings import TrainSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
 
-QUICK = TrainSettings(epochs=12, learning_rate=1e-2)
+QUICK = TrainSettings(epochs=10, learning_rate=2e-2)
 
 
 def fusion(store, **changes):
@@ -23,9 +24,11 @@ def fusion(store, **changes):
                            alone=True, training=QUICK, split=SplitChoice(folds=3), quiet=True), **changes)
 
 
-@pytest.fixture
-def run(halves, tmp_path):
-    return learn(fusion(halves), tmp_path / "run")
+@pytest.fixture(scope="module")
+def run(halves, tmp_path_factory):
+    """Return a complete run; no test changes it."""
+    torch.set_num_threads(1)
+    return learn(fusion(halves), tmp_path_factory.mktemp("runs") / "run")
 
 
 def test_neither_stream_exceeds_its_half_and_every_fusion_solves_the_whole(run):
@@ -56,7 +59,7 @@ def test_in_cross_validation_every_video_is_judged_once(run, halves):
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_gives_others(halves, tmp_path):
-    request = fusion(halves, head="hard_attention", fusions=("concat",))
+    request = fusion(halves, head="hard_attention", fusions=("concat",), alone=False, split=SplitChoice(folds=2))
     one, two = (learn(request, tmp_path / name) for name in ("one", "two"))
     for name in ("model.safetensors", "predictions.csv", "results.json", "splits.csv", "scores.npz", "settings.json"):
         assert (one.root / name).read_bytes() == (two.root / name).read_bytes(), name
@@ -93,9 +96,10 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(halves, tmp_path
 def test_a_run_directory_is_never_overwritten(run, halves, tmp_path):
     with pytest.raises(ConfigError, match="complete run"):
         learn(fusion(halves), run.root)
-    (run.root / "results.json").unlink()
+    shutil.copytree(run.root, tmp_path / "unfinished")
+    (tmp_path / "unfinished" / "results.json").unlink()
     with pytest.raises(ConfigError, match=r"other settings \(seed\)"):
-        learn(fusion(halves, seed=3), run.root)
+        learn(fusion(halves, seed=3), tmp_path / "unfinished")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(ConfigError, match="not a run, and not empty"):

@@ -1,0 +1,193 @@
+"""Training at the scale of UCF101 split 1: 9,537 videos x 22 moments x 1,280 dims x 2 streams of synthetic features.
+
+    python -m tests.benchmarks.bench_train [--videos 9537] [--folder DIR]
+
+Four ratios, each of two things timed in this run: reading the store against a plain `read()` of the same files; an
+epoch of `train-fusion`'s mean head, and of its attention head, against the same model fed by a plain DataLoader over
+one .npy a video and stream; and of an epoch of the LSTM, the share spent outside the network's arithmetic.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from pipeline.learn.batches import gather, reduce_once, shuffled
+from pipeline.learn.checkpoint import State
+from pipeline.learn.dataset import read_dataset
+from pipeline.learn.heads import make_head
+from pipeline.learn.model import VideoClassifier
+from pipeline.learn.objective import make_loss, make_optimizer
+from pipeline.learn.settings import ModelSettings, TrainSettings
+from pipeline.learn.splits import Fold
+from pipeline.learn.train import Task, train_epoch
+from schemas.plan import Plan, Probe, Segment, SegmentReport, ShardReport, ShardTask, Video
+from schemas.shard import Origin, SegmentRows, ShardContent, write_shard
+from schemas.store import Store
+
+MOMENTS, DIM, CLASSES, STREAMS = 22, 1280, 101, ("rgb", "flow")
+VIDEOS_PER_SHARD = 500
+CPU = torch.device("cpu")
+SETTINGS = TrainSettings(epochs=10)
+
+
+def make_store(root, videos):
+    """Write a store of random features, straight as shards."""
+    origin = Origin("import", {"source": "benchmark"}, "0" * 16, {})
+    store, rng, tasks = Store.create(root, origin), np.random.default_rng(0), []
+    probe = Probe("", 0, 0, 0, False, 0.0, 1.0, MOMENTS, 0, "", True)
+    for start in range(0, videos, VIDEOS_PER_SHARD):
+        ids = [f"v{n:05d}" for n in range(start, min(start + VIDEOS_PER_SHARD, videos))]
+        rows = len(ids) * MOMENTS
+        planned = tuple(Video(name, f"/{name}.avi", name, str(int(name[1:]) % CLASSES), "", 0, MOMENTS, probe)
+                        for name in ids)
+        segments = tuple(SegmentRows(i, 0, MOMENTS, i * MOMENTS, (i + 1) * MOMENTS, "ok") for i in range(len(ids)))
+        frame = np.tile(np.arange(MOMENTS), len(ids))
+        tables = {name: rng.standard_normal((rows, DIM), dtype=np.float32).astype(np.float16) for name in STREAMS}
+        shard = f"{start:06d}"
+        sha256, size = write_shard(store.shard_path(shard), ShardContent(
+            shard, origin, planned, segments, frame, frame.astype(np.float64), tables))
+        reports = tuple(SegmentReport(name, 0, 0, MOMENTS, "ok", "", "", 0, 0, 0, {}) for name in ids)
+        store.write_report(ShardReport(shard, sha256, size, rows, 0, reports, {}, 0.0, "", 0))
+        frames = tuple(range(MOMENTS))
+        tasks.append(ShardTask(shard, tuple(Segment(n, 0, MOMENTS, frames, 0, 0, None) for n in ids), planned))
+    store.write_plan(Plan(0, tuple(v for task in tasks for v in task.videos), (), tuple(tasks)))
+    return store
+
+
+def timed(function):
+    """Run once; return result and wall-clock seconds."""
+    start = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - start
+
+
+def bench_read(store):
+    """Read the store and the bare files, each twice, alternating; the second readings count."""
+    rows = store.video_rows()
+    files = sorted((store.root / "shards").iterdir())
+    for _ in range(2):
+        size, plain_s = timed(lambda: sum(len(path.read_bytes()) for path in files))
+        data, store_s = timed(lambda: read_dataset(store, rows))
+    payload = sum(table.nbytes for table in data.streams.values())
+    print(f"store -> memory, checked for NaN: {payload / store_s / 1e9:.2f} GB/s; plain read(): "
+          f"{size / plain_s / 1e9:.2f} GB/s; ratio {payload / store_s / (size / plain_s):.2f}", flush=True)
+    return data
+
+
+class NpyVideos(TorchDataset):
+    """One .npy a video and stream, as the field's scripts have it."""
+
+    def __init__(self, folder, count, labels):
+        self.folder, self.count, self.labels = folder, count, labels
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        streams = {name: torch.from_numpy(np.load(self.folder / name / f"{index}.npy")) for name in STREAMS}
+        return streams, self.labels[index]
+
+
+def write_npy(data, folder):
+    """Write what the plain loader reads."""
+    for name, table in data.streams.items():
+        (folder / name).mkdir(parents=True)
+        for index in range(len(data.ids)):
+            np.save(folder / name / f"{index}.npy", table[data.offsets[index]:data.offsets[index + 1]].numpy())
+
+
+def make_state(head, streams, task):
+    """Build a model with its optimiser."""
+    torch.manual_seed(0)
+    model = VideoClassifier(ModelSettings(streams=streams, classes=CLASSES, head=head))
+    return State(model, *make_optimizer(model, SETTINGS, len(task.fold.train)),
+                 torch.Generator().manual_seed(0))
+
+
+def loader_epoch(state, loader, loss):
+    """One epoch as the field's scripts have it."""
+    state.model.train()
+    for streams, labels in loader:
+        mask = torch.ones(len(labels), MOMENTS, dtype=torch.bool)
+        value = loss(state.model({name: x.float() for name, x in streams.items()}, mask), labels)
+        state.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        state.optimizer.step()
+
+
+def bench_against_loader(head, task, reduced, loader, loss):
+    """Time an epoch of ours and of the plain loader, alternating."""
+    chosen = Task(reduced, task.targets, task.fold) if reduced is not None else task
+    ours, theirs = (make_state(head, task.data.dims, task) for _ in range(2))
+    times = []
+    for _ in range(2):
+        _, ours_s = timed(lambda: train_epoch(ours, chosen, loss, SETTINGS, CPU))
+        _, theirs_s = timed(lambda: loader_epoch(theirs, loader, loss))
+        times.append((ours_s, theirs_s))
+    ours_s, theirs_s = (min(column) for column in zip(*times, strict=True))
+    print(f"epoch of {head}: {ours_s:.2f} s; DataLoader over .npy: {theirs_s:.2f} s; ratio {theirs_s / ours_s:.1f} x")
+
+
+def bench_lstm(task, loss):
+    """Time an epoch of the LSTM, and the same steps on batches that are ready."""
+    state = make_state("lstm", task.data.dims, task)
+    _, whole_s = timed(lambda: train_epoch(state, task, loss, SETTINGS, CPU))
+    order = torch.Generator().manual_seed(0)
+    start = time.perf_counter()
+    for videos in shuffled(task.data, task.fold.train, batch=SETTINGS.batch_of(len(task.fold.train)), generator=order):
+        gather(task.data, videos, CPU)
+    outside_s = time.perf_counter() - start
+    print(f"epoch of lstm: {whole_s:.2f} s for {len(task.fold.train)} videos; its batches alone: {outside_s:.2f} s; "
+          f"share outside the network {100 * outside_s / whole_s:.1f} %")
+
+
+def check(task, reduced, folder):
+    """Both ways to the data give the same scores."""
+    torch.manual_seed(0)
+    model = VideoClassifier(ModelSettings(streams=task.data.dims, classes=CLASSES)).eval()
+    torch.nn.init.normal_(model.fusion.classifier[-1].weight)
+    videos = torch.tensor([3, 0, 5])
+    ours = model(*[getattr(gather(task.data, videos, CPU), name) for name in ("features", "mask")])
+    once = model(*[getattr(gather(reduced, videos, CPU), name) for name in ("features", "mask")])
+    plain = NpyVideos(folder, len(task.data.ids), task.targets)
+    theirs = model({name: torch.stack([plain[int(v)][0][name] for v in videos]).float() for name in STREAMS},
+                   torch.ones(3, MOMENTS, dtype=torch.bool))
+    assert torch.equal(ours, theirs)
+    torch.testing.assert_close(ours, once, rtol=1e-3, atol=1e-3)
+
+
+def main():
+    """Run all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=int, default=9537)
+    parser.add_argument("--lstm-videos", type=int, default=2000, help="of those, for the LSTM, whose epochs are long")
+    parser.add_argument("--folder", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        store = make_store(folder / "store", arguments.videos)
+        data = bench_read(store)
+        write_npy(data, folder / "npy")
+        targets = torch.arange(arguments.videos) % CLASSES
+        everything, none = np.arange(arguments.videos), np.arange(0)
+        task = Task(data, targets, Fold(everything, none, none))
+        reduced, reduce_s = timed(lambda: reduce_once(data, make_head("mean", dim=DIM)))
+        print(f"applying the mean head to every video, once before training: {reduce_s:.2f} s")
+        check(task, reduced, folder / "npy")
+        loss = make_loss(targets, ModelSettings(streams=data.dims, classes=CLASSES), SETTINGS, CPU)
+        loader = DataLoader(NpyVideos(folder / "npy", arguments.videos, targets), shuffle=True,
+                            batch_size=SETTINGS.batch_of(arguments.videos))
+        bench_against_loader("mean", task, reduced, loader, loss)
+        bench_against_loader("attention", task, None, loader, loss)
+        bench_lstm(Task(data, targets, Fold(everything[:arguments.lstm_videos], none, none)), loss)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Features and scores come from others' tools and go to them."""
+
+import numpy as np
+import pytest
+
+from pipeline.learn.exporting import export_store
+from pipeline.learn.importing import import_store
+from pipeline.learn.score_fusion import fuse_scores
+from pipeline.learn.scores import fit_weights, normalise, read_scores
+from schemas.errors import ConfigError, StoreError
+from schemas.labels import LabelRow
+from schemas.store import Store
+
+
+def save(folder, arrays):
+    for name, array in arrays.items():
+        path = folder / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, array)
+    return folder
+
+
+def test_two_folders_become_two_streams_of_one_store(tmp_path):
+    rgb = save(tmp_path / "i3d", {"run/1": np.ones((4, 2, 3)), "sit/1.5": np.zeros((2, 2, 3))})
+    pose = save(tmp_path / "pose", {"run/1": np.ones((4, 5)), "sit/1.5": np.zeros((2, 5))})
+    rows = [LabelRow("run/1.mp4", ("run",), "train", "")]
+    store = import_store({"rgb": rgb, "pose": pose}, tmp_path / "store", labels=rows, fps=2.0)
+    videos = Store.open(store.root).video_rows()
+    assert [(v.id, v.moments, v.label + v.split) for v in videos] == [("run/1", 4, "runtrain"), ("sit/1.5", 2, "")]
+    assert store.origin.settings["streams"] == {"rgb": 6, "pose": 5}
+    assert store.trouble(store.report("000000")) == ""
+
+
+@pytest.mark.parametrize(("form", "count"), [("npy", 6), ("npz", 2), ("parquet", 2)])
+def test_what_is_exported_is_what_was_imported(make_store, tmp_path, form, count):
+    rng = np.random.default_rng(0)
+    times = np.array([0, 0.5, 2])
+    videos = {"a/x.y": {"rgb": rng.normal(size=(3, 2)), "flow": rng.normal(size=(3, 4)), "pts_s": times},
+              "b": {"rgb": rng.normal(size=(1, 2)), "flow": rng.normal(size=(1, 4)), "pts_s": np.array([7.0])}}
+    store = make_store(videos, dtype="float16")
+    assert export_store(store, tmp_path / "out", form=form) == 2
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) == count
+    expected = videos["a/x.y"]["rgb"].astype(np.float16)
+    if form == "npy":
+        np.testing.assert_array_equal(np.load(tmp_path / "out" / "rgb" / "a" / "x.y.npy"), expected)
+        np.testing.assert_array_equal(np.load(tmp_path / "out" / "pts_s" / "a" / "x.y.npy"), [0, 0.5, 2])
+    elif form == "npz":
+        again = import_store({"": tmp_path / "out"}, tmp_path / "again", dtype="float16")
+        assert [(v.id, v.moments) for v in again.video_rows()] == [("a/x.y", 3), ("b", 1)]
+        np.testing.assert_array_equal(np.load(tmp_path / "out" / "a" / "x.y.npz")["rgb"], expected)
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = parquet.read_table(tmp_path / "out" / "a" / "x.y.parquet").to_pydict()
+        np.testing.assert_array_equal(np.array(table["rgb"], np.float16), expected)
+        assert table["pts_s"] == [0, 0.5, 2]
+    with pytest.raises(ConfigError, match="not empty"):
+        export_store(store, tmp_path / "out", form=form)
+
+
+def test_streams_of_different_lengths_are_refused_or_cut_when_asked(tmp_path):
+    folders = {name: save(tmp_path / name, {"v": np.ones((T, 2))}) for name, T in (("rgb", 4), ("flow", 3))}
+    with pytest.raises(ConfigError, match=r"different lengths: \{'rgb': 4, 'flow': 3\}"):
+        import_store(folders, tmp_path / "store")
+    assert import_store(folders, tmp_path / "cut", shortest=True).video_rows()[0].moments == 3
+
+
+@pytest.mark.parametrize(("arrays", "words"), [
+    ({}, "holds no .npy"), ({"v": np.array(["x"])}, "not features"), ({"v": np.ones((0, 3))}, "no features"),
+    ({"v": np.array([[np.nan]])}, "NaN"), ({"v": np.array([[1e6]])}, "--dtype float32"),
+    ({"u": np.ones((2, 3)), "v": np.ones((2, 4))}, "has streams and dims"),
+])
+def test_features_that_are_none_are_refused_with_their_file(tmp_path, arrays, words):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ConfigError, match=words):
+        import_store({"rgb": save(tmp_path / "in", arrays)}, tmp_path / "store")
+
+
+def test_a_pickle_is_never_opened(tmp_path):
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "v.npy", np.array([{"a": 1}]), allow_pickle=True)
+    with pytest.raises(ConfigError, match="not a plain NumPy file"):
+        import_store({"rgb": tmp_path / "in"}, tmp_path / "store")
+
+
+def test_names_that_do_not_fit_are_refused(tmp_path):
+    rgb, flow = save(tmp_path / "a", {"v": np.ones((1, 2))}), save(tmp_path / "b", {"w": np.ones((1, 2))})
+    with pytest.raises(ConfigError, match="'v' has no file in"):
+        import_store({"rgb": rgb, "flow": flow}, tmp_path / "store")
+    with pytest.raises(ConfigError, match=r"can not be called 'a\.b'"):
+        import_store({"a.b": rgb}, tmp_path / "store")
+    with pytest.raises(StoreError, match="no store"):
+        Store.open(tmp_path / "store")
+
+
+@pytest.mark.parametrize(("file", "arrays", "weights", "how", "top1"), [
+    ("hidden_two_stream", ["spatial", "tvl1"], "1,1.5", "relu-l1", "91.30"),
+    ("hidden_two_stream", ["spatial", "hidden"], "1,1.5", "relu-l1", "89.00"),
+    ("dmcnet_coviar", ["iframe", "mv", "residual"], "2,1,1", "none", "90.70"),
+])
+def test_published_numbers_of_two_stream_networks_come_out_to_the_digit(shared_data, file, arrays, weights, how, top1):
+    path = shared_data / "scores" / f"{file}_ucf101_split1.npz"
+    fused = fuse_scores([f"{path}:{array}" for array in arrays], weights=weights, how=how)
+    assert fused.videos == 3783
+    assert f"{100 * fused.rows[-1].top1:.2f}" == top1
+
+
+def scores_file(path, names, scores, labels=(), classes=()):
+    arrays = {"names": np.array(names), "score": np.array(scores, dtype=np.float64)}
+    arrays |= {"labels": np.array(labels)} if len(labels) else {}
+    arrays |= {"classes": np.array(classes)} if len(classes) else {}
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def test_scores_are_joined_by_name_and_never_by_position(tmp_path):
+    one = scores_file(tmp_path / "a.npz", ["x.avi", "y.avi"], [[1, 0], [0, 1]], labels=[0, 1])
+    two = scores_file(tmp_path / "b.npz", ["y", "x"], [[0, 1], [1, 0]])
+    assert fuse_scores([one, two]).rows[-1].top1 == 1.0
+
+
+def test_classes_are_joined_by_name(tmp_path):
+    one = scores_file(tmp_path / "a.npz", ["x"], [[3, 0, 0]], labels=["run"], classes=["run", "sit", "lie"])
+    (tmp_path / "b.csv").write_text("video,sit,run,lie\nx.mp4,0,1,0\n")
+    fused = fuse_scores([one, str(tmp_path / "b.csv")], how="none", out=tmp_path / "out.csv")
+    assert fused.rows[1].top1 == 1.0
+    assert (tmp_path / "out.csv").read_text().splitlines() == ["video,label,run,sit,lie", "x,run,4,0,0"]
+    assert read_scores(str(tmp_path / "out.csv")).labels == ("run",)
+
+
+def test_videos_that_are_not_in_all_files_are_reported_or_left_out_when_asked(tmp_path):
+    one = scores_file(tmp_path / "a.npz", ["x", "y"], [[1, 0], [0, 1]], labels=[0, 1])
+    two = scores_file(tmp_path / "b.npz", ["y", "z"], [[0, 1], [1, 0]])
+    with pytest.raises(ConfigError, match=r"1 only in score \(x\), 1 only in score \(z\)"):
+        fuse_scores([one, two])
+    assert fuse_scores([one, two], common=True).videos == 1
+
+
+def test_contradicting_labels_and_repeated_names_are_refused(tmp_path):
+    one = scores_file(tmp_path / "a.npz", ["x", "y"], [[1, 0], [0, 1]], labels=[0, 1])
+    two = scores_file(tmp_path / "b.npz", ["x", "y"], [[1, 0], [0, 1]], labels=[0, 0])
+    with pytest.raises(ConfigError, match="'y' is '1' in score and '0' in score"):
+        fuse_scores([one, two])
+    with pytest.raises(ConfigError, match="'x' stands there twice"):
+        fuse_scores([scores_file(tmp_path / "c.npz", ["x", "x.avi"], [[1, 0], [0, 1]])])
+    with pytest.raises(ConfigError, match="3 weights for 1 score files"):
+        fuse_scores([one], weights="1,2,3")
+
+
+def test_fitted_weights_find_the_stream_that_knows():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(4, size=300)
+    members = np.eye(4, dtype=bool)[truth]
+    good, noise = rng.normal(size=(300, 4)) + 2 * members, rng.normal(size=(300, 4))
+    weights = fit_weights(np.stack([good, noise]), members)
+    assert weights[0] > 0.9
+    assert weights.sum() == pytest.approx(1)
+    same = fit_weights(np.stack([10 * good, noise]), members)
+    assert same[0] / same[1] == pytest.approx(weights[0] / weights[1] / 10, rel=0.01)
+
+
+def test_normalising_is_row_by_row():
+    scores = np.array([[1.0, -1.0, 3.0], [-1.0, -2.0, -3.0]])
+    np.testing.assert_allclose(normalise(scores, "relu-l1"), [[0.25, 0, 0.75], [0, 0, 0]])
+    np.testing.assert_allclose(normalise(scores, "softmax").sum(1), 1)
+    with pytest.raises(ConfigError, match="known: relu-l1"):
+        normalise(scores, "l2")
