@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.errors import ConfigError, StoreError
-from schemas.shard import Origin, open_shard
+from schemas.shard import Origin, Shard, open_shard
 from schemas.store import Store, VideoRows
 
 logger = logging.getLogger(__name__)
@@ -110,11 +110,14 @@ def read_dataset(store: Store, videos: Sequence[VideoRows], *, streams: Sequence
         raise ConfigError(f"{store.root} holds no video to learn from; `vidu-pipe status {store.root}` tells more")
     lengths = np.array([video.moments for video in videos])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    runs = _runs(videos, offsets)
-    layout = _layout(store, list(runs), streams)
-    tables = _allocate(layout, int(offsets[-1]), memory_bytes, spill_dir)
-    for shard, ranges in runs.items():
+    tables: dict[str, NDArray[Any]] = {}
+    for shard, ranges in _runs(videos, offsets).items():
         with open_shard(store.shard_path(shard)) as file:
+            layout = _layout(store, file, streams)
+            tables = tables or _allocate(layout, int(offsets[-1]), memory_bytes, spill_dir)
+            found = {name: (table.shape[1], table.dtype) for name, table in tables.items()}
+            if layout != found:
+                raise StoreError(f"{file.path}: streams {layout}, the shards before it have {found}")
             for name, table in tables.items():
                 for row_start, row_stop, place in ranges:
                     file.read_into(name, table[place:place + row_stop - row_start], row_start, row_stop)
@@ -141,20 +144,12 @@ def _runs(videos: Sequence[VideoRows], offsets: NDArray[np.int64]) -> dict[str, 
     return runs
 
 
-def _layout(store: Store, shards: Sequence[str], streams: Sequence[str]) -> dict[str, tuple[int, np.dtype[Any]]]:
-    """Stream -> (D, dtype); float32 where shards differ."""
-    layout: dict[str, tuple[int, np.dtype[Any]]] = {}
-    for shard in shards:
-        with open_shard(store.shard_path(shard)) as file:
-            missing = [name for name in streams if name not in file.dims]
-            if missing:
-                raise ConfigError(f"{store.root} has no stream {missing[0]!r}; it has {', '.join(file.dims)}")
-            for name in streams or file.dims:
-                dim, dtype = layout.get(name, (file.dims[name], np.dtype(file.dtypes[name])))
-                if dim != file.dims[name]:
-                    raise StoreError(f"{file.path}: stream {name} has {file.dims[name]} dims, elsewhere {dim}")
-                layout[name] = dim, np.result_type(dtype, file.dtypes[name])
-    return layout
+def _layout(store: Store, shard: Shard, streams: Sequence[str]) -> dict[str, tuple[int, np.dtype[Any]]]:
+    """Stream -> (D, dtype), of those wanted."""
+    missing = [name for name in streams if name not in shard.dims]
+    if missing:
+        raise ConfigError(f"{store.root} has no stream {missing[0]!r}; it has {', '.join(shard.dims)}")
+    return {name: (shard.dims[name], np.dtype(shard.dtypes[name])) for name in streams or shard.dims}
 
 
 def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_bytes: int,

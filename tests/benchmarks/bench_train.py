@@ -68,12 +68,15 @@ def timed(function):
 
 
 def bench_read(store):
-    """Read the store and the bare files, each twice, alternating; the second readings count."""
+    """Read the store and the bare files in turn; the best of four readings of each counts."""
     rows = store.video_rows()
     files = sorted((store.root / "shards").iterdir())
-    for _ in range(2):
+    times = []
+    for _ in range(4):
         size, plain_s = timed(lambda: sum(len(path.read_bytes()) for path in files))
         data, store_s = timed(lambda: read_dataset(store, rows))
+        times.append((plain_s, store_s))
+    plain_s, store_s = (min(column) for column in zip(*times, strict=True))
     payload = sum(table.nbytes for table in data.streams.values())
     print(f"store -> memory, checked for NaN: {payload / store_s / 1e9:.2f} GB/s; plain read(): "
           f"{size / plain_s / 1e9:.2f} GB/s; ratio {payload / store_s / (size / plain_s):.2f}", flush=True)
@@ -126,12 +129,12 @@ def bench_against_loader(head, task, reduced, loader, loss):
     chosen = Task(reduced, task.targets, task.fold) if reduced is not None else task
     ours, theirs = (make_state(head, task.data.dims, task) for _ in range(2))
     times = []
-    for _ in range(2):
+    for _ in range(3):
         _, ours_s = timed(lambda: train_epoch(ours, chosen, loss, SETTINGS, CPU))
         _, theirs_s = timed(lambda: loader_epoch(theirs, loader, loss))
         times.append((ours_s, theirs_s))
     ours_s, theirs_s = (min(column) for column in zip(*times, strict=True))
-    print(f"epoch of {head}: {ours_s:.2f} s; DataLoader over .npy: {theirs_s:.2f} s; ratio {theirs_s / ours_s:.1f} x")
+    print(f"epoch of {head}: {ours_s:.2f} s; DataLoader over .npy: {theirs_s:.2f} s; ratio {theirs_s / ours_s:.1f} x", flush=True)
 
 
 def bench_lstm(task, loss):

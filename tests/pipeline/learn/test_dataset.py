@@ -60,6 +60,16 @@ def test_pieces_of_one_video_in_two_shards_are_joined_in_time(store, videos):
     np.testing.assert_array_equal(data.streams["rgb"], expected)
 
 
+def test_shards_of_different_dims_are_refused(store):
+    with open_shard(store.shard_path("000000")) as shard:
+        origin, segments, (frame, pts_s) = shard.origin, shard.segments, shard.moments()
+    write_shard(store.shard_path("000001"), ShardContent("000001", origin, store.read_plan().videos, segments, frame,
+                                                         pts_s, {"rgb": np.ones((len(frame), 9), np.float32)}))
+    pieces = (Piece("000000", 0, 0, 1, "ok"), Piece("000001", 1, 1, 2, "ok"))
+    with pytest.raises(StoreError, match=r"000001\.h5: streams"):
+        read_dataset(store, [VideoRows("x", "/x", "", "", 0, pieces)], streams=["rgb"])
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_nan_in_features_names_the_video_and_its_moment(store, value, dtype):
