@@ -8,9 +8,16 @@ from typing import Any
 import click
 
 from pipeline.cli.tables import results_table
+from pipeline.learn.settings import VAL_FRACTION, VAL_WORTH_IT, TrainSettings
 
 PATH = click.Path(path_type=Path)
 MANY_THREADS = 4  # small matrices gain nothing from more
+
+
+def _training(name: str, kind: type, text: str, *, shown: str = "") -> Callable[..., Any]:
+    """An option of `TrainSettings`, which knows its default."""
+    default = shown or getattr(TrainSettings(), name)
+    return click.option(f"--{name.replace('_', '-')}", type=kind, help=f"{text}  [default: {default}]")
 
 
 def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,14 +34,16 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--group-by", default="", metavar="REGEX", help="What belongs together, found in the video id."),
         click.option("--split-files", type=PATH, help="Folder of UCF101's or HMDB51's official split files."),
         click.option("--split-number", type=click.IntRange(1, 3), default=1, show_default=True),
-        click.option("--epochs", type=int), click.option("--batch", type=int),
-        click.option("--learning-rate", type=float), click.option("--weight-decay", type=float),
-        click.option("--schedule", help="one-cycle, cosine or constant."),
-        click.option("--label-smoothing", type=float),
-        click.option("--clip-norm", type=float, help="0: gradients are never clipped."),
-        click.option("--patience", type=int, help="Epochs without a better validation loss before stopping; 0: never."),
+        _training("epochs", int, "Passes over the training part, at most."),
+        _training("batch", int, "Videos a step.", shown="32 to 128, by the number of videos"),
+        _training("learning_rate", float, "Of AdamW, at its highest.", shown="3e-4 over mean and max, else 1e-3"),
+        _training("weight_decay", float, "Of AdamW."),
+        _training("schedule", str, "Of the learning rate: one-cycle, cosine or constant."),
+        _training("label_smoothing", float, "Share of a label that is spread over all classes."),
+        _training("clip_norm", float, "Longest gradient; 0: any."),
+        _training("patience", int, "Epochs without a better validation loss before stopping; 0: never."),
         click.option("--val", "val_fraction", type=float, help="Share of training that decides when to stop; 0: none.  "
-                     "[default: 0.15 from 1000 videos on]"),
+                     f"[default: {VAL_FRACTION} from {VAL_WORTH_IT} videos on]"),
         click.option("--class-weights", is_flag=True, default=None, help="Rare classes count as much as common ones."),
         click.option("--hidden-layer", "hidden", type=int, default=0, show_default=True,
                      help="Width of the classifier's hidden layer; 0: linear."),
@@ -86,12 +95,15 @@ def train_lstm(cell: str, units: int | None, layers: int | None, one_way: bool, 
               help="Of late fusion: equal, fit (on validation), or numbers in the order of streams, as 1,1.5.")
 @click.option("--units", type=int, help="Hidden units of lstm and gru, in each direction.  [default: 128]")
 @click.option("--layers", type=int, help="Stacked layers of lstm and gru.  [default: 1]")
+@click.option("--moments", "k", type=int, help="How many moments hard attention selects.  [default: 4]")
+@click.option("--clusters", type=int, help="Centres of NetVLAD.  [default: 8]")
 @shared_options
-def train_fusion(head: str, fusions: str, score_weights: str, units: int | None, layers: int | None,
-                 **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def train_fusion(head: str, fusions: str, score_weights: str, units: int | None, layers: int | None, k: int | None,
+                 clusters: int | None, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     """Train every stream alone and their fusions, and tell whether fusion helps."""
-    _learn("train-fusion", head=head, head_options=_given(hidden=units, layers=layers), fusions=_names(fusions),
-           alone=True, score_weights=_weights(score_weights), **options)
+    head_options = _given(hidden=units, layers=layers, k=k, clusters=clusters)
+    _learn("train-fusion", head=head, head_options=head_options, fusions=_names(fusions), alone=True,
+           score_weights=_weights(score_weights), **options)
 
 
 def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, streams: str | None, folds: int | None,
@@ -100,7 +112,6 @@ def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, 
     from dataclasses import fields
 
     from pipeline.learn.learn import Request, SplitChoice, learn
-    from pipeline.learn.settings import TrainSettings
 
     if leave_one_group_out and folds is not None:
         raise click.UsageError("--folds and --leave-one-group-out exclude each other")

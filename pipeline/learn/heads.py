@@ -5,6 +5,7 @@ and every video has at least one. What `x` holds beyond the mask, NaN included, 
 class and a line of `HEADS`; one contract test runs over that dict.
 """
 
+import inspect
 from collections.abc import Callable
 
 import torch
@@ -21,16 +22,21 @@ class Head(nn.Module):
         width: E, the length of the vector a video becomes.
         reduces_once: the head has nothing to learn, leaves a single moment as it is, and does not mind whether
             features are standardised before or after it; training may then apply it once instead of every epoch.
+        learning_rate: AdamW's highest where the user gives none. Found by cross-validation on three real action sets
+            and joint sequences: below a head that learns nothing smaller steps did better, since a linear classifier
+            of wide features over few videos overfits soonest.
     """
 
     width: int
     reduces_once = False
+    learning_rate = 1e-3
 
 
 class Mean(Head):
     """The mean of the moments."""
 
     reduces_once = True
+    learning_rate = 3e-4
 
     def __init__(self, *, dim: int) -> None:
         super().__init__()
@@ -46,6 +52,7 @@ class Max(Head):
     """The largest value of each feature over the moments."""
 
     reduces_once = True
+    learning_rate = 3e-4
 
     def __init__(self, *, dim: int) -> None:
         super().__init__()
@@ -224,8 +231,9 @@ def make_head(name: str, *, dim: int, **options: object) -> Head:
     """
     if name not in HEADS:
         raise ConfigError(f"unknown head {name!r}; known: {', '.join(HEADS)}")
-    try:
-        make: Callable[..., Head] = HEADS[name]
-        return make(dim=dim, **options)
-    except TypeError as error:
-        raise ConfigError(f"head {name!r} does not take these options: {error}") from error
+    legal = [option for option in inspect.signature(HEADS[name]).parameters if option != "dim"]
+    unknown = [option for option in options if option not in legal]
+    if unknown:
+        raise ConfigError(f"head {name!r} takes no option {unknown[0]!r}; its options: {', '.join(legal) or 'none'}")
+    make: Callable[..., Head] = HEADS[name]
+    return make(dim=dim, **options)

@@ -67,6 +67,11 @@ class VideoClassifier(nn.Module):
         """Whether the heads may be applied to the data once, before training."""
         return all(self.branch(name).head.reduces_once for name in self.branches)
 
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate that suits its heads."""
+        return min(self.branch(name).head.learning_rate for name in self.branches)
+
     def branch(self, stream: str) -> Branch:
         """Return the branch of a stream."""
         branch = self.branches[stream]

@@ -36,16 +36,16 @@ def make_loss(targets: Tensor, model: ModelSettings, settings: TrainSettings, de
     return binary
 
 
-def make_optimizer(model: nn.Module, settings: TrainSettings,
+def make_optimizer(model: nn.Module, settings: TrainSettings, learning_rate: float,
                    steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW, matrices decayed and vectors not, and its schedule over all `steps` of all epochs."""
+    """AdamW, matrices decayed and vectors not, and its schedule over all epochs of `steps` each."""
     parameters = list(model.parameters())
     groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
               {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
     whole = steps * settings.epochs
     if settings.schedule == "one-cycle":
-        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=whole + 1,
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=whole + 1,
                                                               pct_start=ONE_CYCLE_WARM_UP, cycle_momentum=False)
     if settings.schedule == "cosine":
         return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, whole)

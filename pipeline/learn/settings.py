@@ -63,7 +63,7 @@ class TrainSettings:
     Attributes:
         epochs: passes over the training part, at most.
         batch: videos a step; None: as many as make about `STEPS` steps an epoch, from 32 to 128 (`batch_of`).
-        learning_rate: of AdamW (Loshchilov and Hutter 2019), at its highest.
+        learning_rate: of AdamW (Loshchilov and Hutter 2019), at its highest; None: the head's own.
         schedule: `one-cycle` (Smith and Topin 2017), `cosine` or `constant`.
         weight_decay: of AdamW; biases are left alone.
         label_smoothing: share of a label that is spread over all classes (Szegedy et al. 2016).
@@ -76,7 +76,7 @@ class TrainSettings:
 
     epochs: int = 60
     batch: int | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     schedule: str = "one-cycle"
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
@@ -92,8 +92,10 @@ class TrainSettings:
             ConfigError: a value is out of range.
         """
         _within("--epochs", self.epochs, 1, 1e6)
-        _within("--batch", self.batch or 1, 1, 1e6)
-        _within("--learning-rate", self.learning_rate, 1e-9, 1e3)
+        if self.batch is not None:
+            _within("--batch", self.batch, 1, 1e6)
+        if self.learning_rate is not None:
+            _within("--learning-rate", self.learning_rate, 1e-9, 1e3)
         _within("--weight-decay", self.weight_decay, 0, 1e3)
         _within("--label-smoothing", self.label_smoothing, 0, 0.95)
         _within("--clip-norm", self.clip_norm, 0, 1e9)

@@ -69,7 +69,7 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     loss = make_loss(task.targets[task.fold.train], model.settings, settings, device)
     steps = sum(1 for _ in shuffled(task.data, task.fold.train, batch=settings.batch_of(len(task.fold.train)),
                                     generator=torch.Generator()))
-    optimizer, schedule = make_optimizer(model, settings, steps)
+    optimizer, schedule = make_optimizer(model, settings, settings.learning_rate or model.learning_rate, steps)
     state = State(model, optimizer, schedule, order)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)

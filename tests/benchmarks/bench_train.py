@@ -109,7 +109,7 @@ def make_state(head, streams, task):
     """Build a model with its optimiser."""
     torch.manual_seed(0)
     model = VideoClassifier(ModelSettings(streams=streams, classes=CLASSES, head=head))
-    return State(model, *make_optimizer(model, SETTINGS, len(task.fold.train)),
+    return State(model, *make_optimizer(model, SETTINGS, model.learning_rate, len(task.fold.train)),
                  torch.Generator().manual_seed(0))
 
 
@@ -134,7 +134,8 @@ def bench_against_loader(head, task, reduced, loader, loss):
         _, theirs_s = timed(lambda: loader_epoch(theirs, loader, loss))
         times.append((ours_s, theirs_s))
     ours_s, theirs_s = (min(column) for column in zip(*times, strict=True))
-    print(f"epoch of {head}: {ours_s:.2f} s; DataLoader over .npy: {theirs_s:.2f} s; ratio {theirs_s / ours_s:.1f} x", flush=True)
+    print(f"epoch of {head}: {ours_s:.2f} s; DataLoader over .npy: {theirs_s:.2f} s; ratio {theirs_s / ours_s:.1f} x",
+          flush=True)
 
 
 def bench_lstm(task, loss):

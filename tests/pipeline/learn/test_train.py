@@ -90,7 +90,7 @@ def test_several_labels_are_learnt_with_binary_cross_entropy():
 
 
 def test_only_matrices_are_decayed():
-    optimizer, _ = make_optimizer(torch.nn.LSTM(2, 3), TrainSettings(weight_decay=0.3), 5)
+    optimizer, _ = make_optimizer(torch.nn.LSTM(2, 3), TrainSettings(weight_decay=0.3), 1e-3, 5)
     decayed, free = optimizer.param_groups
     assert decayed["weight_decay"] == 0.3
     assert all(p.ndim > 1 for p in decayed["params"])
