@@ -1,0 +1,242 @@
+"""Charts by hand: SVG in percent of its box, so that it flows to any width while its text keeps its size.
+
+Every chart speaks to a screen reader too: rows are tables by role, drawings carry a label, and points a title that a
+pointer shows. Colours are classes of the style sheet, never numbers here, so that dark pages have their own.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.learn.run import ClassResult, Results, RowResult
+from pipeline.report.data import Bin, Curve
+from pipeline.report.markup import Markup, join, name_of, number, tag
+
+ROW_PX = 26
+MID = ROW_PX / 2
+CLASSES_SHOWN = 24  # the worst ones; the others are one click away
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    """0.8333 -> `83.3`."""
+    return f"{100 * fraction:.{digits}f}"
+
+
+def with_unit(fraction: float) -> str:
+    """0.8333 -> `83.3 %`, never parted at a line's end."""
+    return f"{percent(fraction)}\u00a0%"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Values from `low` to `high` along the box.
+
+    Attributes:
+        low: value at the start.
+        high: value at the end.
+    """
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> str:
+        """Return the place of a value, in percent of the box."""
+        return number(100 * self.share(value)) + "%"
+
+    def up(self, value: float) -> str:
+        """Return the place of a value on a vertical axis, where SVG counts from the top."""
+        return number(100 - 100 * self.share(value)) + "%"
+
+    def share(self, value: float) -> float:
+        """Return the place of a value, 0 to 1."""
+        return (value - self.low) / ((self.high - self.low) or 1)
+
+    def ticks(self, most: int = 6) -> list[float]:
+        """Return round values inside, at most about `most`."""
+        span = (self.high - self.low) or 1
+        step = 10.0 ** math.floor(math.log10(span / most))
+        step = next(factor * step for factor in (1, 2, 2.5, 5, 10) if span / (factor * step) <= most)
+        first = math.ceil(self.low / step - 1e-9)
+        return [round(k * step, 10) for k in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+
+def around(values: Sequence[float], step: float = 0.05) -> Scale:
+    """Choose a scale of fractions that holds the values and ends at round ones."""
+    low, high = math.floor(min(values) / step + 1e-9) * step, math.ceil(max(values) / step - 1e-9) * step
+    return Scale(max(0.0, low), min(1.0, high if high > low else low + step))
+
+
+def _line(x1: str, y1: object, x2: str, y2: object, kind: str) -> Markup:
+    return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)
+
+
+def _strip(scale: Scale, *marks: Markup) -> Markup:
+    """The drawing of one row: grid lines, then marks; the words beside it say the same, so readers skip it."""
+    grid = (_line(scale.at(tick), 0, scale.at(tick), ROW_PX, "grid") for tick in scale.ticks())
+    return tag("svg", *grid, *marks, width="100%", height=ROW_PX, aria_hidden="true")
+
+
+def _axis(scale: Scale, unit: str = " %") -> Markup:
+    ticks = scale.ticks()
+    labels = (tag("text", percent(tick, 0) + (unit if tick == ticks[-1] else ""), x=scale.at(tick), y=14,
+                  text_anchor="start" if scale.share(tick) < 0.02 else "end" if scale.share(tick) > 0.98 else "middle")
+              for tick in ticks)
+    return tag("svg", *labels, width="100%", height=20, aria_hidden="true")
+
+
+def _row(kind: str, *cells: tuple[str, str, object]) -> Markup:
+    """One row of (class, role, content) cells."""
+    return tag("div", *(tag("span", content, class_=name, role=role) for name, role, content in cells),
+               class_=f"r {kind}".rstrip(), role="row")
+
+
+def rows_chart(results: Results) -> Markup:
+    """Draw every row's main metric with its interval, and its distance to the best single stream."""
+    scale = around([value for row in results.rows for value in (row.low, row.high, *row.seeds)])
+    best = next((row.versus.row for row in results.rows if row.versus), "")
+    reference = _line(scale.at(_main(results.row(best))), 0, scale.at(_main(results.row(best))), ROW_PX, "ref") \
+        if best else None
+    head = _row("head", ("n", "columnheader", "model"), ("p", "columnheader", ""),
+                ("v", "columnheader", "% and 95 % interval"), ("w", "columnheader", f"against {best}" if best else ""))
+    body = [_row("kept" if row.name == results.kept else "",
+                 ("n", "rowheader", join([name_of(row.name), " (kept)" if row.name == results.kept else None])),
+                 ("p", "cell", _strip(scale, *([reference] if reference else []), *_interval(row, scale))),
+                 ("v", "cell", join([tag("b", percent(_main(row))), tag("small", _spread(row))])),
+                 ("w", "cell", _versus(row))) for row in results.rows]
+    foot = _row("axis", ("n", "cell", ""), ("p", "cell", _axis(scale)), ("v", "cell", ""), ("w", "cell", ""))
+    return tag("div", head, *body, foot, class_="rows wide", role="table", aria_label="models compared")
+
+
+def _main(row: RowResult) -> float:
+    return float(np.mean(row.seeds))
+
+
+def _interval(row: RowResult, scale: Scale) -> list[Markup]:
+    kind = "fused" if row.fusion else "single"
+    seeds = row.seeds if len(row.seeds) > 1 else ()
+    return [tag("rect", x=scale.at(row.low), y=MID - 2, width=number(100 * (scale.share(row.high)
+                - scale.share(row.low))) + "%", height=4, rx=2, class_=f"bar {kind}"),
+            *(_line(scale.at(seed), MID - 6, scale.at(seed), MID + 6, "seed") for seed in seeds),
+            tag("circle", cx=scale.at(_main(row)), cy=MID, r=5.5, class_=f"dot {kind}")]
+
+
+def _spread(row: RowResult) -> str:
+    several = f", ± {percent(float(np.std(row.seeds, ddof=1)))} by seed" if len(row.seeds) > 1 else ""
+    return f" {percent(row.low)} to {percent(row.high)}{several}"
+
+
+def _versus(row: RowResult) -> Markup:
+    if row.versus is None:
+        return Markup("")
+    return join([f"{100 * row.versus.difference:+.1f} ".replace("-", "−"),
+                 tag("small", f"p = {row.versus.p:.2g}")])
+
+
+def classes_chart(classes: Sequence[ClassResult]) -> Markup:
+    """Draw precision and recall of every class, the class with the lowest recall first."""
+    order = sorted(classes, key=lambda one: (one.support == 0, one.recall, one.precision, one.name))
+    scale = Scale(0, 1)
+    head = _row("head", ("n", "columnheader", "class"),
+                ("p", "columnheader", join([tag("i", "●", class_="k-recall"), " recall  ",
+                                            tag("i", "○", class_="k-precision"), " precision"])),
+                ("v", "columnheader", "recall, precision %"), ("w", "columnheader", "videos"))
+    rows = [_row("", ("n", "rowheader", name_of(one.name)), ("p", "cell", _strip(scale, *_dumbbell(one, scale))),
+                 ("v", "cell", join([tag("b", percent(one.recall)), tag("small", f"  {percent(one.precision)}")])),
+                 ("w", "cell", str(one.support))) for one in order]
+    axis = _row("axis", ("n", "cell", ""), ("p", "cell", _axis(scale)), ("v", "cell", ""), ("w", "cell", ""))
+    shown = tag("div", head, *rows[:CLASSES_SHOWN], axis, class_="rows", role="table",
+                aria_label="recall and precision by class")
+    if len(rows) <= CLASSES_SHOWN:
+        return shown
+    rest = tag("div", *rows[CLASSES_SHOWN:], axis, class_="rows", role="table", aria_label="the other classes")
+    more = tag("summary", f"The other {len(rows) - CLASSES_SHOWN} classes, all better recognised")
+    return join([shown, tag("details", more, rest)])
+
+
+def _dumbbell(one: ClassResult, scale: Scale) -> list[Markup]:
+    return [_line(scale.at(one.recall), MID, scale.at(one.precision), MID, "link"),
+            tag("circle", cx=scale.at(one.precision), cy=MID, r=4.5, class_="precision"),
+            tag("circle", cx=scale.at(one.recall), cy=MID, r=5.5, class_="recall")]
+
+
+def calibration_chart(bins: Sequence[Bin]) -> Markup:
+    """Draw how often the model is right against how sure it is; the area of a dot is its share of the videos."""
+    scale, most = Scale(0, 1), max(one.videos for one in bins)
+    grid = [mark for tick in (0, 0.25, 0.5, 0.75, 1) for mark in (
+        _line(scale.at(tick), 0, scale.at(tick), "100%", "grid"), _line("0", scale.up(tick), "100%", scale.up(tick),
+                                                                        "grid"),
+        tag("text", percent(tick, 0), x=scale.at(tick), y="100%", dy=16, text_anchor="middle"),
+        tag("text", percent(tick, 0), x=-8, y=scale.up(tick), dy=4, text_anchor="end"))]
+    # the wider the gap between dot and diagonal, the longer this line: what the calibration error averages
+    gaps = [_line(scale.at(one.confidence), scale.up(one.confidence), scale.at(one.confidence),
+                  scale.up(one.accuracy), "gap") for one in bins]
+    dots = [tag("circle", tag("title", _said(one)), cx=scale.at(one.confidence), cy=scale.up(one.accuracy),
+                r=3 + 11 * (one.videos / most)**0.5, class_="bin") for one in bins]
+    words = [tag("text", "right more often than it is sure", x="3%", y="12%", class_="note"),
+             tag("text", "surer than it is right", x="96%", y="95%", text_anchor="end", class_="note")]
+    drawing = tag("svg", *grid, _line("0", "100%", "100%", "0", "ref"), *gaps, *dots, *words, width="100%",
+                  height="100%", role="img", aria_label="accuracy by confidence: " + "; ".join(map(_said, bins)))
+    return tag("figure", tag("p", "share that is right, %", class_="ytitle"),
+               tag("div", drawing, class_="plot square"), tag("p", "how sure the model is, %", class_="xtitle"))
+
+
+def _said(one: Bin) -> str:
+    return f"{one.videos} videos: {with_unit(one.confidence)} sure, {with_unit(one.accuracy)} right"
+
+
+def curves_chart(curves: Sequence[Curve]) -> Markup:
+    """Draw accuracy and loss by epoch, a small picture a row, all at the same scale."""
+    rows = list(dict.fromkeys(curve.row for curve in curves))
+    panels = []
+    highest = max((float(curve.high.max()) for curve in curves if curve.metric.endswith("loss")), default=1.0)
+    for row in rows:
+        mine = {curve.metric: curve for curve in curves if curve.row == row}
+        pictures = [_curves(mine, "top1", Scale(0, 1), "accuracy, %"), _curves(mine, "loss", Scale(0, highest), "loss")]
+        panels.append(tag("div", tag("h3", name_of(row)), *pictures, class_="panel"))
+    return tag("div", *panels, class_="panels")
+
+
+def _curves(mine: dict[str, Curve], what: str, scale: Scale, title: str) -> Markup:
+    parts = [(part, mine[f"{part}_{what}"]) for part in ("train", "val") if f"{part}_{what}" in mine]
+    epochs = max(len(curve.mean) for _, curve in parts)
+    across = Scale(1, max(2, epochs))
+    grid = [mark for tick in scale.ticks(4) for mark in (
+        _line("0", scale.up(tick), "100%", scale.up(tick), "grid"),
+        tag("text", percent(tick, 0) if what == "top1" else f"{tick:g}", x=-6, y=scale.up(tick), dy=4,
+            text_anchor="end"))]
+    lines = [mark for part, curve in parts for mark in (
+        tag("path", d=band_path(curve.low, curve.high, scale, len(curve.mean) / max(1, epochs)), class_=f"band {part}"),
+        tag("path", d=line_path(curve.mean, scale, len(curve.mean) / max(1, epochs)), class_=f"line {part}"))]
+    words = [tag("span", f"{ {'train': 'training', 'val': 'validation'}[part]} "
+                 f"{with_unit(curve.mean[-1]) if what == 'top1' else f'{curve.mean[-1]:.3f}'}",
+                 class_=f"t-{part}") for part, curve in parts]
+    ends = [tag("text", str(epoch), x=across.at(epoch), y="100%", dy=15, text_anchor=anchor)
+            for epoch, anchor in ((1, "start"), (epochs, "end"))]
+    drawing = tag("svg", *grid, *ends, stretched(*lines), width="100%", height=110, role="img",
+                  aria_label=f"{title} by epoch, 1 to {epochs}")
+    return join([tag("p", tag("span", title, class_="what"), *words, class_="key"), tag("div", drawing, class_="plot")])
+
+
+def stretched(*paths: Markup) -> Markup:
+    """Paths in a box of 1000 x 1000 that is stretched over the whole drawing; strokes keep their width."""
+    return tag("svg", *paths, viewBox="0 0 1000 1000", preserveAspectRatio="none", width="100%", height="100%")
+
+
+def _points(values: NDArray[np.float64], scale: Scale, reach: float) -> list[str]:
+    across = np.linspace(0, 1000 * reach, len(values)) if len(values) > 1 else np.array([0.0])
+    return [f"{number(x)} {number(1000 - 1000 * scale.share(y))}"
+            for x, y in zip(across.tolist(), values.tolist(), strict=True)]
+
+
+def line_path(values: NDArray[np.float64], scale: Scale, reach: float = 1.0) -> str:
+    """Return the path of a line through equally spaced values, over the first `reach` of the width."""
+    points = _points(values, scale, reach)
+    return "M" + "L".join(points if len(points) > 1 else points * 2)
+
+
+def band_path(low: NDArray[np.float64], high: NDArray[np.float64], scale: Scale, reach: float = 1.0) -> str:
+    """Return the path of the area between two lines."""
+    return "M" + "L".join(_points(low, scale, reach) + _points(high, scale, reach)[::-1]) + "Z"

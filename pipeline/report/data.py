@@ -1,0 +1,211 @@
+"""What a report shows, as plain typed numbers: from a run's files to dataclasses, without a pixel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.learn.experiment import ALL_VIDEOS
+from pipeline.learn.metrics import CALIBRATION_BINS, hits
+from pipeline.learn.run import Results, Run, Scores
+
+CURVES = ("train_loss", "val_loss", "train_top1", "val_top1")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One number of one row by epoch, over all its trainings (folds and seeds).
+
+    Attributes:
+        row: name of the row.
+        metric: one of `CURVES`.
+        mean: (E,), over the trainings that got as far as that epoch.
+        low: (E,), the lowest of them.
+        high: (E,), the highest of them.
+        trainings: how many there were.
+    """
+
+    row: str
+    metric: str
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    trainings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Videos whose first class was said with a probability from `low` to `high`.
+
+    Attributes:
+        low: lower end of the bin.
+        high: its upper end.
+        videos: how many.
+        confidence: mean probability.
+        accuracy: share that was right.
+    """
+
+    low: float
+    high: float
+    videos: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A video whose first class is not a label of it.
+
+    Attributes:
+        video: its id.
+        path: of its file.
+        truth: its label or labels.
+        said: the class that was said.
+        p_said: with this probability.
+        p_truth: probability of the (most probable) true label.
+    """
+
+    video: str
+    path: str
+    truth: str
+    said: str
+    p_said: float
+    p_truth: float
+
+
+@dataclass(frozen=True, slots=True)
+class Confused:
+    """A class that was taken for another.
+
+    Attributes:
+        truth: the class.
+        said: what it was taken for.
+        videos: how often.
+        of: how many videos the class has.
+    """
+
+    truth: str
+    said: str
+    videos: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """All of a report but pictures and the map of features.
+
+    Attributes:
+        name: of the run's directory.
+        results: as the run has them.
+        classes: C names.
+        multilabel: videos may have several labels.
+        curves: of every row that was trained itself.
+        bins: of the kept row; empty bins left out.
+        mistakes: of the kept row, the surest first.
+        confused: pairs of classes, the most frequent first; empty with several labels.
+        provenance: section -> (name, value) lines.
+    """
+
+    name: str
+    results: Results
+    classes: tuple[str, ...]
+    multilabel: bool
+    curves: tuple[Curve, ...]
+    bins: tuple[Bin, ...]
+    mistakes: tuple[Mistake, ...]
+    confused: tuple[Confused, ...]
+    provenance: dict[str, tuple[tuple[str, str], ...]]
+
+
+def read_report(run: Run) -> ReportData:
+    """Read everything a report shows from a run's files.
+
+    Raises:
+        StoreError: a file of the run is damaged.
+    """
+    results, scores = run.results(), run.scores()
+    classes, multilabel = run.labels()
+    probabilities, members = scores.rows[results.kept].astype(np.float64), members_of(scores)
+    paths = {row.video: row.path for row in run.splits()}
+    return ReportData(
+        name=run.root.resolve().name, results=results, classes=classes, multilabel=multilabel,
+        curves=tuple(_curves(run.metrics())), bins=tuple(calibration_bins(members, probabilities)),
+        mistakes=tuple(_mistakes(scores, probabilities, members, paths)), confused=tuple(_confused(results, classes)),
+        provenance=provenance(run))
+
+
+def members_of(scores: Scores) -> NDArray[np.bool_]:
+    """Return the labels of the judged videos as bool (V, C)."""
+    if scores.labels.ndim == 2:
+        return np.asarray(scores.labels, dtype=np.bool_)
+    return np.asarray(scores.labels[:, None] == np.arange(len(scores.classes)), dtype=np.bool_)
+
+
+def _curves(lines: Sequence[dict[str, Any]]) -> list[Curve]:
+    rows = list(dict.fromkeys(line["row"] for line in lines))
+    found = (_curve(row, metric, [line for line in lines if line["row"] == row and line["fold"] != ALL_VIDEOS])
+             for row in rows for metric in CURVES)
+    return [curve for curve in found if curve is not None]
+
+
+def _curve(row: str, metric: str, lines: Sequence[dict[str, Any]]) -> Curve | None:
+    by_epoch: dict[int, list[float]] = {}
+    for line in lines:
+        if line[metric] is not None:
+            by_epoch.setdefault(line["epoch"], []).append(line[metric])
+    if not by_epoch:
+        return None
+    epochs = [by_epoch[epoch] for epoch in sorted(by_epoch)]
+    return Curve(row, metric, np.array([np.mean(values) for values in epochs]), np.array([min(v) for v in epochs]),
+                 np.array([max(v) for v in epochs]), len({(line["seed"], line["fold"]) for line in lines}))
+
+
+def calibration_bins(members: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> list[Bin]:
+    """Bin videos by the probability of the first class said, as the calibration error does (Guo et al. 2017)."""
+    sure, right = probabilities.max(1), hits(members, probabilities)
+    bins = np.minimum((sure * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    return [Bin(b / CALIBRATION_BINS, (b + 1) / CALIBRATION_BINS, int((bins == b).sum()),
+                float(sure[bins == b].mean()), float(right[bins == b].mean())) for b in np.unique(bins).tolist()]
+
+
+def _mistakes(scores: Scores, probabilities: NDArray[np.float64], members: NDArray[np.bool_],
+              paths: dict[str, str]) -> list[Mistake]:
+    said = probabilities.argmax(1)
+    true = np.where(members, probabilities, -1.0).max(1)
+    wrong = np.flatnonzero(hits(members, probabilities) == 0)
+    order = wrong[np.argsort(true[wrong] - probabilities.max(1)[wrong], kind="stable")]
+    return [Mistake(scores.names[v], paths.get(scores.names[v], ""),
+                    ";".join(scores.classes[c] for c in np.flatnonzero(members[v])), scores.classes[said[v]],
+                    float(probabilities[v, said[v]]), float(true[v])) for v in order.tolist()]
+
+
+def _confused(results: Results, classes: Sequence[str]) -> list[Confused]:
+    if results.confusion is None:
+        return []
+    pairs = [Confused(classes[t], classes[s], count, sum(row))
+             for t, row in enumerate(results.confusion) for s, count in enumerate(row) if t != s and count]
+    return sorted(pairs, key=lambda pair: (-pair.videos, -pair.videos / pair.of, pair.truth, pair.said))
+
+
+def provenance(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Tell where a run comes from: sections of (name, value) lines."""
+    settings, store = run.settings, run.settings["store"]
+    top = {key: value for key, value in settings.items() if not isinstance(value, dict | list) and key != "schema"}
+    sections = {"Run": {"directory": run.root.resolve(), **top}, "Kept model": run.model_settings().as_dict(),
+                "Training": settings["training"], "Split": settings["split"],
+                "Features": {name: store[name] for name in ("path", "kind", "digest")} | store["settings"],
+                "Versions, features": store["software"], "Versions, learning": settings["software"]}
+    return {title: tuple(flat(values)) for title, values in sections.items()}
+
+
+def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - plain JSON values of any kind
+    """{"a": {"b": 1}} -> [("a.b", "1")]; items of a list are named by their own `name`, else by their place."""
+    if isinstance(values, list) and values and isinstance(values[0], dict):
+        values = {str(item.get("name", place)): item for place, item in enumerate(values)}
+    if isinstance(values, dict):
+        return [line for key, value in values.items() for line in flat(value, f"{prefix}.{key}".lstrip("."))]
+    if isinstance(values, list | tuple):
+        values = ", ".join(map(str, values))
+    return [(prefix, "none" if values is None or values == "" else str(values))]

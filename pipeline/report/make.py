@@ -1,0 +1,72 @@
+"""Make a run's report: read, draw, write."""
+
+import logging
+import os
+from pathlib import Path
+
+from pipeline.learn.run import Run
+from pipeline.report.data import Mistake, read_report
+from pipeline.report.page import Pictures, report_page
+from pipeline.report.projection import try_feature_map
+from pipeline.report.thumbs import Thumb, middle_moment
+from schemas.config import ExtractSettings
+from schemas.errors import ResourceError
+from workers.flow import make_flow
+
+logger = logging.getLogger(__name__)
+
+
+def make_report(root: Path, *, out: Path | None = None, store: Path | None = None, method: str = "pca",
+                mistakes: int = 12) -> Path:
+    """Write the report of a run as one HTML file.
+
+    Args:
+        root: the run's directory.
+        out: the file; None: `report.html` in the run.
+        store: where the features are; None: where they were. Without them there is no map.
+        method: of the map, a name of `MAPS`.
+        mistakes: how many of the hardest mistakes are shown.
+
+    Returns:
+        the file.
+
+    Raises:
+        StoreError: there is no complete run, or it is damaged, or the store that was named does not fit.
+        ResourceError: the file can not be written.
+    """
+    run = Run.open(root)
+    data = read_report(run)
+    chart, trouble = try_feature_map(run, store=store, method=method)
+    if trouble:
+        logger.warning("no map of the features: %s", trouble)
+    page = report_page(data, Pictures(pictured(run, data.mistakes[:mistakes]), chart, trouble))
+    path = out or run.root / "report.html"
+    write_page(path, page)
+    return path
+
+
+def pictured(run: Run, mistakes: tuple[Mistake, ...]) -> list[tuple[Mistake, Thumb]]:
+    """Add pictures from the videos, if they are videos and still there."""
+    store = run.settings["store"]
+    if store["kind"] != "extract":
+        return [(mistake, Thumb(trouble="no pictures: the features were imported")) for mistake in mistakes]
+    settings = ExtractSettings.from_dict(store["settings"])
+    flow = make_flow(settings.flow.method, **dict(settings.flow.options)) if settings.flow else None
+    return [(mistake, middle_moment(mistake.path, settings, flow)) for mistake in mistakes]
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page whole or not at all.
+
+    Raises:
+        ResourceError: it can not be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

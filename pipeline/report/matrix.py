@@ -1,0 +1,66 @@
+"""The confusion matrix: which class is taken for which. Squares of fixed size; a wide matrix scrolls in its own box."""
+
+from collections.abc import Sequence
+
+from pipeline.report.charts import percent, with_unit
+from pipeline.report.data import Confused
+from pipeline.report.markup import Markup, join, name_of, tag
+
+PAIRS_SHOWN = 14
+_COUNTED = 24  # with more classes the squares are too small for a number
+_LABEL_CHARACTERS = 20
+_CELLS_PX = ((8, 38), (14, 32), (_COUNTED, 24), (45, 15), (70, 11))
+_SMALLEST_CELL_PX = 10
+
+
+def confusion_chart(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:
+    """Draw the matrix: a row is the truth, a column what was said; full colour is all videos of the row."""
+    cell = next((px for most, px in _CELLS_PX if len(classes) <= most), _SMALLEST_CELL_PX)
+    font = min(12.0, cell - 1.0) if len(classes) > _COUNTED else 12.5
+    label = round(font * 0.6 * min(_LABEL_CHARACTERS, max(map(len, classes)))) + 8
+    side = cell * len(classes)
+    ground = tag("rect", x=label, y=label, width=side, height=side, class_="ground")
+    rules = [tag("line", **ends, class_="rule") for k in range(1, len(classes)) for ends in (
+        {"x1": label, "x2": label + side, "y1": label + k * cell, "y2": label + k * cell},
+        {"y1": label, "y2": label + side, "x1": label + k * cell, "x2": label + k * cell})]
+    cells = [_cell(t, s, count, sum(row), classes, cell, label, counted=len(classes) <= _COUNTED)
+             for t, row in enumerate(confusion) for s, count in enumerate(row) if count]
+    names = [mark for k, name in enumerate(classes) for mark in _names(name, label, cell, k, font)]
+    drawing = tag("svg", ground, *rules, *cells, *names, width=label + side + 2, height=label + side + 2, role="img",
+                  aria_label=f"confusion matrix of {len(classes)} classes; rows are the truth, columns what was said")
+    return tag("div", drawing, class_="scroll matrix", tabindex="0")
+
+
+def _cell(t: int, s: int, count: int, total: int, classes: Sequence[str], cell: int, label: int, *,
+          counted: bool) -> Markup:
+    share = count / total
+    x, y = label + s * cell, label + t * cell
+    said = f"{count} of {total} videos of “{classes[t]}” " + (
+        "were recognised" if t == s else f"were taken for “{classes[s]}”") + f" ({with_unit(share)})"
+    # the square root lets a single mistake among many videos be seen
+    square = tag("rect", x=x + 1, y=y + 1, width=cell - 2, height=cell - 2, class_="hit" if t == s else "miss",
+                 fill_opacity=round(0.12 + 0.88 * share**0.5, 2))
+    text = tag("text", count, x=x + cell / 2, y=y + cell / 2, dy=4, text_anchor="middle",
+               class_="on" if share > 0.3 else "off") if counted else None
+    return tag("g", tag("title", said), square, text)
+
+
+def _names(name: str, label: int, cell: int, k: int, font: float) -> list[Markup]:
+    short = name if len(name) <= _LABEL_CHARACTERS else name[:_LABEL_CHARACTERS - 1] + "…"
+    middle = label + k * cell + cell / 2
+    full = tag("title", name) if short != name else None
+    return [tag("text", short, full, x=label - 6, y=middle, dy=font * 0.35, text_anchor="end", style=f"font-size:{font:g}px"),
+            tag("text", short, full, x=0, y=0, dy=font * 0.35, style=f"font-size:{font:g}px",
+                transform=f"translate({middle:g} {label - 6}) rotate(-90)")]
+
+
+def confused_list(pairs: Sequence[Confused]) -> Markup:
+    """List the most frequent confusions."""
+    rows = [tag("tr", tag("td", name_of(pair.truth)), tag("td", name_of(pair.said)),
+                tag("td", f"{pair.videos} of {pair.of}", class_="num"),
+                tag("td", percent(pair.videos / pair.of), class_="num")) for pair in pairs[:PAIRS_SHOWN]]
+    head = tag("tr", *(tag("th", word, scope="col", class_=kind) for word, kind in (
+        ("truth", None), ("taken for", None), ("videos", "num"), ("%", "num"))))
+    more = len(pairs) - PAIRS_SHOWN
+    rest = tag("p", f"and {more} rarer confusions", class_="note") if more > 0 else None
+    return join([tag("table", tag("thead", head), tag("tbody", *rows)), rest])
