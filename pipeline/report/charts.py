@@ -22,7 +22,7 @@ CLASSES_SHOWN = 24  # the worst ones; the others are one click away
 
 def percent(fraction: float, digits: int = 1) -> str:
     """0.8333 -> `83.3`."""
-    return f"{100 * fraction:.{digits}f}"
+    return f"{100 * fraction:.{digits}f}".replace("-", "−")
 
 
 def with_unit(fraction: float) -> str:
@@ -93,46 +93,95 @@ def _row(kind: str, *cells: tuple[str, str, object]) -> Markup:
                class_=f"r {kind}".rstrip(), role="row")
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """One row of `intervals_chart`.
+
+    Attributes:
+        name: of what is measured.
+        value: the measure.
+        low: lower end of its interval.
+        high: its upper end.
+        kind: `single`, `fused`, or a colour of the style sheet (`k0` ...).
+        words: what stands beside the value.
+        aside: what stands in the last column.
+        seeds: single measures that `value` is the mean of; not drawn when there is one.
+        kept: it is the one that is kept.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    kind: str
+    words: str
+    aside: Markup | str = ""
+    seeds: tuple[float, ...] = ()
+    kept: bool = False
+
+
+def intervals_chart(rows: Sequence[Interval], *, heads: tuple[str, str, str], label: str, scale: Scale | None = None,
+                    reference: float | None = None, signed: bool = False) -> Markup:
+    """Draw values with their intervals, one a row.
+
+    Args:
+        rows: from the top.
+        heads: of the columns of names, values and asides.
+        label: what the chart is, for those who do not see it.
+        scale: None: just wide enough.
+        reference: a value that is marked through all rows.
+        signed: values are differences and show their sign.
+    """
+    scale = scale or around([value for row in rows for value in (row.low, row.high, *row.seeds)])
+    mark = [] if reference is None else [_line(scale.at(reference), 0, scale.at(reference), ROW_PX, "ref")]
+    head = _row("head", ("n", "columnheader", heads[0]), ("p", "columnheader", ""), ("v", "columnheader", heads[1]),
+                ("w", "columnheader", heads[2]))
+    body = [_row("kept" if row.kept else "",
+                 ("n", "rowheader", join([name_of(row.name), " (kept)" if row.kept else None])),
+                 ("p", "cell", _strip(scale, *mark, *_interval(row, scale))),
+                 ("v", "cell", join([tag("b", plus(row.value) if signed else percent(row.value)),
+                                     tag("small", f" {row.words}")])),
+                 ("w", "cell", row.aside)) for row in rows]
+    foot = _row("axis", ("n", "cell", ""), ("p", "cell", _axis(scale, " points" if signed else " %")),
+                ("v", "cell", ""), ("w", "cell", ""))
+    return tag("div", head, *body, foot, class_="rows wide", role="table", aria_label=label)
+
+
+def _interval(row: Interval, scale: Scale) -> list[Markup]:
+    seeds = row.seeds if len(row.seeds) > 1 else ()
+    return [tag("rect", x=scale.at(row.low), y=MID - 2, width=number(100 * (scale.share(row.high)
+                - scale.share(row.low))) + "%", height=4, rx=2, class_=f"bar {row.kind}"),
+            *(_line(scale.at(seed), MID - 6, scale.at(seed), MID + 6, "seed") for seed in seeds),
+            tag("circle", cx=scale.at(row.value), cy=MID, r=5.5, class_=f"dot {row.kind}")]
+
+
+def plus(fraction: float) -> str:
+    """-0.0111 -> `−1.1`, with a true minus."""
+    return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
 def rows_chart(results: Results) -> Markup:
     """Draw every row's main metric with its interval, and its distance to the best single stream."""
-    scale = around([value for row in results.rows for value in (row.low, row.high, *row.seeds)])
     best = next((row.versus.row for row in results.rows if row.versus), "")
-    reference = _line(scale.at(_main(results.row(best))), 0, scale.at(_main(results.row(best))), ROW_PX, "ref") \
-        if best else None
-    head = _row("head", ("n", "columnheader", "model"), ("p", "columnheader", ""),
-                ("v", "columnheader", "% and 95 % interval"), ("w", "columnheader", f"against {best}" if best else ""))
-    body = [_row("kept" if row.name == results.kept else "",
-                 ("n", "rowheader", join([name_of(row.name), " (kept)" if row.name == results.kept else None])),
-                 ("p", "cell", _strip(scale, *([reference] if reference else []), *_interval(row, scale))),
-                 ("v", "cell", join([tag("b", percent(_main(row))), tag("small", _spread(row))])),
-                 ("w", "cell", _versus(row))) for row in results.rows]
-    foot = _row("axis", ("n", "cell", ""), ("p", "cell", _axis(scale)), ("v", "cell", ""), ("w", "cell", ""))
-    return tag("div", head, *body, foot, class_="rows wide", role="table", aria_label="models compared")
+    rows = [Interval(row.name, _main(row), row.low, row.high, "fused" if row.fusion else "single", _spread(row),
+                     _versus(row), row.seeds, row.name == results.kept) for row in results.rows]
+    return intervals_chart(rows, heads=("model", "% and 95 % interval", f"against {best}" if best else ""),
+                           label="models compared", reference=_main(results.row(best)) if best else None)
 
 
 def _main(row: RowResult) -> float:
     return float(np.mean(row.seeds))
 
 
-def _interval(row: RowResult, scale: Scale) -> list[Markup]:
-    kind = "fused" if row.fusion else "single"
-    seeds = row.seeds if len(row.seeds) > 1 else ()
-    return [tag("rect", x=scale.at(row.low), y=MID - 2, width=number(100 * (scale.share(row.high)
-                - scale.share(row.low))) + "%", height=4, rx=2, class_=f"bar {kind}"),
-            *(_line(scale.at(seed), MID - 6, scale.at(seed), MID + 6, "seed") for seed in seeds),
-            tag("circle", cx=scale.at(_main(row)), cy=MID, r=5.5, class_=f"dot {kind}")]
-
-
 def _spread(row: RowResult) -> str:
     several = f", ± {percent(float(np.std(row.seeds, ddof=1)))} by seed" if len(row.seeds) > 1 else ""
-    return f" {percent(row.low)} to {percent(row.high)}{several}"
+    return f"{percent(row.low)} to {percent(row.high)}{several}"
 
 
-def _versus(row: RowResult) -> Markup:
+def _versus(row: RowResult) -> Markup | str:
     if row.versus is None:
-        return Markup("")
-    return join([f"{100 * row.versus.difference:+.1f} ".replace("-", "−"),
-                 tag("small", f"p = {row.versus.p:.2g}")])
+        return ""
+    return join([f"{plus(row.versus.difference)} ", tag("small", f"p = {row.versus.p:.2g}")])
 
 
 def classes_chart(classes: Sequence[ClassResult]) -> Markup:
@@ -160,6 +209,21 @@ def _dumbbell(one: ClassResult, scale: Scale) -> list[Markup]:
     return [_line(scale.at(one.recall), MID, scale.at(one.precision), MID, "link"),
             tag("circle", cx=scale.at(one.precision), cy=MID, r=4.5, class_="precision"),
             tag("circle", cx=scale.at(one.recall), cy=MID, r=5.5, class_="recall")]
+
+
+def spots_chart(rows: Sequence[tuple[str, int, Sequence[float]]], key: Markup) -> Markup:
+    """Draw several runs' recall of each class: (class, videos, recall of every run) a row, runs told by colour."""
+    scale = Scale(0, 1)
+    head = _row("head", ("n", "columnheader", "class"), ("p", "columnheader", key), ("v", "columnheader", "recall %"),
+                ("w", "columnheader", "videos"))
+    body = [_row("", ("n", "rowheader", name_of(name)),
+                 ("p", "cell", _strip(scale, _line(scale.at(min(values)), MID, scale.at(max(values)), MID, "link"), *(
+                     tag("circle", cx=scale.at(value), cy=MID, r=5 + 1.5 * (len(values) - 1 - index), class_=f"dot k{index % 8}")
+                     for index, value in enumerate(values)))),
+                 ("v", "cell", tag("small", "  ".join(percent(value) for value in values))),
+                 ("w", "cell", str(support))) for name, support, values in rows]
+    axis = _row("axis", ("n", "cell", ""), ("p", "cell", _axis(scale)), ("v", "cell", ""), ("w", "cell", ""))
+    return tag("div", head, *body, axis, class_="rows", role="table", aria_label="recall by class")
 
 
 def calibration_chart(bins: Sequence[Bin]) -> Markup:

@@ -49,8 +49,9 @@ def _names(name: str, label: int, cell: int, k: int, font: float) -> list[Markup
     short = name if len(name) <= _LABEL_CHARACTERS else name[:_LABEL_CHARACTERS - 1] + "…"
     middle = label + k * cell + cell / 2
     full = tag("title", name) if short != name else None
-    return [tag("text", short, full, x=label - 6, y=middle, dy=font * 0.35, text_anchor="end", style=f"font-size:{font:g}px"),
-            tag("text", short, full, x=0, y=0, dy=font * 0.35, style=f"font-size:{font:g}px",
+    size = f"font-size:{font:g}px"
+    return [tag("text", short, full, x=label - 6, y=middle, dy=font * 0.35, text_anchor="end", style=size),
+            tag("text", short, full, x=0, y=0, dy=font * 0.35, style=size,
                 transform=f"translate({middle:g} {label - 6}) rotate(-90)")]
 
 

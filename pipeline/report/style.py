@@ -57,6 +57,7 @@ svg text{fill:var(--soft);font-size:12px;unicode-bidi:plaintext}
 .bar{fill-opacity:.45}
 .bar.single,.dot.single{fill:var(--k7)}
 .bar.fused,.dot.fused{fill:var(--blue)}
+.bar[class*=" k"],.dot[class*=" k"]{fill:var(--k)}
 .seed{stroke:var(--ink)}
 .link{stroke:var(--soft);stroke-width:1.5}
 .recall{fill:var(--blue)}
@@ -88,7 +89,8 @@ svg text.on{fill:var(--paper)}svg text.off{fill:var(--ink)}
 .t-train{color:var(--soft)}.t-val{color:var(--blue);font-weight:600}
 .pt{fill:var(--k);stroke:var(--k);stroke-width:1.5;fill-opacity:.75}
 .pt.wrong{fill:var(--paper);fill-opacity:1}
-""" + "".join(f".k{index}{{--k:var(--k{index})}}" for index in range(8)) + """
+""" + "".join(f".k{index}{{--k:var(--k{index})}}" for index in range(8)) + "".join(
+    f".t-k{index}{{color:var(--k{index})}}" for index in range(8)) + """
 svg text.place,svg text.note{paint-order:stroke;stroke:var(--paper);stroke-width:4px;stroke-linejoin:round;
  pointer-events:none}
 svg text.place{fill:var(--ink);font-size:12.5px;font-weight:600}

@@ -1,0 +1,74 @@
+"""`vidu-pipe report` and `vidu-pipe compare`: looking at runs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.cli.options import FILE
+from pipeline.cli.tables import MAIN_NAMES, table
+
+if TYPE_CHECKING:
+    from pipeline.report.compare import Comparison
+
+
+@click.command()
+@click.argument("run", type=FILE)
+@click.option("--out", type=FILE, help="The HTML file.  [default: report.html in the run]")
+@click.option("--store", type=FILE, help="Where the features are, for the map.  [default: where they were]")
+@click.option("--map", "method", default="pca", show_default=True, help="Of the features: pca or tsne.")
+@click.option("--mistakes", type=click.IntRange(0), default=12, show_default=True,
+              help="How many of the hardest mistakes are shown.")
+@click.option("--tensorboard", type=FILE, metavar="FOLDER", help="Write the learning curves as event files too.")
+def report(run: Path, out: Path | None, store: Path | None, method: str, mistakes: int,
+           tensorboard: Path | None) -> None:
+    """Make one HTML file of a run: numbers with intervals, curves, confusions, mistakes with pictures, provenance.
+
+    The file needs no network and no script. Frames are drawn when the videos are still there.
+    """
+    from pipeline.learn.run import Run
+    from pipeline.report.make import make_report
+    from pipeline.report.tensorboard import write_events
+
+    if tensorboard is not None:
+        count = write_events(Run.open(run), tensorboard)
+        click.echo(f"{count} trainings written; see them with: tensorboard --logdir {tensorboard}")
+    path = make_report(run, out=out, store=store, method=method, mistakes=mistakes)
+    click.echo(f"{path} ({path.stat().st_size / 1024:,.0f} KiB)")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN[:ROW] RUN[:ROW]...")
+@click.option("--html", type=FILE, help="Write the comparison as one HTML file too.")
+def compare(runs: tuple[str, ...], html: Path | None) -> None:
+    """Put runs side by side on the videos that all of them judged, with a paired test of each two.
+
+    RUN stands for its kept row; RUN:ROW takes another one, as in runs/fusion-1:rgb.
+    """
+    from pipeline.report.compare import compare_runs
+    from pipeline.report.compare_page import compare_page, summary_of
+    from pipeline.report.make import write_page
+
+    comparison = compare_runs(runs)
+    click.echo(f"{_contenders(comparison)}\n\n{_pairs(comparison)}\n\n{summary_of(comparison)}")
+    if html is not None:
+        write_page(html, compare_page(comparison))
+        click.echo(f"page: {html}")
+
+
+def _contenders(comparison: "Comparison") -> str:
+    names = [*(["top1"] if comparison.main != "top1" else []), "top5", "mean_class", "map", "ece"]
+    titles = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE"}
+    header = ["run", "row", f"{MAIN_NAMES[comparison.main]} %", "95 % interval", *(titles[name] for name in names),
+              "judged"]
+    return table(header, [[one.title, one.row, f"{100 * one.value:.1f}", f"{100 * one.low:.1f} to {100 * one.high:.1f}",
+                           *(f"{100 * one.metrics[name]:.1f}" for name in names), str(one.judged)]
+                          for one in comparison.contenders])
+
+
+def _pairs(comparison: "Comparison") -> str:
+    better = "right" if comparison.main == "top1" else "better"
+    header = ["pair", "points", "95 % interval", "p", f"only first {better}", f"only second {better}"]
+    return table(header, [[f"{pair.first} -> {pair.second}", f"{100 * pair.difference:+.1f}",
+                           f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}", f"{pair.p:.2g}", str(pair.only_first),
+                           str(pair.only_second)] for pair in comparison.pairs])

@@ -1,0 +1,216 @@
+"""Runs side by side, on the videos that all of them judged."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.learn.metrics import judge, said_members
+from pipeline.learn.results import main_values
+from pipeline.learn.run import Run
+from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p
+from pipeline.report.data import flat, members_of
+from schemas.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One row of one run, on the shared videos.
+
+    Attributes:
+        title: `run`, or `run:row` when the row was named.
+        row: its name.
+        judged: how many videos the run judged in all.
+        metrics: top1, top5, mean_class, map, ece, loss, and lrap with several labels.
+        values: (V,), the main metric of every shared video.
+        low: lower end of the 95 % bootstrap interval of their mean.
+        high: its upper end.
+        recalls: recall of every class of the comparison that the run knows.
+        settings: (name, value) lines.
+    """
+
+    title: str
+    row: str
+    judged: int
+    metrics: dict[str, float]
+    values: NDArray[np.float64]
+    low: float
+    high: float
+    recalls: dict[str, float]
+    settings: dict[str, str]
+
+    @property
+    def value(self) -> float:
+        """The main metric."""
+        return float(self.values.mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two contenders, paired by video.
+
+    Attributes:
+        first: title of the one.
+        second: title of the other.
+        difference: of the main metric, second minus first.
+        low: lower end of the 95 % paired bootstrap interval.
+        high: its upper end.
+        p: two-sided, of the paired sign-flip test (McNemar's exact one where the metric is 0 or 1 and videos are
+            independent), corrected for the number of pairs.
+        only_first: videos of which the first has the higher value: with top-1, those only it is right about.
+        only_second: those of which the second has.
+    """
+
+    first: str
+    second: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    only_first: int
+    only_second: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a comparison found.
+
+    Attributes:
+        main: `top1`, or `lrap` when videos have several labels.
+        videos: shared by all.
+        unit: what the bootstrap draws and the test permutes: `video` or `group`.
+        units: how many of them there are.
+        contenders: in the order asked for.
+        pairs: each two of them.
+        supports: class -> videos that have it, of the shared ones.
+        differing: setting -> its value in each contender, where they differ.
+    """
+
+    main: str
+    videos: int
+    unit: str
+    units: int
+    contenders: tuple[Contender, ...]
+    pairs: tuple[Pair, ...]
+    supports: dict[str, int]
+    differing: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What one row of a run says, by video."""
+
+    title: str
+    row: str
+    classes: tuple[str, ...]
+    multilabel: bool
+    members: dict[str, NDArray[np.bool_]]
+    said: dict[str, NDArray[np.float32]]
+    groups: dict[str, str]
+    settings: dict[str, str]
+
+    def truth(self, video: str) -> frozenset[str]:
+        return frozenset(self.classes[c] for c in np.flatnonzero(self.members[video]))
+
+
+def compare_runs(wanted: Sequence[str]) -> Comparison:
+    """Compare runs.
+
+    Args:
+        wanted: two or more directories of runs; `RUN:ROW` takes another row than the kept one.
+
+    Raises:
+        ConfigError: fewer than two, no such row, no video in common, or runs that disagree about a label.
+        StoreError: a run can not be read.
+    """
+    if len(wanted) < 2:
+        raise ConfigError("a comparison needs two runs or more (RUN, or RUN:ROW for another row than the kept one)")
+    if len(set(wanted)) < len(wanted):
+        raise ConfigError("a run is named twice; name another, or another row of it as RUN:ROW")
+    judged = [_read(text) for text in wanted]
+    shared = sorted(set.intersection(*(set(one.said) for one in judged)))
+    _check(judged, shared)
+    units = _units([one.groups for one in judged], shared)
+    contenders = tuple(_contender(one, shared, units) for one in judged)
+    count = int(units.max()) + 1
+    supports: dict[str, int] = {}
+    for label in itertools.chain.from_iterable(judged[0].truth(video) for video in shared):
+        supports[label] = supports.get(label, 0) + 1
+    return Comparison("lrap" if judged[0].multilabel else "top1", len(shared),
+                      "video" if count == len(shared) else "group", count, contenders, _pairs(contenders, units),
+                      supports, _differing(contenders))
+
+
+def _read(text: str) -> _Judged:
+    root, row = Path(text), ""
+    if not root.exists() and ":" in text:
+        root, row = Path(text.rpartition(":")[0]), text.rpartition(":")[2]
+    run = Run.open(root)
+    scores, results = run.scores(), run.results()
+    row = row or results.kept
+    if row not in scores.rows:
+        raise ConfigError(f"{root} has no row {row!r}; it has {', '.join(scores.rows)}")
+    settings = dict(flat({key: value for key, value in run.settings.items() if key not in ("schema", "rows")}))
+    model = next(one for one in run.settings["rows"] if one["name"] == row)["model"]
+    return _Judged(text, row, scores.classes, scores.labels.ndim == 2,
+                   dict(zip(scores.names, members_of(scores), strict=True)),
+                   dict(zip(scores.names, scores.rows[row], strict=True)),
+                   {line.video: line.group for line in run.splits()}, settings | dict(flat(model, "model")))
+
+
+def _check(judged: Sequence[_Judged], shared: Sequence[str]) -> None:
+    first = judged[0]
+    if not shared:
+        raise ConfigError("the runs have not judged one video in common; they name videos like " + ", ".join(
+            f"{min(one.said)!r} ({one.title})" for one in judged))
+    for other in judged[1:]:
+        parted = [video for video in shared if first.truth(video) != other.truth(video)]
+        if parted:
+            raise ConfigError(
+                f"{first.title} and {other.title} disagree about the label of {len(parted)} videos, {parted[0]!r} "
+                f"first: {';'.join(sorted(first.truth(parted[0])))} and {';'.join(sorted(other.truth(parted[0])))}")
+        if first.multilabel != other.multilabel:
+            raise ConfigError(f"one of {first.title} and {other.title} has several labels a video, the other has not")
+
+
+def _units(groups: Sequence[dict[str, str]], shared: Sequence[str]) -> NDArray[np.int64]:
+    """Number the units of resampling, int64 (V,): videos that share a group in any of the runs belong together."""
+    root = list(range(len(shared)))
+
+    def find(video: int) -> int:
+        while root[video] != video:
+            root[video] = video = root[root[video]]
+        return video
+
+    for group in groups:
+        first: dict[str, int] = {}
+        for index, video in enumerate(shared):
+            root[find(index)] = find(first.setdefault(group.get(video, video), index))
+    return np.unique([find(index) for index in range(len(shared))], return_inverse=True)[1].astype(np.int64)
+
+
+def _contender(one: _Judged, shared: Sequence[str], units: NDArray[np.int64]) -> Contender:
+    members, said = np.stack([one.members[v] for v in shared]), np.stack([one.said[v] for v in shared])
+    values = main_values(members, said, multilabel=one.multilabel)
+    found = (said_members(said, multilabel=one.multilabel) & members).sum(0)
+    recalls = {name: float(found[c] / members[:, c].sum()) for c, name in enumerate(one.classes) if members[:, c].any()}
+    return Contender(one.title, one.row, len(one.said), judge(members, said, multilabel=one.multilabel), values,
+                     *bootstrap_mean(values, units), recalls, one.settings)
+
+
+def _pairs(contenders: Sequence[Contender], units: NDArray[np.int64]) -> tuple[Pair, ...]:
+    couples = list(itertools.combinations(contenders, 2))
+    differences = [second.values - first.values for first, second in couples]
+    corrected = holm([sign_flip_p(difference, units) for difference in differences])
+    return tuple(Pair(first.title, second.title, float(difference.mean()), *bootstrap_mean(difference, units), p,
+                      int((difference < 0).sum()), int((difference > 0).sum()))
+                 for (first, second), difference, p in zip(couples, differences, corrected, strict=True))
+
+
+def _differing(contenders: Sequence[Contender]) -> dict[str, tuple[str, ...]]:
+    names = dict.fromkeys(name for one in contenders for name in one.settings)
+    values = {name: tuple(one.settings.get(name, "absent") for one in contenders) for name in names}
+    return {name: each for name, each in values.items() if len(set(each)) > 1}
