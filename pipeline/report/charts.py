@@ -216,10 +216,15 @@ def spots_chart(rows: Sequence[tuple[str, int, Sequence[float]]], key: Markup) -
     scale = Scale(0, 1)
     head = _row("head", ("n", "columnheader", "class"), ("p", "columnheader", key), ("v", "columnheader", "recall %"),
                 ("w", "columnheader", "videos"))
+
+    def dots(values: Sequence[float]) -> list[Markup]:
+        # the first is the largest, so that runs of the same recall show as rings
+        return [tag("circle", cx=scale.at(value), cy=MID, r=5 + 1.5 * (len(values) - 1 - index),
+                    class_=f"dot k{index % 8}") for index, value in enumerate(values)]
+
     body = [_row("", ("n", "rowheader", name_of(name)),
-                 ("p", "cell", _strip(scale, _line(scale.at(min(values)), MID, scale.at(max(values)), MID, "link"), *(
-                     tag("circle", cx=scale.at(value), cy=MID, r=5 + 1.5 * (len(values) - 1 - index), class_=f"dot k{index % 8}")
-                     for index, value in enumerate(values)))),
+                 ("p", "cell", _strip(scale, _line(scale.at(min(values)), MID, scale.at(max(values)), MID, "link"),
+                                      *dots(values))),
                  ("v", "cell", tag("small", "  ".join(percent(value) for value in values))),
                  ("w", "cell", str(support))) for name, support, values in rows]
     axis = _row("axis", ("n", "cell", ""), ("p", "cell", _axis(scale)), ("v", "cell", ""), ("w", "cell", ""))

@@ -1,0 +1,153 @@
+"""`vidu-pipe predict`: what new videos show, by a run's model."""
+
+import csv
+import functools
+import json
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from pipeline.cli.options import FILE, found_of, video_options
+from pipeline.cli.tables import table
+from schemas.errors import ResourceError
+
+if TYPE_CHECKING:
+    from pipeline.learn.predict import Timeline
+    from pipeline.predict import Predictions
+
+ENGINE = ("inline", "workers", "retries", "gpus_per_task", "quiet")
+DEFAULT_WINDOW = 11
+
+
+@click.command()
+@click.option("--run", "run", type=FILE, required=True, help="The run whose model is asked.")
+@video_options
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes are named.")
+@click.option("--csv", "csv_file", type=FILE, help="Write the top classes as CSV.")
+@click.option("--json", "json_file", type=FILE, help="Write the top classes as JSON.")
+@click.option("--timeline", type=FILE, is_flag=False, flag_value="timelines", metavar="[FOLDER]",
+              help="Judge every moment; write a CSV and a page with a plot for each video.  [folder: timelines]")
+@click.option("--window", type=click.IntRange(1), default=DEFAULT_WINDOW, show_default=True,
+              help="Moments around a moment of the timeline that go through the temporal head.")
+@click.option("--keep-store", type=FILE, help="Keep the features there, of all streams; a later call goes on with it.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[default: as the run's features were made]")
+@click.option("--weights", type=FILE, help="Weights file, where the run's features were made with one.")
+@click.option("--flow-weights", type=FILE, help="Weights file for the flow backbone.")
+@click.option("--mixed-software", is_flag=True, help="Accept other versions than the features were made with.")
+@click.option("--ray-address", envvar="RAY_ADDRESS", default="", help="A Ray cluster; default: this machine alone.")
+@click.option("--workers", type=click.IntRange(0), default=0, help="Shards at a time here.  [default: one a core]")
+@click.option("--gpus-per-task", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
+@click.option("--retries", type=click.IntRange(0), default=2, show_default=True)
+@click.option("--inline", is_flag=True, help="Work in this process, without Ray: quickest for a clip or two.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its options say
+    """Say what videos show, by a run's model.
+
+    Features are made with the settings kept in the run, and removed afterwards unless --keep-store names a folder.
+    Exit code 3: some videos failed; they are named at the end.
+    """
+    if options["quiet"]:
+        logging.getLogger().setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
+    from pipeline.learn.run import Run
+    from pipeline.predict import PredictJob, predict_videos
+
+    folder: Path | None = options["timeline"]
+    run = Run.open(options["run"])
+    job = PredictJob(
+        run=run.root, videos=found_of(options), weights=options["weights"], flow_weights=options["flow_weights"],
+        device=options["device"] or "", mixed_software=options["mixed_software"], keep=options["keep_store"],
+        window=options["window"] if folder else 0,
+        engine={name: options[name] for name in ENGINE} | {"address": options["ray_address"]})
+    predictions = predict_videos(job, None if folder is None else lambda line: _keep_timeline(line, folder, run))
+    _tell(predictions, options["top"])
+    if folder is not None and predictions.said:
+        click.echo(f"timelines: {folder} (windows of {options['window']} moments, centred, through the "
+                   f"{predictions.head} head of {predictions.row})")
+    for file, write in ((options["csv_file"], _write_csv), (options["json_file"], _write_json)):
+        if file is not None:
+            _written(file, functools.partial(write, predictions=predictions, top=options["top"]))
+            click.echo(f"written: {file}")
+    return _tell_bad(predictions)
+
+
+def _top(predictions: "Predictions", index: int, top: int) -> tuple[tuple[str, float], ...]:
+    from pipeline.learn.learn import top_classes
+
+    return top_classes(predictions.said[index].probabilities, predictions.classes, top)
+
+
+def _tell(predictions: "Predictions", top: int) -> None:
+    if not predictions.said:
+        return
+    rows = [[one.video + (" (broke off)" if one.outcome == "partial" else ""), str(one.moments),
+             *(f"{name} {100 * value:.1f}" for name, value in _top(predictions, index, top))]
+            for index, one in enumerate(predictions.said)]
+    places = [f"{place}. %" for place in range(1, len(rows[0]) - 1)]
+    click.echo(table(["video", "moments", *places], rows))
+    several = "; videos may have several labels, each has its own probability" if predictions.multilabel else ""
+    click.echo(f"\n{len(rows)} videos by {predictions.row} of {predictions.run}{several}")
+
+
+def _tell_bad(predictions: "Predictions") -> int:
+    for title, videos in (("partial", predictions.partial), ("failed", predictions.failed)):
+        for video in videos:
+            click.echo(f"{title}: {video.id} ({video.reason}) {video.message}", err=True)
+    for trace in predictions.summary.traces:
+        click.echo(f"\nA bug in vidu-pipe; please report it:\n{trace}", err=True)
+    for lost in predictions.summary.lost:
+        click.echo(f"not made: shard {lost.task.shard}: {lost.why}", err=True)
+    if predictions.summary.lost:
+        return 1
+    return 3 if predictions.failed else 0
+
+
+def _write_csv(stream: TextIO, predictions: "Predictions", top: int) -> None:
+    count = min(top, len(predictions.classes))
+    writer = csv.writer(stream)
+    writer.writerow(["video", "path", "outcome", "moments",
+                     *(name for place in range(1, count + 1) for name in (f"top{place}", f"p{place}"))])
+    for index, one in enumerate(predictions.said):
+        cells = (cell for name, value in _top(predictions, index, top) for cell in (name, f"{value:.6f}"))
+        writer.writerow([one.video, one.path, one.outcome, one.moments, *cells])
+
+
+def _write_json(stream: TextIO, predictions: "Predictions", top: int) -> None:
+    videos = [{"video": one.video, "path": one.path, "outcome": one.outcome, "moments": one.moments,
+               "top": [{"class": name, "p": round(value, 6)} for name, value in _top(predictions, index, top)]}
+              for index, one in enumerate(predictions.said)]
+    failed = [{"video": one.id, "path": one.path, "reason": one.reason, "message": one.message}
+              for one in predictions.failed]
+    json.dump({"run": str(predictions.run), "row": predictions.row, "multilabel": predictions.multilabel,
+               "videos": videos, "failed": failed}, stream, indent=1)
+
+
+def _keep_timeline(timeline: "Timeline", folder: Path, run: Any) -> None:  # noqa: ANN401 - Run, imported on demand
+    from pipeline.report.make import write_page
+    from pipeline.report.timeline import timeline_page
+
+    classes, multilabel = run.labels()
+    page = timeline_page(timeline, classes, multilabel=multilabel, head=run.model_settings().head)
+    write_page(folder / f"{timeline.video}.html", page)
+
+    def write(stream: TextIO) -> None:
+        writer = csv.writer(stream)
+        writer.writerow(["frame", "pts_s", "said", *classes])
+        for frame, pts_s, row in zip(timeline.frame, timeline.pts_s, timeline.probabilities, strict=True):
+            writer.writerow([frame, f"{pts_s:.6f}", classes[int(row.argmax())], *(f"{value:.6f}" for value in row)])
+
+    _written(folder / f"{timeline.video}.csv", write)
+
+
+def _written(path: Path, write: Callable[[TextIO], None]) -> None:
+    """Write a text file; names that are no UTF-8 keep their bytes."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            write(stream)
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error}") from error

@@ -1,0 +1,142 @@
+"""What a run's model says of the videos of a store: of each as a whole, or moment by moment along it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.learn.dataset import Dataset, read_dataset
+from pipeline.learn.model import VideoClassifier, load_model
+from pipeline.learn.run import Run
+from pipeline.learn.train import predict
+from schemas.shard import open_shard
+from schemas.store import Store, VideoRows
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a model says of one video.
+
+    Attributes:
+        video: its id.
+        path: of its file.
+        outcome: `ok`, or `partial` when the file broke off and only what was before is judged.
+        moments: how many it was judged by.
+        probabilities: float32 (C,).
+    """
+
+    video: str
+    path: str
+    outcome: str
+    moments: int
+    probabilities: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What a model says along one video.
+
+    Attributes:
+        video: its id.
+        frame: int64 (T,), frame index of every moment.
+        pts_s: float64 (T,), presentation time of every moment.
+        probabilities: float32 (T, C).
+        window: moments that each row was judged by.
+    """
+
+    video: str
+    frame: NDArray[np.int64]
+    pts_s: NDArray[np.float64]
+    probabilities: NDArray[np.float32]
+    window: int
+
+
+class Predictor:
+    """A run's model with the features of some videos.
+
+    Attributes:
+        classes: C names.
+        multilabel: probabilities are of each class by itself.
+        model: in evaluation mode, on its device.
+    """
+
+    def __init__(self, run: Run, store: Store, videos: Sequence[VideoRows], device: torch.device) -> None:
+        """Read model and features.
+
+        Raises:
+            StoreError: the run or a shard can not be read.
+            ConfigError: the store lacks a stream of the model.
+        """
+        self.classes, self.multilabel = run.labels()
+        self.model = load_model(run.model_settings(), run.model_path).to(device)
+        self._device = device
+        self._store = store
+        self._videos = videos
+        self._data: Dataset = read_dataset(store, videos, streams=list(self.model.settings.streams))
+
+    def said(self) -> list[Said]:
+        """Judge every video as a whole, in their order."""
+        scores = predict(self.model, self._data, np.arange(len(self._videos)), self._device)
+        each = self.model.probabilities(scores).numpy()
+        return [Said(video.id, video.path, _outcome(video), video.moments, probabilities)
+                for video, probabilities in zip(self._videos, each, strict=True)]
+
+    def timeline(self, index: int, window: int) -> Timeline:
+        """Judge one of the videos moment by moment; see `along`."""
+        rows = slice(int(self._data.offsets[index]), int(self._data.offsets[index + 1]))
+        features = {name: table[rows] for name, table in self._data.streams.items()}
+        probabilities = along(self.model, features, window=window, device=self._device)
+        frame, pts_s = moments_of(self._store, self._videos[index])
+        return Timeline(self._videos[index].id, frame, pts_s, probabilities, min(window, len(frame)))
+
+
+@torch.inference_mode()
+def along(model: VideoClassifier, features: Mapping[str, Tensor], *, window: int,
+          device: torch.device) -> NDArray[np.float32]:
+    """Judge every moment of one video by a sliding window of moments around it.
+
+    Each window goes through the whole model, temporal head included, as if it were a video. It is centred on its
+    moment and pushed inwards at both ends, so that all windows are of one length; a video that is not longer than the
+    window is judged as a whole at each of its moments.
+
+    Args:
+        model: in evaluation mode, on `device`.
+        features: stream -> (T, D).
+        window: moments in a window.
+        device: where to compute.
+
+    Returns:
+        float32 (T, C) probabilities.
+    """
+    index = windows(len(next(iter(features.values()))), window)
+    parts = []
+    for chosen in torch.split(torch.from_numpy(index), _BATCH):
+        batch = {name: features[name][chosen].to(device).float() for name in model.settings.streams}
+        scores = model(batch, torch.ones(chosen.shape, dtype=torch.bool, device=device))
+        parts.append(model.probabilities(scores).cpu())
+    return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
+
+
+def windows(moments: int, window: int) -> NDArray[np.int64]:
+    """Return which moments each moment is judged by: int64 (T, min(window, T))."""
+    length = min(window, moments)
+    start = np.clip(np.arange(moments) - length // 2, 0, moments - length)
+    return np.asarray(start[:, None] + np.arange(length), dtype=np.int64)
+
+
+def moments_of(store: Store, video: VideoRows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return frame indices int64 (T,) and presentation times float64 (T,) of a video's moments."""
+    parts = []
+    for piece in video.pieces:
+        with open_shard(store.shard_path(piece.shard)) as shard:
+            parts.append(shard.moments(piece.row_start, piece.row_stop))
+    return np.concatenate([frame for frame, _ in parts]), np.concatenate([pts_s for _, pts_s in parts])
+
+
+def _outcome(video: VideoRows) -> str:
+    return "ok" if all(piece.outcome == "ok" for piece in video.pieces) else "partial"

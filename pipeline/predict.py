@@ -1,0 +1,190 @@
+"""From video files to what a run's model says of them: extraction as the run's features were made, then the model.
+
+The one place where both wings meet, and they meet on disk: in a store that is removed afterwards unless it is wanted.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.extract import Job, Summary, extract
+from pipeline.find import Found
+from pipeline.learn.learn import prepare_torch
+from pipeline.learn.predict import Predictor, Said, Timeline
+from pipeline.learn.run import Run
+from pipeline.prepare import Wishes, prepare
+from schemas.config import ExtractSettings
+from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.plan import Failure
+from workers.backbones import State
+from workers.tools import software
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictJob:
+    """What to predict.
+
+    Attributes:
+        run: directory of the run.
+        videos: files.
+        weights: file for the networks, where the run's features were made with other than the published weights.
+        flow_weights: file for the flow network.
+        device: `cpu` or `cuda`; empty: as the run's features were made.
+        mixed_software: accept other versions of libraries than the features were made with.
+        keep: folder for the store of the videos' features; None: it is removed afterwards.
+        window: moments in a timeline's window; 0: no timelines.
+        engine: options of `Job`: inline, address, workers, retries, gpus_per_task, quiet.
+    """
+
+    run: Path
+    videos: Sequence[Found]
+    weights: Path | None = None
+    flow_weights: Path | None = None
+    device: str = ""
+    mixed_software: bool = False
+    keep: Path | None = None
+    window: int = 0
+    engine: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What came of it.
+
+    Attributes:
+        run: the run's directory.
+        row: the kept row's name.
+        head: its temporal head.
+        classes: C names.
+        multilabel: probabilities are of each class by itself.
+        said: of every video that gave a moment, by id.
+        failed: videos that gave none.
+        partial: videos that broke off.
+        summary: of the extraction.
+    """
+
+    run: Path
+    row: str
+    head: str
+    classes: tuple[str, ...]
+    multilabel: bool
+    said: tuple[Said, ...]
+    failed: tuple[Failure, ...]
+    partial: tuple[Failure, ...]
+    summary: Summary
+
+
+def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | None = None) -> Predictions:
+    """Extract videos as the run's features were made, and say what they show.
+
+    Args:
+        job: what to do.
+        on_timeline: called with each video's timeline when the job asks for them.
+
+    Raises:
+        ConfigError: the run knows imported features only, or its settings can not be had here.
+        ResourceError: its device is not here.
+        StoreError: run or store can not be read, or libraries differ.
+    """
+    run = Run.open(job.run)
+    settings, weights = same_extraction(run, job)
+    wanted = {found.id for found in job.videos}
+    with _folder(job.keep) as folder:
+        summary = extract(Job(videos=job.videos, settings=settings, weights=weights, out=folder,
+                              mixed_software=job.mixed_software, **job.engine))
+        rows = [video for video in summary.store.video_rows() if video.id in wanted]
+        said: list[Said] = []
+        if rows:
+            device = prepare_torch(settings.device, int(run.settings["threads"]))
+            predictor = Predictor(run, summary.store, rows, device)
+            said = predictor.said()
+            if job.window and on_timeline is not None:
+                for index in range(len(rows)):
+                    on_timeline(predictor.timeline(index, job.window))
+    classes, multilabel = run.labels()
+    return Predictions(run.root, run.results().kept, run.model_settings().head, classes, multilabel, tuple(said),
+                       tuple(one for one in summary.failed if one.id in wanted),
+                       tuple(one for one in summary.partial if one.id in wanted), summary)
+
+
+def same_extraction(run: Run, job: PredictJob) -> tuple[ExtractSettings, dict[str, State]]:
+    """Prepare an extraction with the settings kept in a run, of the streams its model uses.
+
+    With `job.keep` every stream is extracted, so that the store kept is one the run's own features compare with.
+
+    Raises:
+        ConfigError: the features were imported, or the weights found here are not those they were made with.
+        ResourceError: their device is not here.
+        StoreError: libraries differ, and that is not accepted.
+    """
+    store = run.settings["store"]
+    if store["kind"] != "extract":
+        raise ConfigError(f"{run.root} was trained on imported features, which were not made by this program, so it "
+                          "can not make them of new videos: import theirs too, then use evaluate --store")
+    known = ExtractSettings.from_dict(store["settings"])
+    _check_software(run, store["software"], accepted=job.mixed_software)
+    known = _on_device(run, known, job.device)
+    if job.keep is None:
+        used = tuple(stream for stream in known.streams if stream.name in run.model_settings().streams)
+        flow = known.flow if any(stream.name == "flow" for stream in used) else None
+        known = replace(known, streams=used, flow=flow)
+    found, weights = prepare(_wishes(known, job))
+    differences = known.differences(found)
+    if differences:
+        raise ConfigError(f"the features of {run.root} can not be made here; the run's, then those found:\n  "
+                          + "\n  ".join(differences) + "\nGive the weights it was made with: --weights FILE (and "
+                          "--flow-weights FILE).")
+    return found, weights
+
+
+def _on_device(run: Run, known: ExtractSettings, asked: str) -> ExtractSettings:
+    import torch
+
+    if not asked and known.device == "cuda" and not torch.cuda.is_available():
+        raise ResourceError(f"the features of {run.root} were made on cuda, and there is no GPU here; --device cpu "
+                            "makes them here, equal but for rounding")
+    if asked and asked != known.device:
+        logger.warning("features are made on %s, those of the run were made on %s: equal but for rounding", asked,
+                       known.device)
+        return replace(known, device=asked)
+    return known
+
+
+def _check_software(run: Run, then: dict[str, str], *, accepted: bool) -> None:
+    now = software()
+    lines = [f"{name}: {then.get(name)}, {now.get(name)}" for name in sorted(then | now)
+             if then.get(name) != now.get(name)]
+    if lines and not accepted:
+        raise StoreError(f"the features of {run.root} were made with other versions than are here, so those of new "
+                         "videos could differ from what the model knows; then, now:\n  " + "\n  ".join(lines)
+                         + "\nInstall those, or accept that with --mixed-software.")
+    if lines:
+        logger.warning("other versions than the run's features were made with: %s", "; ".join(lines))
+
+
+def _wishes(known: ExtractSettings, job: PredictJob) -> Wishes:
+    """Ask for the settings by name, so that weights are looked up and digested as for any extraction."""
+    flow = known.flow
+    named: dict[str, Any] = {f"{stream.name}_backbone": stream.backbone for stream in known.streams}
+    if flow is not None:
+        named |= {"flow": flow.method, "flow_options": flow.options, "flow_stack": flow.stack,
+                  "flow_bound_px": flow.bound_px}
+    return Wishes(sampling=known.sampling, streams=tuple(stream.name for stream in known.streams),
+                  short_side_px=known.short_side_px, upscale=known.upscale, weights=job.weights,
+                  flow_weights=job.flow_weights, device=known.device, precision=known.precision,
+                  feature_dtype=known.feature_dtype, **named)
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="vidu-pipe-predict-") as folder:
+        yield Path(folder) / "store"
