@@ -37,6 +37,7 @@ nav{margin:1.2rem 0 0;font-size:.9rem;display:flex;flex-wrap:wrap;gap:.3rem 1.1r
 table{border-collapse:collapse;width:100%;font-size:.92rem}
 th,td{text-align:start;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--rule);vertical-align:top}
 th{color:var(--soft);font-weight:400}
+.narrow{width:auto}.narrow :is(th,td){padding-inline-end:1.6rem}
 .num{text-align:end;white-space:nowrap}
 td:last-child,th:last-child{padding-inline-end:0}
 details{margin:.8rem 0}
