@@ -82,9 +82,13 @@ def _strip(scale: Scale, *marks: Markup) -> Markup:
 def _axis(scale: Scale, unit: str = " %") -> Markup:
     ticks = scale.ticks()
     labels = (tag("text", percent(tick, 0) + (unit if tick == ticks[-1] else ""), x=scale.at(tick), y=14,
-                  text_anchor="start" if scale.share(tick) < 0.02 else "end" if scale.share(tick) > 0.98 else "middle")
-              for tick in ticks)
+                  text_anchor=anchor(scale.share(tick))) for tick in ticks)
     return tag("svg", *labels, width="100%", height=20, aria_hidden="true")
+
+
+def anchor(share: float) -> str:
+    """Say how a label stands to its place on an axis, so that none leaves the box: `text-anchor`."""
+    return "start" if share < 0.02 else "end" if share > 0.98 else "middle"
 
 
 def _row(kind: str, *cells: tuple[str, str, object]) -> Markup:

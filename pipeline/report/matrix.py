@@ -10,7 +10,7 @@ PAIRS_SHOWN = 14
 _COUNTED = 24  # with more classes the squares are too small for a number
 _LABEL_CHARACTERS = 20
 _CELLS_PX = ((8, 38), (14, 32), (_COUNTED, 24), (45, 15), (70, 11))
-_SMALLEST_CELL_PX = 10
+_SMALLEST_CELL_PX = 9
 
 
 def confusion_chart(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup:

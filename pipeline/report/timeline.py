@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.learn.predict import Timeline
-from pipeline.report.charts import Scale, percent, stretched, with_unit
+from pipeline.report.charts import Scale, anchor, percent, stretched, with_unit
 from pipeline.report.markup import Markup, name_of, number, tag
 from pipeline.report.page import document
 from pipeline.report.scatter import COLOURS
@@ -60,7 +60,8 @@ def timeline_page(timeline: Timeline, classes: Sequence[str], *, multilabel: boo
     found, shown = stretches(timeline), _shown(timeline)
     colour = {label: f"k{place % COLOURS}" for place, label in enumerate(shown)}
     scale = Scale(float(timeline.pts_s[0]), float(_ends(timeline.pts_s)[-1]))
-    rows = [_row("class", Markup(""), "highest", "said first", "r head"), *([] if multilabel else [_ribbon(found, classes, colour, scale)]),
+    rows = [_row("class", Markup(""), "highest", "said first", "r head"),
+            *([] if multilabel else [_ribbon(found, classes, colour, scale)]),
             *(_strip(timeline, classes[label], label, colour[label], scale) for label in shown), _axis(scale)]
     words = (f"Each of the {len(timeline.pts_s):,} moments is judged by a window of {timeline.window} moments around "
              f"it (about {_window_s(timeline):.1f} s), pushed inwards at both ends of the video, which goes through "
@@ -132,8 +133,8 @@ def _drawn(share: NDArray[np.float64], p: NDArray[np.float32]) -> Iterator[tuple
 def _axis(scale: Scale) -> Markup:
     ticks = scale.ticks()
     whole = all(tick == round(tick) for tick in ticks)
-    labels = (tag("text", clock(tick)[:-2] if whole and tick < 3600 else clock(tick), x=scale.at(tick), y=14, text_anchor="start" if scale.share(tick) < 0.02 else
-                  "end" if scale.share(tick) > 0.98 else "middle") for tick in ticks)
+    labels = (tag("text", clock(tick)[:-2] if whole and tick < 3600 else clock(tick), x=scale.at(tick), y=14,
+                  text_anchor=anchor(scale.share(tick))) for tick in ticks)
     return _row("", tag("svg", *labels, width="100%", height=20, aria_hidden="true"), "", "", "r axis")
 
 
