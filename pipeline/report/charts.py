@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.learn.run import ClassResult, Results, RowResult
-from pipeline.report.data import Bin, Curve
+from pipeline.report.data import Bin
 from pipeline.report.markup import Markup, join, name_of, number, tag
 
 ROW_PX = 26
@@ -69,13 +68,14 @@ def around(values: Sequence[float], step: float = 0.05) -> Scale:
     return Scale(max(0.0, low), min(1.0, high if high > low else low + step))
 
 
-def _line(x1: str, y1: object, x2: str, y2: object, kind: str) -> Markup:
+def rule(x1: str, y1: object, x2: str, y2: object, kind: str) -> Markup:
+    """Draw one straight line."""
     return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)
 
 
 def _strip(scale: Scale, *marks: Markup) -> Markup:
     """The drawing of one row: grid lines, then marks; the words beside it say the same, so readers skip it."""
-    grid = (_line(scale.at(tick), 0, scale.at(tick), ROW_PX, "grid") for tick in scale.ticks())
+    grid = (rule(scale.at(tick), 0, scale.at(tick), ROW_PX, "grid") for tick in scale.ticks())
     return tag("svg", *grid, *marks, width="100%", height=ROW_PX, aria_hidden="true")
 
 
@@ -137,7 +137,7 @@ def intervals_chart(rows: Sequence[Interval], *, heads: tuple[str, str, str], la
         signed: values are differences and show their sign.
     """
     scale = scale or around([value for row in rows for value in (row.low, row.high, *row.seeds)])
-    mark = [] if reference is None else [_line(scale.at(reference), 0, scale.at(reference), ROW_PX, "ref")]
+    mark = [] if reference is None else [rule(scale.at(reference), 0, scale.at(reference), ROW_PX, "ref")]
     head = _row("head", ("n", "columnheader", heads[0]), ("p", "columnheader", ""), ("v", "columnheader", heads[1]),
                 ("w", "columnheader", heads[2]))
     body = [_row("kept" if row.kept else "",
@@ -155,7 +155,7 @@ def _interval(row: Interval, scale: Scale) -> list[Markup]:
     seeds = row.seeds if len(row.seeds) > 1 else ()
     return [tag("rect", x=scale.at(row.low), y=MID - 2, width=number(100 * (scale.share(row.high)
                 - scale.share(row.low))) + "%", height=4, rx=2, class_=f"bar {row.kind}"),
-            *(_line(scale.at(seed), MID - 6, scale.at(seed), MID + 6, "seed") for seed in seeds),
+            *(rule(scale.at(seed), MID - 6, scale.at(seed), MID + 6, "seed") for seed in seeds),
             tag("circle", cx=scale.at(row.value), cy=MID, r=5.5, class_=f"dot {row.kind}")]
 
 
@@ -210,7 +210,7 @@ def classes_chart(classes: Sequence[ClassResult]) -> Markup:
 
 
 def _dumbbell(one: ClassResult, scale: Scale) -> list[Markup]:
-    return [_line(scale.at(one.recall), MID, scale.at(one.precision), MID, "link"),
+    return [rule(scale.at(one.recall), MID, scale.at(one.precision), MID, "link"),
             tag("circle", cx=scale.at(one.precision), cy=MID, r=4.5, class_="precision"),
             tag("circle", cx=scale.at(one.recall), cy=MID, r=5.5, class_="recall")]
 
@@ -227,7 +227,7 @@ def spots_chart(rows: Sequence[tuple[str, int, Sequence[float]]], key: Markup) -
                     class_=f"dot k{index % 8}") for index, value in enumerate(values)]
 
     body = [_row("", ("n", "rowheader", name_of(name)),
-                 ("p", "cell", _strip(scale, _line(scale.at(min(values)), MID, scale.at(max(values)), MID, "link"),
+                 ("p", "cell", _strip(scale, rule(scale.at(min(values)), MID, scale.at(max(values)), MID, "link"),
                                       *dots(values))),
                  ("v", "cell", tag("small", "  ".join(percent(value) for value in values))),
                  ("w", "cell", str(support))) for name, support, values in rows]
@@ -239,18 +239,18 @@ def calibration_chart(bins: Sequence[Bin]) -> Markup:
     """Draw how often the model is right against how sure it is; the area of a dot is its share of the videos."""
     scale, most = Scale(0, 1), max(one.videos for one in bins)
     grid = [mark for tick in (0, 0.25, 0.5, 0.75, 1) for mark in (
-        _line(scale.at(tick), 0, scale.at(tick), "100%", "grid"), _line("0", scale.up(tick), "100%", scale.up(tick),
+        rule(scale.at(tick), 0, scale.at(tick), "100%", "grid"), rule("0", scale.up(tick), "100%", scale.up(tick),
                                                                         "grid"),
         tag("text", percent(tick, 0), x=scale.at(tick), y="100%", dy=16, text_anchor="middle"),
         tag("text", percent(tick, 0), x=-8, y=scale.up(tick), dy=4, text_anchor="end"))]
     # the wider the gap between dot and diagonal, the longer this line: what the calibration error averages
-    gaps = [_line(scale.at(one.confidence), scale.up(one.confidence), scale.at(one.confidence),
+    gaps = [rule(scale.at(one.confidence), scale.up(one.confidence), scale.at(one.confidence),
                   scale.up(one.accuracy), "gap") for one in bins]
     dots = [tag("circle", tag("title", _said(one)), cx=scale.at(one.confidence), cy=scale.up(one.accuracy),
                 r=3 + 11 * (one.videos / most)**0.5, class_="bin") for one in bins]
     words = [tag("text", "right more often than it is sure", x="3%", y="12%", class_="note"),
              tag("text", "surer than it is right", x="96%", y="95%", text_anchor="end", class_="note")]
-    drawing = tag("svg", *grid, _line("0", "100%", "100%", "0", "ref"), *gaps, *dots, *words, width="100%",
+    drawing = tag("svg", *grid, rule("0", "100%", "100%", "0", "ref"), *gaps, *dots, *words, width="100%",
                   height="100%", role="img", aria_label="accuracy by confidence: " + "; ".join(map(_said, bins)))
     return tag("figure", tag("p", "share that is right, %", class_="ytitle"),
                tag("div", drawing, class_="plot square"), tag("p", "how sure the model is, %", class_="xtitle"))
@@ -258,58 +258,3 @@ def calibration_chart(bins: Sequence[Bin]) -> Markup:
 
 def _said(one: Bin) -> str:
     return f"{one.videos} videos: {with_unit(one.confidence)} sure, {with_unit(one.accuracy)} right"
-
-
-def curves_chart(curves: Sequence[Curve]) -> Markup:
-    """Draw accuracy and loss by epoch, a small picture a row, all at the same scale."""
-    rows = list(dict.fromkeys(curve.row for curve in curves))
-    panels = []
-    highest = max((float(curve.high.max()) for curve in curves if curve.metric.endswith("loss")), default=1.0)
-    for row in rows:
-        mine = {curve.metric: curve for curve in curves if curve.row == row}
-        pictures = [_curves(mine, "top1", Scale(0, 1), "accuracy, %"), _curves(mine, "loss", Scale(0, highest), "loss")]
-        panels.append(tag("div", tag("h3", name_of(row)), *pictures, class_="panel"))
-    return tag("div", *panels, class_="panels")
-
-
-def _curves(mine: dict[str, Curve], what: str, scale: Scale, title: str) -> Markup:
-    parts = [(part, mine[f"{part}_{what}"]) for part in ("train", "val") if f"{part}_{what}" in mine]
-    epochs = max(len(curve.mean) for _, curve in parts)
-    across = Scale(1, max(2, epochs))
-    grid = [mark for tick in scale.ticks(4) for mark in (
-        _line("0", scale.up(tick), "100%", scale.up(tick), "grid"),
-        tag("text", percent(tick, 0) if what == "top1" else f"{tick:g}", x=-6, y=scale.up(tick), dy=4,
-            text_anchor="end"))]
-    lines = [mark for part, curve in parts for mark in (
-        tag("path", d=band_path(curve.low, curve.high, scale, len(curve.mean) / max(1, epochs)), class_=f"band {part}"),
-        tag("path", d=line_path(curve.mean, scale, len(curve.mean) / max(1, epochs)), class_=f"line {part}"))]
-    words = [tag("span", f"{ {'train': 'training', 'val': 'validation'}[part]} "
-                 f"{with_unit(curve.mean[-1]) if what == 'top1' else f'{curve.mean[-1]:.3f}'}",
-                 class_=f"t-{part}") for part, curve in parts]
-    ends = [tag("text", str(epoch), x=across.at(epoch), y="100%", dy=15, text_anchor=anchor)
-            for epoch, anchor in ((1, "start"), (epochs, "end"))]
-    drawing = tag("svg", *grid, *ends, stretched(*lines), width="100%", height=110, role="img",
-                  aria_label=f"{title} by epoch, 1 to {epochs}")
-    return join([tag("p", tag("span", title, class_="what"), *words, class_="key"), tag("div", drawing, class_="plot")])
-
-
-def stretched(*paths: Markup) -> Markup:
-    """Paths in a box of 1000 x 1000 that is stretched over the whole drawing; strokes keep their width."""
-    return tag("svg", *paths, viewBox="0 0 1000 1000", preserveAspectRatio="none", width="100%", height="100%")
-
-
-def _points(values: NDArray[np.float64], scale: Scale, reach: float) -> list[str]:
-    across = np.linspace(0, 1000 * reach, len(values)) if len(values) > 1 else np.array([0.0])
-    return [f"{number(x)} {number(1000 - 1000 * scale.share(y))}"
-            for x, y in zip(across.tolist(), values.tolist(), strict=True)]
-
-
-def line_path(values: NDArray[np.float64], scale: Scale, reach: float = 1.0) -> str:
-    """Return the path of a line through equally spaced values, over the first `reach` of the width."""
-    points = _points(values, scale, reach)
-    return "M" + "L".join(points if len(points) > 1 else points * 2)
-
-
-def band_path(low: NDArray[np.float64], high: NDArray[np.float64], scale: Scale, reach: float = 1.0) -> str:
-    """Return the path of the area between two lines."""
-    return "M" + "L".join(_points(low, scale, reach) + _points(high, scale, reach)[::-1]) + "Z"

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.learn.run import Results, RowResult
 from pipeline.report import charts
+from pipeline.report.curves import curves_chart
 from pipeline.report.data import Mistake, ReportData
 from pipeline.report.markup import Markup, join, name_of, tag
 from pipeline.report.matrix import confused_list, confusion_chart
@@ -191,7 +192,7 @@ def _curves(data: ReportData) -> Section | None:
     late = [row.name for row in data.results.rows if row.name not in {curve.row for curve in data.curves}]
     put = f" Not trained but put together from trained streams: {', '.join(late)}." if late else ""
     return "curves", "How training went", join([
-        tag("p", f"By epoch.{band}{several}{put}"), charts.curves_chart(data.curves)])
+        tag("p", f"By epoch.{band}{several}{put}"), curves_chart(data.curves)])
 
 
 def _provenance(data: ReportData) -> Section:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.learn.predict import Timeline
-from pipeline.report.charts import Scale, anchor, percent, stretched, with_unit
+from pipeline.report.charts import Scale, anchor, percent, with_unit
+from pipeline.report.curves import stretched
 from pipeline.report.markup import Markup, name_of, number, tag
 from pipeline.report.page import document
 from pipeline.report.scatter import COLOURS
