@@ -130,11 +130,12 @@ def same_extraction(run: Run, job: PredictJob) -> tuple[ExtractSettings, dict[st
     known = ExtractSettings.from_dict(store["settings"])
     _check_software(run, store["software"], accepted=job.mixed_software)
     known = _on_device(run, known, job.device)
+    backbones = {stream.name: stream.backbone for stream in known.streams}
     if job.keep is None:
         used = tuple(stream for stream in known.streams if stream.name in run.model_settings().streams)
         flow = known.flow if any(stream.name == "flow" for stream in used) else None
         known = replace(known, streams=used, flow=flow)
-    found, weights = prepare(_wishes(known, job))
+    found, weights = prepare(_wishes(known, backbones, job))
     differences = known.differences(found)
     if differences:
         raise ConfigError(f"the features of {run.root} can not be made here; the run's, then those found:\n  "
@@ -168,13 +169,16 @@ def _check_software(run: Run, then: dict[str, str], *, accepted: bool) -> None:
         logger.warning("other versions than the run's features were made with: %s", "; ".join(lines))
 
 
-def _wishes(known: ExtractSettings, job: PredictJob) -> Wishes:
-    """Ask for the settings by name, so that weights are looked up and digested as for any extraction."""
+def _wishes(known: ExtractSettings, backbones: dict[str, str], job: PredictJob) -> Wishes:
+    """Ask for the settings by name, so that weights are looked up and digested as for any extraction.
+
+    Backbones are those of all streams of the run, left out ones too: they decide which stream a weights file is for.
+    """
     flow = known.flow
-    named: dict[str, Any] = {f"{stream.name}_backbone": stream.backbone for stream in known.streams}
+    named: dict[str, Any] = {"rgb_backbone": backbones.get("rgb") or backbones["flow"]}
     if flow is not None:
-        named |= {"flow": flow.method, "flow_options": flow.options, "flow_stack": flow.stack,
-                  "flow_bound_px": flow.bound_px}
+        named |= {"flow_backbone": backbones["flow"], "flow": flow.method, "flow_options": flow.options,
+                  "flow_stack": flow.stack, "flow_bound_px": flow.bound_px}
     return Wishes(sampling=known.sampling, streams=tuple(stream.name for stream in known.streams),
                   short_side_px=known.short_side_px, upscale=known.upscale, weights=job.weights,
                   flow_weights=job.flow_weights, device=known.device, precision=known.precision,
