@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.extract import Job, Summary, extract
 from pipeline.find import Found
 from pipeline.learn.learn import prepare_torch
+from pipeline.learn.model import load_model
 from pipeline.learn.predict import Predictor, Said, Timeline
 from pipeline.learn.run import Run
 from pipeline.prepare import Wishes, prepare
@@ -93,6 +94,8 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
         StoreError: run or store can not be read, or libraries differ.
     """
     run = Run.open(job.run)
+    (classes, multilabel), results = run.labels(), run.results()
+    model = load_model(run.model_settings(), run.model_path)  # a run that is damaged says so before the long part
     settings, weights = same_extraction(run, job)
     wanted = {found.id for found in job.videos}
     with _folder(job.keep) as folder:
@@ -102,13 +105,12 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
         said: list[Said] = []
         if rows:
             device = prepare_torch(settings.device, int(run.settings["threads"]))
-            predictor = Predictor(run, summary.store, rows, device)
+            predictor = Predictor(model, summary.store, rows, device)
             said = predictor.said()
             if job.window and on_timeline is not None:
                 for index in range(len(rows)):
                     on_timeline(predictor.timeline(index, job.window))
-    classes, multilabel = run.labels()
-    return Predictions(run.root, run.results().kept, run.model_settings().head, classes, multilabel, tuple(said),
+    return Predictions(run.root, results.kept, model.settings.head, classes, multilabel, tuple(said),
                        tuple(one for one in summary.failed if one.id in wanted),
                        tuple(one for one in summary.partial if one.id in wanted), summary)
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.learn.dataset import Dataset, read_dataset
-from pipeline.learn.model import VideoClassifier, load_model
-from pipeline.learn.run import Run
+from pipeline.learn.model import VideoClassifier
 from pipeline.learn.train import predict
 from schemas.shard import open_shard
 from schemas.store import Store, VideoRows
@@ -57,23 +56,20 @@ class Timeline:
 
 
 class Predictor:
-    """A run's model with the features of some videos.
+    """A model with the features of some videos.
 
     Attributes:
-        classes: C names.
-        multilabel: probabilities are of each class by itself.
         model: in evaluation mode, on its device.
     """
 
-    def __init__(self, run: Run, store: Store, videos: Sequence[VideoRows], device: torch.device) -> None:
-        """Read model and features.
+    def __init__(self, model: VideoClassifier, store: Store, videos: Sequence[VideoRows], device: torch.device) -> None:
+        """Read the features.
 
         Raises:
-            StoreError: the run or a shard can not be read.
+            StoreError: a shard can not be read.
             ConfigError: the store lacks a stream of the model.
         """
-        self.classes, self.multilabel = run.labels()
-        self.model = load_model(run.model_settings(), run.model_path).to(device)
+        self.model = model.to(device).eval()
         self._device = device
         self._store = store
         self._videos = videos

@@ -57,8 +57,9 @@ def _menu(labels: Sequence[str]) -> Markup:
 
 
 def _fading(count: int) -> Markup:
-    return join((Markup(f".map:has(.l{k}:is(:hover,:focus,:checked)) .pt:not(.c{k},.chips *){{opacity:.07}}")
-                 for k in range(count)), "\n")
+    """Style rules: who is pointed at, has the focus, or is chosen in the menu, leaves the others pale."""
+    chosen, others = ":is(:hover,:focus,:checked)", ".map-plot :is(.pt,.place)"
+    return join((Markup(f".map:has(.l{k}{chosen}) {others}:not(.c{k}){{opacity:.07}}") for k in range(count)), "\n")
 
 
 def _names(points: Sequence[Point], labels: Sequence[str]) -> list[Markup]:
@@ -67,8 +68,10 @@ def _names(points: Sequence[Point], labels: Sequence[str]) -> list[Markup]:
     common = sorted(labels, key=lambda label: -sum(point.label == label for point in points))
     phone = _fitting(common, centres, _PHONE_PX)
     wide = [*phone, *(label for label in _fitting([*phone, *common], centres, _WIDE_PX) if label not in phone)]
+    place = {label: index for index, label in enumerate(labels)}
     return [tag("text", label, x=f"{100 * centres[label][0]:.2f}%", y=f"{100 - 100 * centres[label][1]:.2f}%", dy=4,
-                text_anchor="middle", class_="place" if label in phone else "place roomy") for label in wide]
+                text_anchor="middle", class_=f"place c{place[label]}{'' if label in phone else ' roomy'}")
+            for label in wide]
 
 
 def _fitting(labels: Sequence[str], centres: dict[str, np.ndarray], size_px: tuple[float, float]) -> list[str]:

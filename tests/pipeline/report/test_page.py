@@ -1,11 +1,12 @@
 """The report as a page: whole, self-contained, true to the run's files, and safe whatever names hold."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from pipeline.report.charts import CLASSES_SHOWN, Scale, percent
+from pipeline.report.charts import CLASSES_SHOWN, Scale, percent, rows_chart
 from pipeline.report.data import read_report
 from pipeline.report.make import make_report, pictured
 from pipeline.report.page import Pictures, report_page
@@ -131,6 +132,15 @@ def test_a_run_of_one_row_without_a_mistake_says_so(tmp_path):
     page = page_of(run)
     assert "There is not one mistake" in page.text
     assert "How good it is, and how sure that is" in page.text
+
+
+def test_several_seeds_are_marked_and_their_spread_is_told(run):
+    results = run.results()
+    first = replace(results.rows[0], seeds=(0.4, 0.5, 0.6))
+    chart = rows_chart(replace(results, rows=(first, *results.rows[1:])))
+    assert chart.count('class="seed"') == 3
+    assert "± 10.0 by seed" in parse(chart).text
+    assert "50.0 " in parse(chart).text
 
 
 def test_without_the_store_there_is_no_map_and_the_page_says_why(run, caplog):

@@ -43,7 +43,7 @@ def test_every_video_is_one_mark_that_names_it_and_every_class_can_be_singled_ou
     assert sum("wrong" in mark["class"] for mark in marks) == 100
     assert "v7<: c" in page.text
     for k in range(classes):
-        assert f".map:has(.l{k}:is(:hover,:focus,:checked)) .pt:not(.c{k}," in page.styles
+        assert f".map:has(.l{k}:is(:hover,:focus,:checked)) .map-plot :is(.pt,.place):not(.c{k})" in page.styles
     names = [tag for tag, _ in page.tags]
     assert ("select" in names) == (classes > CHIPS)
 
