@@ -8,16 +8,9 @@ from typing import Any
 import click
 
 from pipeline.cli.tables import results_table
-from pipeline.learn.settings import VAL_FRACTION, VAL_WORTH_IT, TrainSettings
 
 PATH = click.Path(path_type=Path)
 MANY_THREADS = 4  # small matrices gain nothing from more
-
-
-def _training(name: str, kind: type, text: str, *, shown: str = "") -> Callable[..., Any]:
-    """An option of `TrainSettings`, which knows its default."""
-    default = shown or getattr(TrainSettings(), name)
-    return click.option(f"--{name.replace('_', '-')}", type=kind, help=f"{text}  [default: {default}]")
 
 
 def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,16 +27,24 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--group-by", default="", metavar="REGEX", help="What belongs together, found in the video id."),
         click.option("--split-files", type=PATH, help="Folder of UCF101's or HMDB51's official split files."),
         click.option("--split-number", type=click.IntRange(1, 3), default=1, show_default=True),
-        _training("epochs", int, "Passes over the training part, at most."),
-        _training("batch", int, "Videos a step.", shown="32 to 128, by the number of videos"),
-        _training("learning_rate", float, "Of AdamW, at its highest.", shown="3e-4 over mean and max, else 1e-3"),
-        _training("weight_decay", float, "Of AdamW."),
-        _training("schedule", str, "Of the learning rate: one-cycle, cosine or constant."),
-        _training("label_smoothing", float, "Share of a label that is spread over all classes."),
-        _training("clip_norm", float, "Longest gradient; 0: any."),
-        _training("patience", int, "Epochs without a better validation loss before stopping; 0: never."),
+        click.option("--epochs", type=int, help="Passes over the training part, at most.  "
+                     "[default: 60]"),
+        click.option("--batch", type=int, help="Videos a step.  "
+                     "[default: 32 to 128, by the number of videos]"),
+        click.option("--learning-rate", type=float, help="Of AdamW, at its highest.  "
+                     "[default: 3e-4 over mean and max, else 1e-3]"),
+        click.option("--weight-decay", type=float, help="Of AdamW.  "
+                     "[default: 0.05]"),
+        click.option("--schedule", type=str, help="Of the learning rate: one-cycle, cosine or constant.  "
+                     "[default: one-cycle]"),
+        click.option("--label-smoothing", type=float, help="Share of a label that is spread over all classes.  "
+                     "[default: 0.1]"),
+        click.option("--clip-norm", type=float, help="Longest gradient; 0: any.  "
+                     "[default: 1.0]"),
+        click.option("--patience", type=int, help="Epochs without a better validation loss before stopping; 0: never.  "
+                     "[default: 0]"),
         click.option("--val", "val_fraction", type=float, help="Share of training that decides when to stop; 0: none.  "
-                     f"[default: {VAL_FRACTION} from {VAL_WORTH_IT} videos on]"),
+                     "[default: 0.15 from 1000 videos on]"),
         click.option("--class-weights", is_flag=True, default=None, help="Rare classes count as much as common ones."),
         click.option("--hidden-layer", "hidden", type=int, default=0, show_default=True,
                      help="Width of the classifier's hidden layer; 0: linear."),
@@ -112,6 +113,7 @@ def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, 
     from dataclasses import fields
 
     from pipeline.learn.learn import Request, SplitChoice, learn
+    from pipeline.learn.settings import TrainSettings
 
     if leave_one_group_out and folds is not None:
         raise click.UsageError("--folds and --leave-one-group-out exclude each other")

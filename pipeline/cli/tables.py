@@ -1,9 +1,8 @@
 """Plain-text tables for the terminal."""
 
 from collections.abc import Sequence
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
     from pipeline.learn.evaluate import Evaluation
@@ -40,9 +39,9 @@ def results_table(results: "Results") -> str:
 
 
 def _line(row: "RowResult", results: "Results", *, several: bool, compared: bool) -> list[str]:
-    cells = [row.name + (" *" if row.name == results.kept else ""), _percent(float(np.mean(row.seeds))),
+    cells = [row.name + (" *" if row.name == results.kept else ""), _percent(fmean(row.seeds)),
              f"{_percent(row.low)} to {_percent(row.high)}"]
-    cells += [_percent(float(np.std(row.seeds, ddof=1)))] if several else []
+    cells += [_percent(stdev(row.seeds))] if several else []
     names = [*(["top1"] if results.main != "top1" else []), "top5", "mean_class", "map", "ece"]
     cells += [_percent(row.metrics[name]) for name in names]
     if compared:

@@ -20,7 +20,7 @@ from pipeline.learn.heads import make_head
 from pipeline.learn.metrics import Members
 from pipeline.learn.model import save_model
 from pipeline.learn.results import Said, conclude, main_values
-from pipeline.learn.run import TOP, Prediction, Run, Scores, SplitRow, runs_under
+from pipeline.learn.run import TOP, Prediction, Run, Scores, SplitRow
 from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold, check_classes, check_leaks, cut_validation, groups_of, made_folds
 from pipeline.learn.targets import Targets, label_rows, make_targets
@@ -285,8 +285,8 @@ def _begin(settings: dict[str, Any], command: str, out: Path | None) -> Run:
         return Run.create(out, settings)
     folder = Path("runs")
     stem = f"{command.removeprefix('train-')}-"
-    numbers = [int(path.name.removeprefix(stem)) for path in runs_under(folder)
-               if path.name.startswith(stem) and path.name.removeprefix(stem).isdigit()]
+    numbers = [int(path.name.removeprefix(stem)) for path in folder.glob(f"{stem}*")
+               if path.name.removeprefix(stem).isdigit()]
     if numbers:
         last = folder / f"{stem}{max(numbers)}"
         if Run.is_unfinished(last, settings):

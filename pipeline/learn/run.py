@@ -22,8 +22,8 @@
                                      folds (V,), and one float32 array (V, C) of probabilities a row, by the row's
                                      name; V judged videos in the order of predictions.csv; of the first seed.
                                      `vidu-pipe fuse` reads it
-    results.json         `Results` below: one `RowResult` a row, the row that is kept, the verdict, per-class table and
-                                     confusion matrix of the kept row
+    results.json         `Results` of records.py: one `RowResult` a row, the row that is kept, the verdict,
+                                     per-class table and confusion matrix of the kept row
     model.safetensors    tensors of the kept row's model, standardisation included
     model.json           `ModelSettings.as_dict` of the kept row: what model.safetensors is filled into
     resume/              only while training is unfinished
@@ -35,190 +35,31 @@ Fractions are 0 to 1 in every file. Files are written whole or not at all; resul
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.learn.records import ClassResult, Prediction, Results, RowResult, Scores, SplitRow, Versus
 from pipeline.learn.settings import ModelSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
 
+__all__ = [
+    "ClassResult",
+    "Prediction",
+    "Results",
+    "RowResult",
+    "Run",
+    "Scores",
+    "SplitRow",
+    "Versus",
+    "write_predictions",
+]
+
 RUN_SCHEMA = 1
 TOP = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Versus:
-    """A row against the best single stream, on the same videos.
-
-    Attributes:
-        row: name of the row it is compared with.
-        difference: of the main metric, this row minus that one.
-        low: lower end of the 95 % bootstrap interval of the difference.
-        high: its upper end.
-        p: two-sided p-value of the paired test, corrected for the number of rows compared (Holm 1979).
-    """
-
-    row: str
-    difference: float
-    low: float
-    high: float
-    p: float
-
-
-@dataclass(frozen=True, slots=True)
-class RowResult:
-    """One line of the table.
-
-    Attributes:
-        name: unique in the run: `rgb`, `flow`, `concat`, ...
-        streams: streams it uses.
-        head: name of its temporal head.
-        fusion: how its streams are joined; empty for one stream.
-        parameters: trainable numbers in its model.
-        metrics: top1, top5, mean_class, map, ece, loss, and lrap with several labels; each the mean over seeds.
-        low: lower end of the 95 % bootstrap interval of the main metric.
-        high: its upper end.
-        seeds: the main metric of each seed.
-        selection: the main metric on the validation part, mean over folds and seeds; None without one.
-        versus: against the best single stream; None for single streams.
-    """
-
-    name: str
-    streams: tuple[str, ...]
-    head: str
-    fusion: str
-    parameters: int
-    metrics: dict[str, float]
-    low: float
-    high: float
-    seeds: tuple[float, ...]
-    selection: float | None
-    versus: Versus | None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassResult:
-    """One class of the kept row.
-
-    Attributes:
-        name: of the class.
-        support: judged videos that have this label.
-        precision: 0 when the class was never said.
-        recall: 0 when there is no video of it.
-        average_precision: of its scores.
-    """
-
-    name: str
-    support: int
-    precision: float
-    recall: float
-    average_precision: float
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """What a run found.
-
-    Attributes:
-        main: the metric that is compared: `top1`, or `lrap` (label ranking average precision) with several labels.
-        judged: `test part`, or `out of fold` after cross-validation.
-        videos: judged videos.
-        unit: what the bootstrap draws and the test permutes: `video` or `group`.
-        units: how many of them there are.
-        kept: name of the row whose model and predictions are kept.
-        kept_by: how it was chosen.
-        trained_on: what the kept model was trained on: `train part` or `all videos`.
-        verdict: one plain sentence: does fusion help?
-        rows: in the order of the table.
-        classes: of the kept row.
-        confusion: of the kept row, [truth][said] counts; None when videos have several labels.
-    """
-
-    main: str
-    judged: str
-    videos: int
-    unit: str
-    units: int
-    kept: str
-    kept_by: str
-    trained_on: str
-    verdict: str
-    rows: tuple[RowResult, ...]
-    classes: tuple[ClassResult, ...]
-    confusion: tuple[tuple[int, ...], ...] | None
-
-    def row(self, name: str) -> RowResult:
-        """Return the row of that name."""
-        return next(row for row in self.rows if row.name == name)
-
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "Results":
-        """Rebuild results from plain JSON values."""
-        confusion = plain["confusion"]
-        return cls(**plain | {
-            "rows": tuple(RowResult(**row | {
-                "streams": tuple(row["streams"]), "seeds": tuple(row["seeds"]),
-                "versus": row["versus"] and Versus(**row["versus"])}) for row in plain["rows"]),
-            "classes": tuple(ClassResult(**row) for row in plain["classes"]),
-            "confusion": confusion and tuple(tuple(row) for row in confusion),
-        })
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One line of predictions.csv.
-
-    Attributes:
-        video: its id.
-        fold: in which it was judged.
-        truth: its label, `a;b` when it has several.
-        top: (class, probability), best first, at most `TOP`.
-    """
-
-    video: str
-    fold: int
-    truth: str
-    top: tuple[tuple[str, float], ...]
-
-    @property
-    def correct(self) -> bool:
-        """Whether the first class said is a label of the video."""
-        return self.top[0][0] in self.truth.split(";")
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What every row says of every judged video.
-
-    Attributes:
-        names: V video ids.
-        labels: int64 (V,), or bool (V, C) when videos have several labels.
-        classes: C class names.
-        folds: int64 (V,).
-        rows: row name -> probabilities, float32 (V, C).
-    """
-
-    names: tuple[str, ...]
-    labels: NDArray[Any]
-    classes: tuple[str, ...]
-    folds: NDArray[np.int64]
-    rows: dict[str, NDArray[np.float32]]
-
-
-@dataclass(frozen=True, slots=True)
-class SplitRow:
-    """One line of splits.csv; the attributes are its columns."""
-
-    video: str
-    path: str
-    label: str
-    group: str
-    fold: int
-    part: str
 
 
 class Run:
@@ -242,7 +83,7 @@ class Run:
             ConfigError: the directory holds a complete run, or one of other settings, or something else.
             ResourceError: it can not be written.
         """
-        settings = json.loads(json.dumps({"schema": RUN_SCHEMA} | settings))
+        settings = _as_read(settings)
         try:
             root.mkdir(parents=True, exist_ok=True)
             present = sorted(child.name for child in root.iterdir())
@@ -265,8 +106,8 @@ class Run:
     @classmethod
     def is_unfinished(cls, root: Path, settings: dict[str, Any]) -> bool:
         """Tell whether `root` holds a run that was begun with these settings and not completed."""
-        return ((root / "settings.json").exists() and not (root / "results.json").exists()
-                and _read_json(root / "settings.json") == json.loads(json.dumps({"schema": RUN_SCHEMA} | settings)))
+        begun = (root / "settings.json").exists() and not (root / "results.json").exists()
+        return begun and _read_json(root / "settings.json") == _as_read(settings)
 
     @classmethod
     def open(cls, root: Path) -> "Run":
@@ -396,11 +237,9 @@ def _write_csv(path: Path, rows: Iterable[list[Any]]) -> None:
         raise ResourceError(f"cannot write {path}: {error}") from error
 
 
-def runs_under(folder: Path) -> Iterator[Path]:
-    """Yield the directories right under `folder` that hold a run, complete or not, by name."""
-    for child in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if (child / "settings.json").exists():
-            yield child
+def _as_read(settings: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps({"schema": RUN_SCHEMA} | settings))
+    return plain
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 """The learning commands as a user types them."""
 
+import re
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
+from pipeline.learn.heads import LSTM, Mean
+from pipeline.learn.settings import VAL_FRACTION, VAL_WORTH_IT, TrainSettings
 from schemas.errors import ViduError
 
 
@@ -75,3 +79,13 @@ def test_every_command_has_help(vidu, command):
     result = vidu(command, "--help")
     assert result.exit_code == 0
     assert "Usage" in result.output
+
+
+def test_the_help_tells_the_defaults_that_hold(vidu):
+    settings = TrainSettings()
+    text = " ".join(vidu("train-pooling", "--help").output.split())
+    for name in ("epochs", "weight_decay", "schedule", "label_smoothing", "clip_norm", "patience"):
+        assert re.search(rf"--{name.replace('_', '-')} [^\[]*\[default: {getattr(settings, name)}\]", text), name
+    assert f"[default: {VAL_FRACTION} from {VAL_WORTH_IT} videos on]" in text
+    assert f"[default: {Mean.learning_rate:.0e} over mean and max, else {LSTM.learning_rate:.0e}]" in text.replace(
+        "3e-4", "3e-04").replace("1e-3", "1e-03")

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from pipeline.learn import checkpoint
 from pipeline.learn.evaluate import evaluate_run
@@ -43,6 +45,31 @@ def test_neither_stream_exceeds_its_half_and_every_fusion_solves_the_whole(run):
             assert row.metrics["top1"] <= 0.62
     assert results.verdict.startswith("Fusion helps")
     assert results.kept in ("concat", "average", "score", "gated")
+
+
+def test_the_mean_head_is_within_a_point_of_tuned_logistic_regression_on_the_same_folds(make_store, tmp_path):
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(3, 60))
+    videos = {f"class{c}/{n:03d}": {"rgb": 0.1 * centres[c] + rng.normal(0, 1, (3, 60))}
+              for c in range(3) for n in range(150)}
+    store = make_store(videos)
+    request = Request(command="train-pooling", store=store.root, split=SplitChoice(folds=5), quiet=True)
+    run = learn(request, tmp_path / "run")
+    x = np.stack([videos[row.video]["rgb"].mean(0) for row in run.splits()])
+    y, fold = np.array([row.label for row in run.splits()]), np.array([row.fold for row in run.splits()])
+
+    def accuracy(strength, train, test):
+        scaler = StandardScaler().fit(x[train])
+        model = LogisticRegression(C=strength).fit(scaler.transform(x[train]), y[train])
+        return (model.predict(scaler.transform(x[test])) == y[test]).mean()
+
+    right = []
+    for k in range(5):
+        inner, train = fold == (k + 1) % 5, fold != k  # tuned without the test fold, as an honest user would
+        best = max((1e-3, 1e-2, 1e-1, 1.0), key=lambda c, k=k, inner=inner: accuracy(c, (fold != k) & ~inner, inner))
+        right.append(accuracy(best, train, fold == k))
+    assert 0.5 < np.mean(right) < 0.9  # neither hopeless nor trivial
+    assert run.results().rows[0].metrics["top1"] >= np.mean(right) - 0.01
 
 
 def test_in_cross_validation_every_video_is_judged_once(run, halves):

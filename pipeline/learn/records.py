@@ -1,0 +1,178 @@
+"""What a run's files speak of: results, predictions, scores and parts, as frozen records; `run.py` writes them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """A row against the best single stream, on the same videos.
+
+    Attributes:
+        row: name of the row it is compared with.
+        difference: of the main metric, this row minus that one.
+        low: lower end of the 95 % bootstrap interval of the difference.
+        high: its upper end.
+        p: two-sided p-value of the paired test, corrected for the number of rows compared (Holm 1979).
+    """
+
+    row: str
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """One line of the table.
+
+    Attributes:
+        name: unique in the run: `rgb`, `flow`, `concat`, ...
+        streams: streams it uses.
+        head: name of its temporal head.
+        fusion: how its streams are joined; empty for one stream.
+        parameters: trainable numbers in its model.
+        metrics: top1, top5, mean_class, map, ece, loss, and lrap with several labels; each the mean over seeds.
+        low: lower end of the 95 % bootstrap interval of the main metric.
+        high: its upper end.
+        seeds: the main metric of each seed.
+        selection: the main metric on the validation part, mean over folds and seeds; None without one.
+        versus: against the best single stream; None for single streams.
+    """
+
+    name: str
+    streams: tuple[str, ...]
+    head: str
+    fusion: str
+    parameters: int
+    metrics: dict[str, float]
+    low: float
+    high: float
+    seeds: tuple[float, ...]
+    selection: float | None
+    versus: Versus | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassResult:
+    """One class of the kept row.
+
+    Attributes:
+        name: of the class.
+        support: judged videos that have this label.
+        precision: 0 when the class was never said.
+        recall: 0 when there is no video of it.
+        average_precision: of its scores.
+    """
+
+    name: str
+    support: int
+    precision: float
+    recall: float
+    average_precision: float
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a run found.
+
+    Attributes:
+        main: the metric that is compared: `top1`, or `lrap` (label ranking average precision) with several labels.
+        judged: `test part`, or `out of fold` after cross-validation.
+        videos: judged videos.
+        unit: what the bootstrap draws and the test permutes: `video` or `group`.
+        units: how many of them there are.
+        kept: name of the row whose model and predictions are kept.
+        kept_by: how it was chosen.
+        trained_on: what the kept model was trained on: `train part` or `all videos`.
+        verdict: one plain sentence: does fusion help?
+        rows: in the order of the table.
+        classes: of the kept row.
+        confusion: of the kept row, [truth][said] counts; None when videos have several labels.
+    """
+
+    main: str
+    judged: str
+    videos: int
+    unit: str
+    units: int
+    kept: str
+    kept_by: str
+    trained_on: str
+    verdict: str
+    rows: tuple[RowResult, ...]
+    classes: tuple[ClassResult, ...]
+    confusion: tuple[tuple[int, ...], ...] | None
+
+    def row(self, name: str) -> RowResult:
+        """Return the row of that name."""
+        return next(row for row in self.rows if row.name == name)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Results":
+        """Rebuild results from plain JSON values."""
+        confusion = plain["confusion"]
+        return cls(**plain | {
+            "rows": tuple(RowResult(**row | {
+                "streams": tuple(row["streams"]), "seeds": tuple(row["seeds"]),
+                "versus": row["versus"] and Versus(**row["versus"])}) for row in plain["rows"]),
+            "classes": tuple(ClassResult(**row) for row in plain["classes"]),
+            "confusion": confusion and tuple(tuple(row) for row in confusion),
+        })
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One line of predictions.csv.
+
+    Attributes:
+        video: its id.
+        fold: in which it was judged.
+        truth: its label, `a;b` when it has several.
+        top: (class, probability), best first, at most `TOP`.
+    """
+
+    video: str
+    fold: int
+    truth: str
+    top: tuple[tuple[str, float], ...]
+
+    @property
+    def correct(self) -> bool:
+        """Whether the first class said is a label of the video."""
+        return self.top[0][0] in self.truth.split(";")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What every row says of every judged video.
+
+    Attributes:
+        names: V video ids.
+        labels: int64 (V,), or bool (V, C) when videos have several labels.
+        classes: C class names.
+        folds: int64 (V,).
+        rows: row name -> probabilities, float32 (V, C).
+    """
+
+    names: tuple[str, ...]
+    labels: NDArray[Any]
+    classes: tuple[str, ...]
+    folds: NDArray[np.int64]
+    rows: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRow:
+    """One line of splits.csv; the attributes are its columns."""
+
+    video: str
+    path: str
+    label: str
+    group: str
+    fold: int
+    part: str
