@@ -28,7 +28,7 @@ class Wishes:
         flow_bound_px: see `FlowSettings`.
         rgb_backbone: a name of `BACKBONES`.
         flow_backbone: a name of `BACKBONES`.
-        weights: file for every stream whose backbone is the RGB stream's; None for the published weights.
+        weights: file for the first stream's backbone, and for others on the same one; None: the published weights.
         flow_weights: file for the flow stream.
         device: `auto`, `cpu` or `cuda`.
         precision: `fp32` or `bf16`.
@@ -65,11 +65,11 @@ def prepare(wishes: Wishes) -> tuple[ExtractSettings, dict[str, State]]:
     device = _device(wishes.device)
     streams: list[StreamSettings] = []
     weights: dict[str, State] = {}
-    for name in wishes.streams:
-        backbone = wishes.flow_backbone if name == "flow" else wishes.rgb_backbone
-        file = wishes.flow_weights if name == "flow" and wishes.flow_weights else wishes.weights
-        if name == "flow" and file is wishes.weights and backbone != wishes.rgb_backbone:
-            file = None
+    backbones = {name: wishes.flow_backbone if name == "flow" else wishes.rgb_backbone for name in wishes.streams}
+    for name, backbone in backbones.items():
+        file = wishes.weights if backbone == backbones[wishes.streams[0]] else None
+        if name == "flow" and wishes.flow_weights:
+            file = wishes.flow_weights
         weights[name] = _state(backbone, file, 3 if name == "rgb" else 2 * wishes.flow_stack)
         streams.append(StreamSettings(name=name, backbone=backbone, weights_sha256=weights_digest(weights[name])))
     flow = None
