@@ -23,6 +23,7 @@ lint: install
 demo: install
 	$(BIN)/python -m examples.demo_videos demo/videos
 	$(BIN)/vidu-pipe extract --videos demo/videos --out demo/features
+	$(BIN)/vidu-pipe train-fusion --store demo/features --out demo/run-$$(date +%Y%m%d-%H%M%S)
 
 clean:
 	rm -rf $(VENV) demo

@@ -57,6 +57,7 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
                      help="Of torch; part of what makes a result repeatable.  [default: the CPUs, at most 4]"),
         click.option("--memory", "memory_gb", type=float, default=8.0, show_default=True,
                      help="GB of features held in memory; more are paged from a temporary file."),
+        click.option("--report/--no-report", default=True, show_default=True, help="Write the run's report.html."),
         click.option("--quiet", is_flag=True, help="No progress bars."),
     ]
     for option in reversed(options):
@@ -109,7 +110,7 @@ def train_fusion(head: str, fusions: str, score_weights: str, units: int | None,
 
 def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, streams: str | None, folds: int | None,
            leave_one_group_out: bool, group_by: str, split_files: Path | None, split_number: int, memory_gb: float,
-           **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+           report: bool, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     from dataclasses import fields
 
     from pipeline.learn.learn import Request, SplitChoice, learn
@@ -124,7 +125,12 @@ def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, 
     run = learn(Request(command=command, store=store, labels=labels, streams=_names(streams or ""), split=split,
                         training=training, memory_bytes=int(memory_gb * 1e9), **options), out)
     click.echo(results_table(run.results()))
-    click.echo(f"\nrun: {run.root}\nnext: vidu-pipe report {run.root}")
+    click.echo(f"\nrun     {run.root}")
+    if report:
+        from pipeline.report.make import make_report
+
+        click.echo(f"report  {make_report(run.root)}")
+    click.echo(f"next    vidu-pipe predict --run {run.root} --videos FOLDER")
 
 
 @click.command("evaluate")
