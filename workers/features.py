@@ -66,15 +66,15 @@ def flow_input(stacks: NDArray[np.float32], preprocessing: Preprocessing, bound_
 
 
 def _resized_crop(pictures: Tensor, preprocessing: Preprocessing, interpolation: str) -> Tensor:
-    """(N, C, H, W) -> (N, C, height, width): short sides to input / crop_share, then the centre."""
+    """(N, C, H, W) -> (N, C, height, width): short sides to input / crop_share, then the centre, rounded as in timm."""
     H, W = pictures.shape[2:]
     height, width = preprocessing.height, preprocessing.width
-    scale = max(height / H, width / W) / preprocessing.crop_share
-    size = max(height, round(H * scale)), max(width, round(W * scale))
+    tall, wide = math.floor(height / preprocessing.crop_share), math.floor(width / preprocessing.crop_share)
+    size = (tall, tall * W // H) if tall * W >= wide * H else (wide * H // W, wide)
     if size != (H, W):
         mode = "bicubic" if interpolation == "bicubic" else "bilinear"
         pictures = interpolate(pictures, size=size, mode=mode, antialias=True)
-    top, left = math.floor((size[0] - height) / 2), math.floor((size[1] - width) / 2)
+    top, left = round((size[0] - height) / 2), round((size[1] - width) / 2)
     return pictures[:, :, top:top + height, left:left + width]
 
 

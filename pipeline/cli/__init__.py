@@ -4,6 +4,7 @@ A command's module is imported only when that command runs, so `vidu-pipe --help
 """
 
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -77,6 +78,9 @@ def main(args: Sequence[str] | None = None) -> None:
     0: all is well. 1: the machine or a store is in trouble. 2: the command can not be carried out as asked.
     3: done, but some videos failed. 130: interrupted.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # file names need not be text: those bytes go out as they came in
+        sys.stdout.reconfigure(errors="surrogateescape" if sys.stdout.encoding == "utf-8" else "backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     try:
         code = cli.main(args=None if args is None else list(args), prog_name="vidu-pipe", standalone_mode=False)

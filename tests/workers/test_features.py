@@ -1,0 +1,151 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import skimage.data
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from workers.backbones import Preprocessing, make_backbone
+from workers.features import BATCH, StreamFeatures, StreamNetwork, flow_input, rgb_input
+
+PLAIN = Preprocessing(24, 32, 0.875, "bilinear", (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "vit_tiny_patch16_224"])
+def test_pictures_are_shown_as_timm_itself_shows_them(name):
+    backbone = make_backbone(name)
+    own = backbone.preprocessing
+    transform = timm.data.create_transform(
+        input_size=(3, own.height, own.width), crop_pct=own.crop_share, interpolation=own.interpolation, mean=own.mean,
+        std=own.std)
+    for photograph in (skimage.data.coffee(), skimage.data.astronaut()):
+        ours = rgb_input(photograph[None], own, "cpu")[0]
+        theirs = transform(Image.fromarray(photograph))
+        assert ours.shape == theirs.shape
+        # Pillow clips and rounds to whole grey levels after each of its two passes
+        assert (ours - theirs).abs().mean() < 1 / 255 / min(own.std)
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["bilinear", "bicubic"]))
+@settings(deadline=None)
+def test_pictures_of_any_size_come_out_in_the_networks_size_within_the_range_of_colours(height, width, interpolation):
+    own = Preprocessing(24, 32, 0.875, interpolation, (0.0,) * 3, (1.0,) * 3)
+    rgb = np.random.default_rng(height).integers(0, 2, (2, height, width, 3)).astype(np.uint8) * 255
+    shown = rgb_input(rgb, own, "cpu")
+    assert shown.shape == (2, 3, 24, 32)
+    assert shown.min() >= 0
+    assert shown.max() <= 1
+
+
+def test_a_plain_colour_is_normalised_by_mean_and_deviation():
+    rgb = np.broadcast_to(np.array([255, 102, 0], np.uint8), (1, 40, 50, 3))
+    assert torch.allclose(rgb_input(rgb, PLAIN, "cpu").mean((0, 2, 3)), torch.tensor([2.5, 0.0, -0.75]), atol=1e-4)
+
+
+def constant_flow(value, short_side=256):
+    return np.full((1, 4, short_side, 2 * short_side), value, np.float32)
+
+
+@pytest.mark.parametrize(("flow_px", "share"), [(0, 0), (20, 1), (-20, -1), (10, 0.5), (400, 1), (-1e9, -1)])
+def test_flow_is_clipped_at_the_bound_and_mapped_so_that_zero_is_the_middle(flow_px, share):
+    shown = flow_input(constant_flow(flow_px), PLAIN, 20.0, "cpu")
+    assert shown.shape == (1, 4, 24, 32)
+    assert torch.allclose(shown, torch.full_like(shown, share * 0.5 / 0.3), atol=1e-5)
+
+
+@given(st.integers(8, 128), st.floats(-0.2, 0.2))
+@settings(deadline=None)
+def test_the_same_motion_looks_the_same_at_every_resolution(short_side, share):
+    small, large = (flow_input(constant_flow(share * side, side), PLAIN, 20.0, "cpu") for side in (short_side, 256))
+    assert torch.allclose(small, large, atol=1e-4)
+
+
+def test_resizing_flow_invents_no_displacement():
+    stacks = np.zeros((1, 2, 60, 60), np.float32)
+    stacks[:, :, 20:40, 20:40] = 5
+    shown = flow_input(stacks, Preprocessing(90, 90, 1.0, "bicubic", (0.5,) * 3, (0.5,) * 3), 20 * 256 / 60, "cpu")
+    assert shown.min() >= 0
+    assert shown.max() <= 0.25 + 1e-6
+
+
+def test_inputs_are_only_read():
+    stacks, rgb = constant_flow(50), np.full((1, 40, 40, 3), 9, np.uint8)
+    rgb.flags.writeable = False
+    rgb_input(rgb, PLAIN, "cpu")
+    flow_input(stacks, PLAIN, 20.0, "cpu")
+    assert np.array_equal(stacks, constant_flow(50))
+
+
+@pytest.fixture(scope="module")
+def network():
+    backbone = make_backbone("test_resnet")
+    torch.manual_seed(0)
+    built = backbone.build(backbone.skeleton().state_dict(), 3).to(memory_format=torch.channels_last)
+    return StreamNetwork("rgb", built, 3, backbone.preprocessing, "cpu", "fp32")
+
+
+def rows_of(network, count):
+    own = network.preprocessing
+    return torch.randn(count, 3, own.height, own.width, generator=torch.Generator().manual_seed(1))
+
+
+def pushed(network, rows, pieces, before=0):
+    """Features of `rows`, pushed in pieces of these sizes after `before` other rows."""
+    collected = StreamFeatures(network, lambda *_: None)
+    if before:
+        collected.push(rows_of(network, before) * 3, 0)
+    start = 0
+    for piece in pieces:
+        collected.push(rows[start:start + piece], 0)
+        start += piece
+    collected.push(rows[start:], 0)
+    return collected.finish(before + len(rows)).features[before:]
+
+
+def test_neither_padding_nor_the_place_in_a_shard_nor_the_neighbours_change_a_bit(network):
+    rows = rows_of(network, BATCH["cpu"] + 3)
+    once = pushed(network, rows, [])
+    for pieces, before in (([1, 2], 0), ([5], 1), ([], BATCH["cpu"] - 1), ([2] * 4, 2 * BATCH["cpu"] + 5)):
+        assert np.array_equal(pushed(network, rows, pieces, before), once)
+    for row, feature in zip(rows, once, strict=True):
+        assert np.array_equal(pushed(network, row[None], [])[0], feature)
+
+
+def test_features_are_those_of_the_network(network):
+    rows = rows_of(network, 3)
+    with torch.inference_mode():
+        wanted = network.network(rows)
+    assert np.allclose(pushed(network, rows, []), wanted.numpy(), atol=1e-5)
+
+
+def test_no_rows_still_have_the_networks_dim(network):
+    batch = StreamFeatures(network, lambda *_: None).finish(0)
+    assert batch.features.shape == (0, 96)
+
+
+def test_a_row_too_many_or_too_few_is_a_bug_that_is_seen(network):
+    collected = StreamFeatures(network, lambda *_: None)
+    collected.push(rows_of(network, 2), 0)
+    with pytest.raises(ValueError, match="2 rows of rgb for 3 moments"):
+        collected.finish(3)
+
+
+def test_the_networks_time_is_shared_among_those_whose_rows_it_ran(network):
+    spent = {}
+    collected = StreamFeatures(network, lambda owner, _, span_s: spent.update({owner: spent.get(owner, 0) + span_s}))
+    collected.push(rows_of(network, 3), 7)
+    collected.push(rows_of(network, 1), 9)
+    collected.finish(4)
+    assert spent[7] == pytest.approx(3 * spent[9])
+
+
+def test_half_precision_stays_near(network):
+    rows = rows_of(network, 2)
+    half = pushed(replace(network, precision="bf16"), rows, [])
+    full = pushed(network, rows, [])
+    assert not np.array_equal(half, full)
+    assert np.abs(half - full).max() < 0.1 * np.abs(full).max()
