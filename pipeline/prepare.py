@@ -65,13 +65,19 @@ def prepare(wishes: Wishes) -> tuple[ExtractSettings, dict[str, State]]:
     device = _device(wishes.device)
     streams: list[StreamSettings] = []
     weights: dict[str, State] = {}
+    used: set[Path | None] = set()
     backbones = {name: wishes.flow_backbone if name == "flow" else wishes.rgb_backbone for name in wishes.streams}
     for name, backbone in backbones.items():
         file = wishes.weights if backbone == backbones[wishes.streams[0]] else None
         if name == "flow" and wishes.flow_weights:
             file = wishes.flow_weights
+        used.add(file)
         weights[name] = _state(backbone, file, 3 if name == "rgb" else 2 * wishes.flow_stack)
         streams.append(StreamSettings(name=name, backbone=backbone, weights_sha256=weights_digest(weights[name])))
+    for option, file in (("--weights", wishes.weights), ("--flow-weights", wishes.flow_weights)):
+        if file is not None and file not in used:
+            raise ConfigError(f"{option} {file} belongs to no network of this extraction: streams "
+                              f"{', '.join(wishes.streams)} on {', '.join(stream.backbone for stream in streams)}")
     flow = None
     if "flow" in wishes.streams:
         make_flow(wishes.flow, device, **dict(wishes.flow_options))

@@ -1,0 +1,73 @@
+import shutil
+from dataclasses import replace
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from pipeline.prepare import prepare, wanted_streams
+from schemas.errors import ConfigError, ResourceError
+from workers.tools import make_tools
+
+
+def test_both_streams_share_one_weights_file_when_they_share_a_backbone(world):
+    settings, weights = prepare(world.wishes)
+    assert [stream.name for stream in settings.streams] == ["rgb", "flow"]
+    assert settings.streams[0].weights_sha256 == settings.streams[1].weights_sha256
+    assert weights["rgb"].keys() == weights["flow"].keys()
+
+
+def test_flow_has_its_own_weights_when_it_is_given_some(world, tmp_path):
+    torch.manual_seed(9)
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "other.safetensors")
+    settings, _ = prepare(replace(world.wishes, flow_weights=tmp_path / "other.safetensors"))
+    assert settings.streams[0].weights_sha256 != settings.streams[1].weights_sha256
+
+
+@pytest.mark.parametrize("change", [
+    {"streams": ("flow",), "flow_weights": "its own"},
+    {"streams": ("rgb",), "flow_weights": "anywhere"}])
+def test_a_weights_file_that_no_network_would_use_is_refused_and_never_ignored(world, change, tmp_path):
+    other = shutil.copy(world.weights, tmp_path / "other.safetensors")
+    change = change | {"flow_weights": other}
+    with pytest.raises(ConfigError, match=r"weights .* belongs to no network of this extraction"):
+        prepare(replace(world.wishes, **change))
+
+
+def test_weights_serve_a_flow_stream_that_is_alone(world):
+    settings, weights = prepare(replace(world.wishes, streams=("flow",), rgb_backbone="resnet18"))
+    assert settings.streams[0].backbone == world.wishes.flow_backbone
+    assert set(weights) == {"flow"}
+
+
+def test_weights_of_another_network_are_found_before_any_work(world):
+    with pytest.raises(ConfigError, match="test_vit"):
+        prepare(replace(world.wishes, rgb_backbone="test_vit", flow_backbone="test_vit"))
+
+
+def test_a_gpu_that_is_not_here_is_a_resource_error_in_the_worker(world, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    settings, weights = prepare(world.wishes)
+    with pytest.raises(ResourceError, match="sees no GPU"):
+        make_tools(replace(settings, device="cuda"), weights)
+
+
+def test_auto_takes_what_this_machine_has(world, monkeypatch):
+    for there, device in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert prepare(replace(world.wishes, device="auto", flow="farneback"))[0].device == device
+
+
+def test_a_worker_refuses_weights_that_are_not_those_of_the_settings(world):
+    settings, weights = prepare(world.wishes)
+    name = next(iter(weights["rgb"]))
+    other = weights["rgb"] | {name: weights["rgb"][name] + 1}
+    with pytest.raises(ResourceError, match="weights of stream rgb are not the ones"):
+        make_tools(settings, weights | {"rgb": other})
+
+
+@pytest.mark.parametrize(("text", "names"), [("rgb,flow", ("rgb", "flow")), (" flow , rgb", ("rgb", "flow")),
+                                             ("flow", ("flow",)), ("rgb,rgb", ("rgb",))])
+def test_streams_are_written_in_any_order_and_kept_in_one(text, names):
+    assert wanted_streams(text) == names
