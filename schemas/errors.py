@@ -10,7 +10,7 @@
     │  └─ EmptyVideoError            opens, but holds no frame
     └─ StoreError(ValueError)        a store or shard that is not ours, cut short, corrupt, or made with other settings
 
-Only `workers/process.py` (and the planner's probe, its twin before any work) catches InputError and turns it into data.
+Only `workers/ledger.py` (and the planner's probe, its twin before any work) catches InputError and turns it into data.
 Every error is built from one message, so every error pickles and crosses Ray unchanged.
 """
 
