@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Before Ray is imported: no reports home, no colours in logs, and a GPU stays visible to tasks that ask for none.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -29,8 +29,10 @@ from schemas.config import ExtractSettings
 from schemas.errors import ResourceError, ViduError
 from schemas.plan import ShardReport, ShardTask
 from schemas.store import Store
-from workers.backbones import State
 from workers.remote import rehearse_on_worker, shard_on_worker
+
+if TYPE_CHECKING:
+    from workers.backbones import State
 
 _WAIT_S = 0.5
 _LOOK_EVERY_S = 10.0
@@ -64,7 +66,7 @@ class _Attempt:
 class RayEngine:
     """Makes shards as Ray tasks; use as a context manager, which starts or joins Ray and leaves it."""
 
-    def __init__(self, settings: ExtractSettings, weights: dict[str, State], store: Store,
+    def __init__(self, settings: ExtractSettings, weights: "dict[str, State]", store: Store,
                  options: ClusterOptions) -> None:
         """Say what to make; Ray starts in `__enter__`."""
         self._settings = settings

@@ -72,7 +72,7 @@ def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, S
     else:
         new = len(found)
         plan = first_plan(plan_videos([(file, 0) for file in found], settings, inline=False), shard_frames)
-    todo = [task for task in plan.shards if task.shard not in reports]
+    todo = [task for task in plan.live_shards if task.shard not in reports]
     per_frame_s, measured_on = measure(todo, settings, weights) if todo else (0.0, "")
     return Estimate(
         shards=len(plan.shards), shards_done=len(reports), videos_new=new, failures=plan.failures,

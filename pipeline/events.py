@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.plan import ShardReport, ShardTask
-from workers.process import Progress
+from workers.ledger import Progress
 
 
 @dataclass(frozen=True, slots=True)

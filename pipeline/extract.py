@@ -7,19 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.events import Done, Engine, Lost
 from pipeline.find import Found
 from pipeline.plan import Planned, compare, extended, first_plan, outcomes
 from pipeline.probing import plan_videos
 from pipeline.progress import Display
-from schemas.config import ExtractSettings
+from schemas.config import ExtractSettings, differences
 from schemas.errors import StoreError
 from schemas.plan import Failure, Plan, ShardReport, ShardTask
 from schemas.shard import Origin
 from schemas.store import Store
-from workers.backbones import State
-from workers.tools import make_tools, origin_of
+from workers.products import PRODUCTS
+
+if TYPE_CHECKING:
+    from workers.backbones import State
 
 _BUGS_AT_ONCE = 3  # so many shards lost to bugs and none made: the rest would be lost too
 logger = logging.getLogger(__name__)
@@ -48,7 +51,7 @@ class Job:
 
     videos: Sequence[Found]
     settings: ExtractSettings
-    weights: dict[str, State]
+    weights: "dict[str, State]"
     out: Path
     retry_failed: bool = False
     mixed_software: bool = False
@@ -107,12 +110,12 @@ def extract(job: Job) -> Summary:
         StoreError: the store was made with other settings or other software, or is damaged beyond its shards.
         ResourceError: another process writes this store, or no shard can be made at all.
     """
-    store = open_or_create(job.out, origin_of(job.settings), mixed_software=job.mixed_software)
+    store = open_or_create(job.out, origin_of(job), mixed_software=job.mixed_software)
     with store.lock():
         store.sweep()
         plan = up_to_date(store, job)
         reports = good_reports(store, plan)
-        todo = [task for task in plan.shards if task.shard not in reports]
+        todo = [task for task in plan.live_shards if task.shard not in reports]
         summary = Summary(store, kept=len(reports))
         logger.info("%s: %d videos, %d shards, %d of them done, %d frames to do", store.root, len(plan.latest()),
                     len(plan.shards), len(reports), sum(task.work_frames for task in todo))
@@ -124,6 +127,12 @@ def extract(job: Job) -> Summary:
     return summary
 
 
+def origin_of(job: Job) -> Origin:
+    """Return what is said of everything this job makes here."""
+    settings = job.settings
+    return Origin(settings.kind, settings.as_dict(), settings.digest, PRODUCTS[settings.kind].software())
+
+
 def open_or_create(root: Path, origin: Origin, *, mixed_software: bool) -> Store:
     """Open the store in `root`, or make one there.
 
@@ -132,8 +141,9 @@ def open_or_create(root: Path, origin: Origin, *, mixed_software: bool) -> Store
     """
     if not Store.exists(root):
         return Store.create(root, origin)
-    refuse_other(Store.open(root), origin, mixed_software=mixed_software)
-    return Store(root, origin)
+    store = Store.open(root)
+    refuse_other(store, origin, mixed_software=mixed_software)
+    return store.with_origin(origin)
 
 
 def refuse_other(store: Store, origin: Origin, *, mixed_software: bool) -> None:
@@ -146,9 +156,9 @@ def refuse_other(store: Store, origin: Origin, *, mixed_software: bool) -> None:
     if store.origin.kind != origin.kind:
         raise StoreError(f"{root} holds {store.origin.kind}ed features; choose another --out")
     if store.origin.digest != origin.digest:
-        mine, theirs = ExtractSettings.from_dict(store.origin.settings), ExtractSettings.from_dict(origin.settings)
         raise StoreError(f"{root} was made with other settings; its own, then those asked for:\n  "
-                         + "\n  ".join(mine.differences(theirs)) + "\nAsk for its own, or choose another --out.")
+                         + "\n  ".join(differences(store.origin.settings, origin.settings))
+                         + "\nAsk for its own, or choose another --out.")
     if store.origin.software != origin.software and not mixed_software:
         old, new = store.origin.software, origin.software
         lines = [f"{name}: {old.get(name)}, {new.get(name)}" for name in sorted(old | new)
@@ -191,7 +201,7 @@ def _engine(job: Job, store: Store) -> Iterator[Engine]:
     if job.inline:
         from pipeline.inline import InlineEngine
 
-        yield InlineEngine(make_tools(job.settings, job.weights), store)
+        yield InlineEngine(PRODUCTS[job.settings.kind].make_tools(job.settings, job.weights), store)
         return
     from pipeline.cluster import ClusterOptions, RayEngine
 
@@ -230,7 +240,7 @@ def bad_videos(plan: Plan, reports: Sequence[ShardReport]) -> tuple[list[Failure
 
 def verify(store: Store, plan: Plan) -> list[tuple[ShardReport, str]]:
     """Read every shard that is reported and compare every checksum; say what is wrong with each, empty when nothing."""
-    done = [(task, report) for task in plan.shards if (report := store.report(task.shard))]
+    done = [(task, report) for task in plan.live_shards if (report := store.report(task.shard))]
     with ThreadPoolExecutor() as pool:
         return [(report, trouble) for (_, report), trouble in zip(
             done, pool.map(lambda pair: _of_another_plan(*pair) or store.trouble(pair[1]), done), strict=True)]

@@ -3,28 +3,29 @@
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.events import Done, Event, Lost, Told
 from schemas.errors import ViduError
 from schemas.plan import ShardReport, ShardTask
 from schemas.store import Store
-from workers.process import make_shard
-from workers.tools import Tools
+from workers.products import PRODUCTS
 
 
 @dataclass(frozen=True, slots=True)
 class InlineEngine:
     """Makes shards in this process. It has no one to survive a decoder that ends its process."""
 
-    tools: Tools
+    tools: Any
     store: Store
     slots: int = 1
 
     def run(self, tasks: Sequence[ShardTask]) -> Iterator[Event]:
         """Make shards in the plan's order."""
+        make = PRODUCTS[self.tools.settings.kind].make
         for task in tasks:
             try:
-                for event in make_shard(task, self.tools, self.store):
+                for event in make(task, self.tools, self.store):
                     yield Done(event) if isinstance(event, ShardReport) else Told(task, event)
             except ViduError:
                 raise

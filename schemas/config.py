@@ -7,7 +7,7 @@ Two stores with the same digest hold comparable features.
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,12 @@ def known(what: str, value: str, legal: tuple[str, ...]) -> str:
     return value
 
 
-def _within(what: str, value: float, low: float, high: float) -> None:
+def within(what: str, value: float, low: float, high: float) -> None:
+    """Check a value.
+
+    Raises:
+        ConfigError: it is not between `low` and `high`, or not a number.
+    """
     if not low <= value <= high:  # so written, NaN is refused too
         raise ConfigError(f"{what} must be between {low:g} and {high:g}, not {value:g}")
 
@@ -67,7 +72,7 @@ class Sampling:
         if len(chosen) != 1:
             raise ConfigError(f"choose exactly one of --every, --fps, --samples; chosen: {', '.join(chosen) or 'none'}")
         for name, value in chosen.items():
-            _within(f"--{name}", value, *_SAMPLING_RANGES[name])
+            within(f"--{name}", value, *_SAMPLING_RANGES[name])
         if self.fps is not None:
             object.__setattr__(self, "fps", float(self.fps))  # 5 and 5.0 are one setting, so one digest
 
@@ -117,8 +122,8 @@ class FlowSettings:
         Raises:
             ConfigError: a value is out of range.
         """
-        _within("--flow-stack", self.stack, 1, 1000)
-        _within("--flow-bound", self.bound_px, 1e-3, 1e6)
+        within("--flow-stack", self.stack, 1, 1000)
+        within("--flow-bound", self.bound_px, 1e-3, 1e6)
         object.__setattr__(self, "bound_px", float(self.bound_px))
 
 
@@ -160,6 +165,7 @@ class ExtractSettings:
         feature_dtype: how features are stored.
     """
 
+    kind: ClassVar[str] = "extract"
     sampling: Sampling = field(default_factory=lambda: Sampling(every=8))
     short_side_px: int = 256
     upscale: bool = False
@@ -175,7 +181,7 @@ class ExtractSettings:
         Raises:
             ConfigError: a name is unknown, a value out of range, or the streams do not fit.
         """
-        _within("--short-side", self.short_side_px, 8, 16384)
+        within("--short-side", self.short_side_px, 8, 16384)
         known("device", self.device, DEVICES)
         known("precision", self.precision, PRECISIONS)
         known("feature dtype", self.feature_dtype, FEATURE_DTYPES)
@@ -188,7 +194,7 @@ class ExtractSettings:
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that are the same exactly when every setting is the same."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        return digest_of(self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON values."""
@@ -214,9 +220,19 @@ class ExtractSettings:
 
     def differences(self, other: "ExtractSettings") -> list[str]:
         """List the settings in which two extractions differ, one line each: `name: mine, theirs`."""
-        mine, theirs = _flat(self.as_dict()), _flat(other.as_dict())
-        return [f"{key}: {mine.get(key, 'absent')}, {theirs.get(key, 'absent')}"
-                for key in sorted(mine | theirs) if mine.get(key) != theirs.get(key)]
+        return differences(self.as_dict(), other.as_dict())
+
+
+def digest_of(plain: dict[str, Any]) -> str:
+    """Return 16 hexadecimal digits that are the same exactly when all plain settings are."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """List the plain settings that differ, one line each: `name: mine, theirs`."""
+    mine, theirs = _flat(mine), _flat(theirs)
+    return [f"{key}: {mine.get(key, 'absent')}, {theirs.get(key, 'absent')}"
+            for key in sorted(mine | theirs) if mine.get(key) != theirs.get(key)]
 
 
 def _flat(value: object, prefix: str = "") -> dict[str, Any]:

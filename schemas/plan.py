@@ -241,6 +241,13 @@ class Plan:
         """Frames to process in all shards."""
         return sum(shard.work_frames for shard in self.shards)
 
+    @property
+    def live_shards(self) -> tuple[ShardTask, ...]:
+        """Shards with a video whose current attempt they hold; the others were planned anew and no longer count."""
+        latest = {video.id: video.attempt for video in self.videos}
+        return tuple(task for task in self.shards
+                     if any(video.attempt == latest[video.id] for video in task.videos))
+
     def latest(self) -> dict[str, Video]:
         """Return the current attempt of every planned video, by id."""
         return {video.id: video for video in self.videos}

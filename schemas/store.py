@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.plan import Plan, ShardReport
@@ -81,13 +81,15 @@ class Store:
         origin: what made it.
     """
 
+    folders: ClassVar[tuple[str, ...]] = ("shards", "reports")
+
     def __init__(self, root: Path, origin: Origin) -> None:
         """Use `create` or `open`."""
         self.root = root
         self.origin = origin
 
     @classmethod
-    def create(cls, root: Path, origin: Origin) -> "Store":
+    def create(cls, root: Path, origin: Origin) -> Self:
         """Make an empty store in a directory that is new, empty, or holds only what a killed `create` left.
 
         Raises:
@@ -97,16 +99,16 @@ class Store:
         try:
             root.mkdir(parents=True, exist_ok=True)
             strangers = sorted(child.name for child in root.iterdir()
-                               if child.name not in ("shards", "reports", "store.json")
+                               if child.name not in (*cls.folders, "store.json")
                                and not child.name.startswith("."))
             if strangers:
                 raise ConfigError(f"{root} is not a store, and not empty ({', '.join(strangers[:3])} ...); "
                                   "choose another --out")
             store = cls(root, origin)
             with store.lock():
-                if cls.exists(root):
+                if store.is_seen():
                     raise ResourceError(f"another process has just made a store in {root}; run the same command again")
-                for folder in ("shards", "reports"):
+                for folder in cls.folders:
                     (root / folder).mkdir(exist_ok=True)
                 head = {"format": STORE_FORMAT, "schema": STORE_SCHEMA} | asdict(origin)
                 _write_text(root / "store.json", [json.dumps(head, indent=1)])
@@ -120,7 +122,7 @@ class Store:
         return (root / "store.json").exists()
 
     @classmethod
-    def open(cls, root: Path) -> "Store":
+    def open(cls, root: Path) -> Self:
         """Open a store.
 
         Raises:
@@ -141,9 +143,17 @@ class Store:
                              f"{STORE_FORMAT!r} schema {STORE_SCHEMA}")
         return cls(root, origin)
 
+    def is_seen(self) -> bool:
+        """Tell whether this machine sees the store's folder."""
+        return (self.root / "store.json").exists()
+
+    def with_origin(self, origin: Origin) -> Self:
+        """Return the same store, to be gone on with by another origin."""
+        return type(self)(self.root, origin)
+
     def sweep(self) -> None:
         """Remove what killed processes left half written; hold the lock."""
-        for folder in (self.root, self.root / "shards", self.root / "reports"):
+        for folder in (self.root, *(self.root / name for name in self.folders)):
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
 

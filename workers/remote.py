@@ -1,7 +1,8 @@
-"""The thin Ray skin around `make_shard`: a streaming task whose last word is the report."""
+"""The thin Ray skin around a product's `make`: a streaming task whose last word is the report."""
 
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -9,13 +10,15 @@ from schemas.config import ExtractSettings
 from schemas.errors import ResourceError
 from schemas.plan import ShardReport, ShardTask
 from schemas.store import Store
-from workers.backbones import State
-from workers.process import Progress, make_shard, rehearse
-from workers.tools import Tools, make_tools, software
+from workers.ledger import Progress
+from workers.products import PRODUCTS
 
-Weights = dict[str, State]
+if TYPE_CHECKING:
+    from workers.backbones import State
+
+Weights = dict[str, "State"]
 _TELL_EVERY_S = 0.5
-_tools: dict[str, Tools] = {}  # one entry: a worker process serves one extraction
+_tools: dict[str, Any] = {}  # one entry: a worker process serves one job
 
 
 def shard_on_worker(
@@ -25,7 +28,7 @@ def shard_on_worker(
 
     Args:
         task: what to make.
-        settings: of the extraction.
+        settings: of the job.
         weights: one reference to the state dicts; in a list, so that Ray hands over the reference itself and only
             a process that has no tools yet fetches them.
         store: where to; its folder is the same on every machine.
@@ -33,26 +36,27 @@ def shard_on_worker(
     Raises:
         ResourceError: this machine has other software, no GPU, or does not see the store.
     """
-    yield from _seldom(make_shard(task, _worker_tools(settings, weights, store), store))
+    yield from _seldom(PRODUCTS[settings.kind].make(task, _worker_tools(settings, weights, store), store))
 
 
 def rehearse_on_worker(
     task: ShardTask, settings: ExtractSettings, weights: list["ray.ObjectRef[Weights]"], store: Store,
 ) -> None:
     """Do all of a shard's work and write nothing: to find out which video ends the process that decodes it."""
-    for _ in rehearse(task, _worker_tools(settings, weights, store)):
+    for _ in PRODUCTS[settings.kind].rehearse(task, _worker_tools(settings, weights, store)):
         pass
 
 
-def _worker_tools(settings: ExtractSettings, weights: list["ray.ObjectRef[Weights]"], store: Store) -> Tools:
+def _worker_tools(settings: ExtractSettings, weights: list["ray.ObjectRef[Weights]"], store: Store) -> Any:  # noqa: ANN401
     if settings.digest not in _tools:
-        if software() != store.origin.software:
-            differ = sorted(set(software().items()) ^ set(store.origin.software.items()))
-            raise ResourceError(f"this node's software is not the driver's, so its features could differ: {differ}")
-        if not store.exists(store.root):
+        product = PRODUCTS[settings.kind]
+        if product.software() != store.origin.software:
+            differ = sorted(set(product.software().items()) ^ set(store.origin.software.items()))
+            raise ResourceError(f"this node's software is not the driver's, so its results could differ: {differ}")
+        if not store.is_seen():
             raise ResourceError(f"this node does not see the store {store.root}: put --out on a file system all share")
         _tools.clear()
-        _tools[settings.digest] = make_tools(settings, ray.get(weights[0]))
+        _tools[settings.digest] = product.make_tools(settings, ray.get(weights[0]))
     return _tools[settings.digest]
 
 

@@ -1,8 +1,6 @@
 """What a worker needs beside its tasks, made once per process: the flow method and the networks."""
 
-import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import torch
 
@@ -13,6 +11,7 @@ from workers.backbones import State, make_backbone, weights_digest
 from workers.features import StreamNetwork
 from workers.flow import FlowMethod, make_flow
 from workers.folding import folded
+from workers.software import versions
 
 # Libraries whose version can change a bit of a feature.
 _SOFTWARE = ("av", "numba", "numpy", "opencv-contrib-python-headless", "timm", "torch", "torchvision", "vidu-pipe")
@@ -37,7 +36,7 @@ class Tools:
 
 def software() -> dict[str, str]:
     """Return the versions of the libraries that can change a feature, and of Python."""
-    return {name: version(name) for name in _SOFTWARE} | {"python": platform.python_version()}
+    return versions(_SOFTWARE)
 
 
 def origin_of(settings: ExtractSettings) -> Origin:

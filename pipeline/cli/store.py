@@ -18,11 +18,13 @@ def status(store: Path) -> int:
 
     opened = Store.open(store)
     plan = opened.read_plan()
-    reports = {task.shard: report for task in plan.shards if (report := opened.report(task.shard))}
-    done = sum(task.work_frames for task in plan.shards if task.shard in reports)
+    shards = plan.live_shards
+    reports = {task.shard: report for task in shards if (report := opened.report(task.shard))}
+    done, work = (sum(task.work_frames for task in tasks) for tasks in (
+        (task for task in shards if task.shard in reports), shards))
     failed, partial = bad_videos(plan, list(reports.values()))
-    share = done / plan.work_frames if plan.work_frames else 1.0
-    click.echo(f"{store}: {len(reports)} of {len(plan.shards)} shards, {done:,} of {plan.work_frames:,} frames "
+    share = done / work if work else 1.0
+    click.echo(f"{store}: {len(reports)} of {len(shards)} shards, {done:,} of {work:,} frames "
                f"({share:.0%}), {len(plan.latest())} videos planned, {len(partial)} broke off, {len(failed)} failed")
     for title, videos in (("partial", partial), ("failed", failed)):
         for video in videos:
@@ -43,7 +45,7 @@ def verify(store: Path) -> int:
     bad = [trouble for _, trouble in checked if trouble]
     for trouble in bad:
         click.echo(f"bad: {trouble}")
-    missing = len(plan.shards) - len(checked)
+    missing = len(plan.live_shards) - len(checked)
     click.echo(f"{store}: {len(checked) - len(bad)} shards are whole, {len(bad)} bad, {missing} not made yet"
                + ("; extract again makes these, and only these" if bad or missing else ""))
     return 1 if bad else 0
