@@ -4,19 +4,15 @@ The stack of L fields around frame f are the fields f - L//2 ... f - L//2 + L - 
 (Simonyan & Zisserman 2014, two-stream networks; the centred variant). Fields no stack asks for are not computed.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.frames import FlowBatch, FrameBatch
-
-FlowFunction = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-_CHUNK_S = 0.5  # a slow flow method is asked for few fields at a time, so that progress is seen
-_LARGEST_CHUNK = 128
+from workers.pacing import FlowFunction, PacedFlow
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +41,7 @@ class _Waiting:
 
 
 class MomentBuilder:
-    """Turns the windows of one segment into its moments; holds no more than a stack and a window.
-
-    Attributes:
-        flow_pairs: fields computed so far.
-        flow_s: seconds spent on them.
-    """
+    """Turns the windows of one segment into its moments; holds no more than a stack and a window."""
 
     def __init__(self, frames: tuple[int, ...], stack: int, flow: FlowFunction | None) -> None:
         """Begin a segment.
@@ -60,17 +51,24 @@ class MomentBuilder:
             stack: L.
             flow: uint8 (T, H, W) -> float32 (T-1, 2, H, W); None when no flow is wanted.
         """
-        self.flow_pairs = 0
-        self.flow_s = 0.0
         self._frames = deque(frames)
         self._stack = stack
-        self._flow = flow
+        self._flow = PacedFlow(flow) if flow else None
         self._wanted = {field for frame in set(frames) for field in (*self._around(frame), frame - 1)}
         self._waiting: deque[_Waiting] = deque()
         self._fields: dict[int, NDArray[np.float32]] = {}
         self._fields_stop = 0  # one past the last field that can be had by now
         self._last_grey: NDArray[np.uint8] | None = None
-        self._chunk = 1
+
+    @property
+    def flow_pairs(self) -> int:
+        """Fields computed so far."""
+        return self._flow.pairs if self._flow else 0
+
+    @property
+    def flow_s(self) -> float:
+        """Seconds spent on them."""
+        return self._flow.elapsed_s if self._flow else 0.0
 
     def add(self, window: FrameBatch) -> Iterator[tuple[int, Moments]]:
         """Take a window; yield (frames processed, moments that are complete now) every half a second or sooner."""
@@ -112,21 +110,11 @@ class MomentBuilder:
         field = first
         while field < stop:
             run = field
-            while run < stop and run in self._wanted and run - field < self._chunk:
+            while run < stop and run in self._wanted and run - field < self._flow.chunk:
                 run += 1
             if run > field:
-                yield FlowBatch(np.arange(field, run), self._timed(self._flow, grey[field - first:run - first + 1]))
+                yield FlowBatch(np.arange(field, run), self._flow(grey[field - first:run - first + 1]))
             field = max(run, field + 1)
-
-    def _timed(self, flow: FlowFunction, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Compute fields and choose the size of the next chunk; by the flow's contract that never changes a field."""
-        began = time.perf_counter()
-        fields = flow(grey)
-        elapsed_s = time.perf_counter() - began
-        self.flow_s += elapsed_s
-        self.flow_pairs += len(fields)
-        self._chunk = int(np.clip(_CHUNK_S * len(fields) / elapsed_s, 1, _LARGEST_CHUNK))
-        return fields
 
     def _complete(self) -> Moments:
         ready = 0
