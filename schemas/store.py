@@ -155,7 +155,8 @@ class Store:
         """Remove what killed processes left half written; hold the lock."""
         for folder in (self.root, *(self.root / name for name in self.folders)):
             for leftover in folder.glob(".*.tmp"):
-                leftover.unlink(missing_ok=True)
+                if not leftover.is_dir():
+                    leftover.unlink(missing_ok=True)
 
     def shard_path(self, shard: str) -> Path:
         """Return the file of a shard, there or not."""

@@ -1,0 +1,118 @@
+"""The frozen settings of flow files: everything that decides a byte of them, and nothing else."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from schemas.config import (
+    DEFAULT_FLOW_BOUND_PX,
+    DEVICES,
+    FEATURE_DTYPES,
+    ExtractSettings,
+    at_least,
+    digest_of,
+    known,
+)
+from schemas.errors import ConfigError
+
+IMAGE_FORMATS = ("jpg", "png")  # a picture a component; displacements become 8 bits
+FOLDER_FORMATS = (*IMAGE_FORMATS, "flo")  # a folder a video
+ARRAY_FORMATS = ("npy", "h5")  # a file a video
+FLOW_FORMATS = (*FOLDER_FORMATS, *ARRAY_FORMATS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowFileSettings:
+    """Everything that decides what `vidu-pipe flow` writes.
+
+    Pair k leads from frame `k * every` to frame `k * every + step`, for as long as there is such a frame.
+
+    Attributes:
+        method: a name of `FLOW_METHODS`.
+        options: options of that method, (name, value) pairs sorted by name.
+        format: one of `FLOW_FORMATS`.
+        bound_px: displacement that maps to the end of an image's range, in pixels of the frames that are written; None
+            for formats that hold floats.
+        dtype: of arrays; None for other formats.
+        every: frames from the start of one pair to the start of the next.
+        step: frames from the first to the second of a pair.
+        rgb: whether frames are written too, every `every`th, as jpg.
+        start_index: number of the first file in a folder.
+        short_side_px: frames are scaled to this short side.
+        upscale: whether smaller frames are scaled up to it.
+        device: `cpu` or `cuda`; the two differ in the last bits.
+    """
+
+    kind: ClassVar[str] = "flow"
+    method: str = "tvl1"
+    options: tuple[tuple[str, Any], ...] = ()
+    format: str = "jpg"
+    bound_px: float | None = DEFAULT_FLOW_BOUND_PX
+    dtype: str | None = None
+    every: int = 1
+    step: int = 1
+    rgb: bool = False
+    start_index: int = 1
+    short_side_px: int = 256
+    upscale: bool = False
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Check names and ranges, and that options fit the format.
+
+        Raises:
+            ConfigError: a name is unknown, a value out of range, or an option means nothing for this format.
+        """
+        known("format", self.format, FLOW_FORMATS)
+        known("device", self.device, DEVICES)
+        for name, value, low in (("--every", self.every, 1), ("--step", self.step, 1),
+                                 ("--short-side", self.short_side_px, 8), ("--start-index", self.start_index, 0)):
+            at_least(name, value, low)
+        self._belongs("--bound", self.bound_px is not None, IMAGE_FORMATS)
+        self._belongs("--dtype", self.dtype is not None, ARRAY_FORMATS)
+        if self.bound_px is not None:
+            at_least("--bound", self.bound_px, 1e-3)
+        if self.dtype is not None:
+            known("dtype", self.dtype, FEATURE_DTYPES)
+        if self.rgb and self.format not in FOLDER_FORMATS:
+            raise ConfigError(f"--rgb writes frames beside the flow, into folders: use --format "
+                              f"{', '.join(FOLDER_FORMATS)}, not {self.format}")
+
+    def _belongs(self, option: str, given: bool, formats: tuple[str, ...]) -> None:
+        if given != (self.format in formats):
+            raise ConfigError(f"{option} belongs to --format {', '.join(formats)}, and only to these; the format is "
+                              f"{self.format}")
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that are the same exactly when every setting is the same."""
+        return digest_of(self.as_dict())
+
+    @property
+    def step_mark(self) -> str:
+        """What denseflow puts into names when the frames of a pair do not follow each other: `_p2`."""
+        return f"_p{self.step}" if self.step > 1 else ""
+
+    def starts(self, frames: int) -> range:
+        """Return the first frame of every pair of a video of so many frames."""
+        return range(0, max(0, frames - self.step), self.every)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "FlowFileSettings":
+        """Rebuild settings from `as_dict`.
+
+        Raises:
+            ConfigError: keys or values are not those of this version.
+        """
+        try:
+            return cls(**plain | {"options": tuple((name, value) for name, value in plain["options"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"these are not settings of this version of vidu-pipe: {error!r}") from error
+
+
+Settings = ExtractSettings | FlowFileSettings  # of any product
