@@ -118,7 +118,8 @@ class Ledger:
         return ShardReport(
             shard=self._task.shard, sha256=sha256, size_bytes=size_bytes,
             rows=sum(result.rows for result in self.results), flow_pairs=self.flow_pairs,
-            segments=tuple(self._segments()), stages_s={stage: round(elapsed_s, 6) for stage, elapsed_s in total.items()},
+            segments=tuple(self._segments()),
+            stages_s={stage: round(elapsed_s, 6) for stage, elapsed_s in total.items()},
             elapsed_s=time.perf_counter() - self._began, node=socket.gethostname(),
             peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 

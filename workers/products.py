@@ -66,6 +66,35 @@ class Features:
         return rehearse(task, tools)
 
 
+class FlowFiles:
+    """Files of optical flow: `vidu-pipe flow`."""
+
+    def software(self) -> dict[str, str]:
+        """See `Product`."""
+        from workers.flow_files import software
+
+        return software()
+
+    def make_tools(self, settings: Any, weights: "dict[str, State]") -> Any:  # noqa: ANN401, ARG002 - see Product
+        """See `Product`; there are no weights."""
+        from workers.flow_files import make_flow_tools
+
+        return make_flow_tools(settings)
+
+    def make(self, task: ShardTask, tools: Any, store: Any) -> Iterator[Progress | ShardReport]:  # noqa: ANN401
+        """See `Product`."""
+        from workers.flow_files import make_flow_files
+
+        return make_flow_files(task, tools, store)
+
+    def rehearse(self, task: ShardTask, tools: Any) -> Iterator[Progress]:  # noqa: ANN401 - see Product
+        """See `Product`."""
+        from workers.flow_files import rehearse_flow
+
+        return rehearse_flow(task, tools)
+
+
 PRODUCTS: dict[str, Product] = {
     "extract": Features(),
+    "flow": FlowFiles(),
 }

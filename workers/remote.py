@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from schemas.config import ExtractSettings
 from schemas.errors import ResourceError
+from schemas.flow_config import Settings
 from schemas.plan import ShardReport, ShardTask
 from schemas.store import Store
 from workers.ledger import Progress
@@ -22,7 +22,7 @@ _tools: dict[str, Any] = {}  # one entry: a worker process serves one job
 
 
 def shard_on_worker(
-    task: ShardTask, settings: ExtractSettings, weights: list["ray.ObjectRef[Weights]"], store: Store,
+    task: ShardTask, settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store,
 ) -> Iterator[Progress | ShardReport]:
     """Make one shard on whatever machine this is; run by Ray as a streaming task.
 
@@ -40,14 +40,14 @@ def shard_on_worker(
 
 
 def rehearse_on_worker(
-    task: ShardTask, settings: ExtractSettings, weights: list["ray.ObjectRef[Weights]"], store: Store,
+    task: ShardTask, settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store,
 ) -> None:
     """Do all of a shard's work and write nothing: to find out which video ends the process that decodes it."""
     for _ in PRODUCTS[settings.kind].rehearse(task, _worker_tools(settings, weights, store)):
         pass
 
 
-def _worker_tools(settings: ExtractSettings, weights: list["ray.ObjectRef[Weights]"], store: Store) -> Any:  # noqa: ANN401
+def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store) -> Any:  # noqa: ANN401
     if settings.digest not in _tools:
         product = PRODUCTS[settings.kind]
         if product.software() != store.origin.software:

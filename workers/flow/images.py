@@ -1,0 +1,74 @@
+"""Flow as pairs of grey images, as denseflow writes and mmaction2 reads them; and pictures in and out of files.
+
+A displacement v in pixels becomes
+
+    value = round(255 * (min(max(v, -bound), bound) + bound) / (2 * bound))
+
+in double precision, halves to the even value: denseflow's `convertFlowToImage` with its `cvRound`. So -bound is 0,
+bound is 255, and no motion, which is 127.5, is 128. Back it is `v = value * 2 * bound / 255 - bound`, right to half a
+step, bound / 255; mmaction2 takes (value - 128) / 128 for the displacement over the bound.
+
+The quality of a jpg is OpenCV's default, 95, which is what denseflow writes. A png holds the same values without loss:
+two grey pictures, not denseflow's one coloured picture with a scale of its own, which mmaction2 can not read.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import ConfigError, ResourceError
+
+JPG_QUALITY = 95
+
+
+def quantised(flow: NDArray[np.float32], bound_px: float) -> NDArray[np.uint8]:
+    """Map displacements to 0..255 by the formula above; any shape."""
+    clipped = np.clip(flow, -bound_px, bound_px).astype(np.float64)
+    return np.rint(255 * (clipped + bound_px) / (2 * bound_px)).astype(np.uint8)
+
+
+def displacements(values: NDArray[np.uint8], bound_px: float) -> NDArray[np.float32]:
+    """Map 0..255 back to displacements; any shape."""
+    return (values.astype(np.float64) * (2 * bound_px) / 255 - bound_px).astype(np.float32)
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a picture; the suffix tells the format.
+
+    Args:
+        path: of the file, `.jpg` or `.png`.
+        picture: uint8 (H, W), or (H, W, 3) RGB.
+
+    Raises:
+        ResourceError: the file can not be written.
+    """
+    pixels = picture[..., ::-1] if picture.ndim == 3 else picture
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPG_QUALITY] if path.suffix == ".jpg" else []
+    encoded = cv2.imencode(path.suffix, np.ascontiguousarray(pixels), options)[1]
+    try:
+        path.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error}") from error
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Read a picture as uint8 (H, W, 3) RGB.
+
+    Raises:
+        ConfigError: the file is not there, or is no picture.
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if picture is None:
+        raise ConfigError(f"{path} is not a picture that can be read")
+    return np.ascontiguousarray(picture[..., ::-1], np.uint8)
+
+
+def grey_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the luma of BT.601 of a picture, uint8 (H, W, 3) RGB -> uint8 (H, W)."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
