@@ -25,8 +25,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.events import Died, Done, Event, Lost, Told
-from schemas.config import ExtractSettings
 from schemas.errors import ResourceError, ViduError
+from schemas.flow_config import Settings
 from schemas.plan import ShardReport, ShardTask
 from schemas.store import Store
 from workers.remote import rehearse_on_worker, shard_on_worker
@@ -66,7 +66,7 @@ class _Attempt:
 class RayEngine:
     """Makes shards as Ray tasks; use as a context manager, which starts or joins Ray and leaves it."""
 
-    def __init__(self, settings: ExtractSettings, weights: "dict[str, State]", store: Store,
+    def __init__(self, settings: Settings, weights: "dict[str, State]", store: Store,
                  options: ClusterOptions) -> None:
         """Say what to make; Ray starts in `__enter__`."""
         self._settings = settings

@@ -14,8 +14,10 @@ from pipeline.find import Found
 from pipeline.plan import Planned, compare, extended, first_plan, outcomes
 from pipeline.probing import plan_videos
 from pipeline.progress import Display
-from schemas.config import ExtractSettings, differences
+from schemas.config import differences
 from schemas.errors import StoreError
+from schemas.flow_config import Settings
+from schemas.flow_store import STORES, FlowStore
 from schemas.plan import Failure, Plan, ShardReport, ShardTask
 from schemas.shard import Origin
 from schemas.store import Store
@@ -50,7 +52,7 @@ class Job:
     """
 
     videos: Sequence[Found]
-    settings: ExtractSettings
+    settings: Settings
     weights: "dict[str, State]"
     out: Path
     retry_failed: bool = False
@@ -111,16 +113,19 @@ def extract(job: Job) -> Summary:
         ResourceError: another process writes this store, or no shard can be made at all.
     """
     store = open_or_create(job.out, origin_of(job), mixed_software=job.mixed_software)
+    if isinstance(store, FlowStore):
+        store.check_ids(video.id for video in job.videos)
     with store.lock():
         store.sweep()
         plan = up_to_date(store, job)
         reports = good_reports(store, plan)
         todo = [task for task in plan.live_shards if task.shard not in reports]
         summary = Summary(store, kept=len(reports))
-        logger.info("%s: %d videos, %d shards, %d of them done, %d frames to do", store.root, len(plan.latest()),
+        logger.info("%s: %d videos, %d shards, %d of them done, %d frames to do", job.out, len(plan.latest()),
                     len(plan.shards), len(reports), sum(task.work_frames for task in todo))
         if todo:
-            with _engine(job, store) as engine, Display(todo, quiet=job.quiet, log_json=job.log_json) as display:
+            display = Display(todo, job.settings.kind, quiet=job.quiet, log_json=job.log_json)
+            with _engine(job, store) as engine, display:
                 _run(engine, todo, display, summary)
         reports |= {report.shard: report for report in summary.made}
         summary.failed, summary.partial = bad_videos(plan, list(reports.values()))
@@ -139,9 +144,10 @@ def open_or_create(root: Path, origin: Origin, *, mixed_software: bool) -> Store
     Raises:
         StoreError: it was made with other settings, or (unless `mixed_software`) by other versions of libraries.
     """
-    if not Store.exists(root):
-        return Store.create(root, origin)
-    store = Store.open(root)
+    kind = STORES.get(origin.kind, Store)
+    if not kind.exists(root):
+        return kind.create(root, origin)
+    store = kind.open(root)
     refuse_other(store, origin, mixed_software=mixed_software)
     return store.with_origin(origin)
 
@@ -152,7 +158,7 @@ def refuse_other(store: Store, origin: Origin, *, mixed_software: bool) -> None:
     Raises:
         StoreError: as `open_or_create`.
     """
-    root = store.root
+    root = store.out
     if store.origin.kind != origin.kind:
         raise StoreError(f"{root} holds {store.origin.kind}ed features; choose another --out")
     if store.origin.digest != origin.digest:

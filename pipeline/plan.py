@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.find import Found
-from schemas.config import ExtractSettings
-from schemas.errors import ConfigError, InputError
+from schemas.errors import ConfigError, EmptyVideoError, InputError
+from schemas.flow_config import FlowFileSettings, Settings
 from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask, Video
 from workers.decode import probe, seconds
 from workers.fingerprint import fingerprint
@@ -33,17 +33,30 @@ class Planned:
     segments: tuple[Segment, ...]
 
 
-def plan_video(found: Found, settings: ExtractSettings, attempt: int) -> Planned | Failure:
+def plan_video(found: Found, settings: Settings, attempt: int) -> Planned | Failure:
     """Probe one file and cut it into segments; a file that is no good becomes a Failure. Runs in any process."""
     mark = ""
     try:
         mark = fingerprint(found.path)
         facts, ticks, time_base = probe(found.path)
+        frames = _moments(found, seconds(ticks, time_base), settings)
     except InputError as error:
         return Failure(found.id, found.path, mark, type(error).__name__, str(error))
-    frames = settings.sampling.moments(seconds(ticks, time_base))
     video = Video(found.id, found.path, mark, found.label, found.split, attempt, len(frames), facts)
+    if isinstance(settings, FlowFileSettings):  # one video, one output: it stays in one piece
+        stop = len(ticks) if settings.rgb else int(frames[-1]) + settings.step + 1
+        return Planned(video, (Segment(video.id, 0, len(frames), tuple(frames.tolist()), 0, stop, None),))
     return Planned(video, tuple(cut(video, frames, ticks, settings.flow.stack if settings.flow else 0)))
+
+
+def _moments(found: Found, pts_s: NDArray[np.float64], settings: Settings) -> NDArray[np.int64]:
+    """Return the frames that get a row: moments of features, or the first frames of flow pairs."""
+    if not isinstance(settings, FlowFileSettings):
+        return settings.sampling.moments(pts_s)
+    starts = settings.starts(len(pts_s))
+    if not starts:
+        raise EmptyVideoError(f"{found.path}: flow needs {settings.step + 1} frames, it has {len(pts_s)}")
+    return np.array(starts, np.int64)
 
 
 def cut(video: Video, frames: NDArray[np.int64], ticks: NDArray[np.int64], stack: int) -> Iterable[Segment]:

@@ -1,16 +1,14 @@
 """What a user asks for becomes settings and weights: everything that can be wrong is found here, before any work."""
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.devices import resolve_device
 from schemas.config import DEFAULT_FLOW_BOUND_PX, ExtractSettings, FlowSettings, Sampling, StreamSettings
 from schemas.errors import ConfigError
 from workers.backbones import DEFAULT_BACKBONE, State, make_backbone, read_weights, weights_digest
 from workers.flow import make_flow
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +60,7 @@ def prepare(wishes: Wishes) -> tuple[ExtractSettings, dict[str, State]]:
         ConfigError: a name or value is not legal, or weights do not fit their network.
         ResourceError: weights are not on this machine and can not be fetched.
     """
-    device = _device(wishes.device)
+    device = resolve_device(wishes.device)
     streams: list[StreamSettings] = []
     weights: dict[str, State] = {}
     used: set[Path | None] = set()
@@ -94,17 +92,6 @@ def _state(name: str, file: Path | None, channels: int) -> State:
     state = backbone.pretrained() if file is None else read_weights(file)
     backbone.build(state, channels)  # weights of another network are an error now, not in the first worker
     return state
-
-
-def _device(wish: str) -> str:
-    """Resolve `auto` by what this machine has; what a cluster has is its workers' business, so name it there."""
-    if wish != "auto":
-        return wish
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    logger.info("--device auto: %s", device)
-    return device
 
 
 def wanted_streams(text: str) -> tuple[str, ...]:

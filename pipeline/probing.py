@@ -9,15 +9,15 @@ from concurrent.futures.process import BrokenProcessPool
 
 from pipeline.find import Found
 from pipeline.plan import Planned, plan_video
-from schemas.config import ExtractSettings
 from schemas.errors import VideoCrashError
+from schemas.flow_config import Settings
 from schemas.plan import Failure
 
 Job = tuple[Found, int]
 logger = logging.getLogger(__name__)
 
 
-def plan_videos(jobs: Sequence[Job], settings: ExtractSettings, *, inline: bool) -> list[Planned | Failure]:
+def plan_videos(jobs: Sequence[Job], settings: Settings, *, inline: bool) -> list[Planned | Failure]:
     """Probe files and cut them into segments.
 
     FFmpeg opens a file's codec when it probes it, and a broken file can end the process that does so. Processes of a
@@ -25,7 +25,7 @@ def plan_videos(jobs: Sequence[Job], settings: ExtractSettings, *, inline: bool)
 
     Args:
         jobs: (file, attempt).
-        settings: of the extraction.
+        settings: of the job.
         inline: probe in this process.
 
     Returns:
@@ -41,7 +41,7 @@ def plan_videos(jobs: Sequence[Job], settings: ExtractSettings, *, inline: bool)
     return [results[job] for job in jobs]
 
 
-def _guarded(jobs: Sequence[Job], settings: ExtractSettings, processes: int) -> dict[Job, Planned | Failure]:
+def _guarded(jobs: Sequence[Job], settings: Settings, processes: int) -> dict[Job, Planned | Failure]:
     """Go on with a new pool after each that broke; what the broken one may have been at is tried alone first."""
     results: dict[Job, Planned | Failure] = {}
     while left := [job for job in jobs if job not in results]:
@@ -56,7 +56,7 @@ def _guarded(jobs: Sequence[Job], settings: ExtractSettings, processes: int) -> 
     return results
 
 
-def _pooled(jobs: Sequence[Job], settings: ExtractSettings, processes: int,
+def _pooled(jobs: Sequence[Job], settings: Settings, processes: int,
             results: dict[Job, Planned | Failure]) -> bool:
     """Add to `results` what a pool of processes finishes; return whether it broke before it finished all."""
     # spawn: a fork of a process with threads can hang

@@ -22,11 +22,12 @@ logger = logging.getLogger(__name__)
 class Display:
     """Follows the events of an extraction; use as a context manager."""
 
-    def __init__(self, tasks: list[ShardTask], *, quiet: bool, log_json: Path | None) -> None:
+    def __init__(self, tasks: list[ShardTask], name: str = "extract", *, quiet: bool, log_json: Path | None) -> None:
         """Begin.
 
         Args:
             tasks: shards to make.
+            name: of the work, before the bar.
             quiet: show neither bar nor lines; warnings are still shown.
             log_json: file that gets one JSON object a line, appended.
 
@@ -45,7 +46,7 @@ class Display:
         self._began = self._spoke = time.monotonic()
         self._lines = not quiet and not sys.stderr.isatty()
         self._bar = tqdm(total=self._frames_total, unit="frame", unit_scale=True, smoothing=0.05, dynamic_ncols=True,
-                         disable=quiet or self._lines, desc="extract", mininterval=0.2)
+                         disable=quiet or self._lines, desc=name, mininterval=0.2)
         try:
             self._json: TextIO | None = log_json.open("a") if log_json else None
         except OSError as error:

@@ -143,6 +143,11 @@ class Store:
                              f"{STORE_FORMAT!r} schema {STORE_SCHEMA}")
         return cls(root, origin)
 
+    @property
+    def out(self) -> Path:
+        """The folder that the user named."""
+        return self.root
+
     def is_seen(self) -> bool:
         """Tell whether this machine sees the store's folder."""
         return (self.root / "store.json").exists()

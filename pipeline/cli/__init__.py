@@ -17,6 +17,7 @@ from schemas.errors import ViduError
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "extract": ("pipeline.cli.extract", "extract", "Turn videos into a feature store; run it again to resume."),
     "plan": ("pipeline.cli.extract", "plan", "Show what extract would do, and how long it would take."),
+    "flow": ("pipeline.cli.flow", "flow", "Write optical flow as images, arrays or .flo files, or draw it."),
     "status": ("pipeline.cli.store", "status", "Show how far a store is."),
     "verify": ("pipeline.cli.store", "verify", "Read every shard of a store and check every checksum."),
     "inspect": ("pipeline.cli.store", "inspect", "Show what a store holds: videos, moments, streams, failures."),
@@ -30,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "import": ("pipeline.cli.exchange", "import_features", "Make a store from folders of .npy or .npz features."),
     "export": ("pipeline.cli.exchange", "export", "Write a store as one .npy, .npz or .parquet a video."),
     "fuse": ("pipeline.cli.exchange", "fuse", "Fuse class scores of any networks, joined by video name."),
+    "bench": ("pipeline.cli.bench", "bench", "Measure this machine."),
 }
 
 

@@ -1,7 +1,7 @@
 """Options that several commands share, and their way into `Wishes`."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +18,19 @@ Command = Callable[..., Any]
 FILE = click.Path(path_type=Path)
 
 
-def _stack(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+def stack_options(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """Join options into one decorator."""
     return lambda command: functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
-video_options = _stack([
+video_options = stack_options([
     click.option("--videos", required=True, help="Folder, glob, text file of paths, CSV with path,label[,split], or "
                                                  "one video."),
     click.option("--root", type=FILE, help="Folder that video ids are relative to."),
     click.option("--keep-suffix", is_flag=True, help="Keep suffixes in ids, for one name in several formats."),
 ])
 
-wish_options = _stack([
+wish_options = stack_options([
     click.option("--every", type=int, help="A moment every N frames.  [default: 8]"),
     click.option("--fps", type=float, help="Moments at this rate, by presentation time."),
     click.option("--samples", type=int, help="This many equally spaced moments per video."),
@@ -59,20 +60,30 @@ def wishes_of(options: dict[str, Any]) -> "Wishes":
     """
     from pipeline.prepare import Wishes, wanted_streams
     from schemas.config import Sampling
-    from workers.flow import parse_options
 
     ways = {name: options[name] for name in ("every", "fps", "samples") if options[name] is not None}
-    pairs = [text.partition("=") for text in options["flow_options"]]
-    for name, equals, _ in pairs:
-        if not equals:
-            raise ConfigError(f"--flow-option {name}: write NAME=VALUE")
     given = {name: options[name] for name in ("rgb_backbone", "flow_backbone") if options[name]}
     return Wishes(
         sampling=Sampling(**ways or {"every": 8}), streams=wanted_streams(options["streams"]),
         short_side_px=options["short_side"], upscale=options["upscale"], flow=options["flow"],
-        flow_options=parse_options({name: value for name, _, value in pairs}), flow_stack=options["flow_stack"],
+        flow_options=flow_options_of(options["flow_options"]), flow_stack=options["flow_stack"],
         flow_bound_px=options["flow_bound"], weights=options["weights"], flow_weights=options["flow_weights"],
         device=options["device"], precision=options["precision"], feature_dtype=options["feature_dtype"], **given)
+
+
+def flow_options_of(texts: Sequence[str]) -> tuple[tuple[str, Any], ...]:
+    """Turn the texts of `--flow-option NAME=VALUE` into sorted pairs.
+
+    Raises:
+        ConfigError: one has no `=`.
+    """
+    from workers.flow import parse_options
+
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise ConfigError(f"--flow-option {name}: write NAME=VALUE")
+    return parse_options({name: value for name, _, value in pairs})
 
 
 def found_of(options: dict[str, Any]) -> "list[Found]":

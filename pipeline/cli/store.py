@@ -14,9 +14,9 @@ STORE = click.argument("store", type=FILE, default="features")
 def status(store: Path) -> int:
     """Show how far a store is, without reading its features. Exit code 3: some videos failed."""
     from pipeline.extract import bad_videos
-    from schemas.store import Store
+    from schemas.flow_store import open_any
 
-    opened = Store.open(store)
+    opened = open_any(store)
     plan = opened.read_plan()
     shards = plan.live_shards
     reports = {task.shard: report for task in shards if (report := opened.report(task.shard))}
@@ -37,9 +37,9 @@ def status(store: Path) -> int:
 def verify(store: Path) -> int:
     """Read every shard, compare every checksum, and name every bad shard. Exit code 1: there are some."""
     from pipeline.extract import verify as check
-    from schemas.store import Store
+    from schemas.flow_store import open_any
 
-    opened = Store.open(store)
+    opened = open_any(store)
     plan = opened.read_plan()
     checked = check(opened, plan)
     bad = [trouble for _, trouble in checked if trouble]
@@ -47,7 +47,7 @@ def verify(store: Path) -> int:
         click.echo(f"bad: {trouble}")
     missing = len(plan.live_shards) - len(checked)
     click.echo(f"{store}: {len(checked) - len(bad)} shards are whole, {len(bad)} bad, {missing} not made yet"
-               + ("; extract again makes these, and only these" if bad or missing else ""))
+               + ("; the same command again makes these, and only these" if bad or missing else ""))
     return 1 if bad else 0
 
 

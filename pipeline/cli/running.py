@@ -1,0 +1,99 @@
+"""What commands that run a job share: their options, how they end, and what they tell."""
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.options import FILE, amount_of_bytes, count, duration, stack_options
+
+if TYPE_CHECKING:
+    from pipeline.extract import Job, Summary
+
+run_options = stack_options([
+    click.option("--retry-failed", is_flag=True, help="Try videos again that failed, or broke off and are mended now."),
+    click.option("--mixed-software", is_flag=True, help="Go on where other versions of libraries began."),
+    click.option("--ray-address", envvar="RAY_ADDRESS", default="", help="A Ray cluster; default: this machine alone."),
+    click.option("--workers", type=click.IntRange(0), default=0, help="Tasks at a time here.  [default: one a core]"),
+    click.option("--gpus-per-task", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True),
+    click.option("--retries", type=click.IntRange(0), default=2, show_default=True,
+                 help="How often a task begins again after its worker died."),
+    click.option("--inline", is_flag=True, help="Work in this process, without Ray."),
+    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--log-json", type=FILE, help="Append one JSON object a line about what happens."),
+])
+_JOB_FIELDS = ("retry_failed", "mixed_software", "inline", "workers", "retries", "gpus_per_task", "quiet", "log_json")
+
+
+def job_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what `run_options` say, as fields of a Job."""
+    return {name: options[name] for name in _JOB_FIELDS} | {"address": options["ray_address"]}
+
+
+def run_job(options: dict[str, Any], prepare: Callable[[], "Job"]) -> "tuple[Summary, float] | None":
+    """Prepare a job and do it; None when the user interrupts.
+
+    Returns:
+        how it went, and how many seconds it took.
+    """
+    if options["quiet"]:
+        logging.getLogger().setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
+    began = time.monotonic()
+    try:
+        from pipeline.extract import extract
+
+        summary = extract(prepare())
+    except KeyboardInterrupt:
+        click.echo(f"\ninterrupted. What is done in {options['out']} is safe; the same command again goes on there.",
+                   err=True)
+        return None
+    return summary, time.monotonic() - began
+
+
+def tell(summary: "Summary", elapsed_s: float, options: dict[str, Any], *, unit: str, following: str) -> int:
+    """Print how a job went and return the exit code.
+
+    Args:
+        summary: of the job.
+        elapsed_s: wall-clock seconds.
+        options: of the command.
+        unit: what a task makes, in the plural.
+        following: what to say last when all is done.
+    """
+    if summary.made:
+        _tell_speed(summary, elapsed_s)
+    for title, videos in (("partial", summary.partial), ("failed", summary.failed)):
+        for video in videos:
+            click.echo(f"{title}: {video.id} ({video.reason}) {video.message}", err=True)
+    for trace in summary.traces:
+        click.echo(f"\nA bug in vidu-pipe; please report it:\n{trace}", err=True)
+    for lost in summary.lost:
+        name = f"shard {lost.task.shard}" if unit == "shards" else ", ".join(video.id for video in lost.task.videos)
+        click.echo(f"not made: {name}: {lost.why}", err=True)
+    bad = f"{len(summary.partial)} broke off, {len(summary.failed)} failed"
+    click.echo(f"{options['out']}: {len(summary.made)} {unit} made, {summary.kept} were done before; {bad}")
+    if summary.lost:
+        click.echo(f"Run the same command again to try the missing {unit} once more.", err=True)
+        return 1
+    click.echo(following)
+    return 3 if summary.failed else 0
+
+
+def _tell_speed(summary: "Summary", elapsed_s: float) -> None:
+    made, stages_s = summary.made, summary.stages_s
+    frames = sum(segment.frames_decoded for report in made for segment in report.segments)
+    pairs, rows = sum(report.flow_pairs for report in made), sum(report.rows for report in made)
+    work = {"decode": (frames, "frame"), "flow": (pairs, "pair"), "rgb-network": (rows, "moment"),
+            "flow-network": (rows, "moment"), "encode": (rows, "field")}
+    for stage in sorted(stages_s, key=lambda name: -stages_s[name]):
+        number, unit = work.get(stage, (0, ""))
+        rate = f"{count(number / stages_s[stage])} {unit}/s" if number and stages_s[stage] else ""
+        click.echo(f"  {stage:<13}{duration(stages_s[stage]):>12} of workers' time   {rate}")
+    size = sum(report.size_bytes for report in made)
+    moments = f", {count(rows)} moments" if summary.store.origin.kind == "extract" else ""
+    click.echo(f"  {count(frames)} frames, {count(pairs)} flow pairs{moments}, {amount_of_bytes(size)} "
+               f"in {duration(elapsed_s)}: {count(frames / elapsed_s)} frame/s")
