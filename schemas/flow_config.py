@@ -9,9 +9,9 @@ from schemas.config import (
     DEVICES,
     FEATURE_DTYPES,
     ExtractSettings,
-    at_least,
     digest_of,
     known,
+    within,
 )
 from schemas.errors import ConfigError
 
@@ -65,13 +65,15 @@ class FlowFileSettings:
         """
         known("format", self.format, FLOW_FORMATS)
         known("device", self.device, DEVICES)
-        for name, value, low in (("--every", self.every, 1), ("--step", self.step, 1),
-                                 ("--short-side", self.short_side_px, 8), ("--start-index", self.start_index, 0)):
-            at_least(name, value, low)
+        within("--every", self.every, 1, 1e9)
+        within("--step", self.step, 1, 1000)  # so many frames are held
+        within("--start-index", self.start_index, 0, 1e9)
+        within("--short-side", self.short_side_px, 8, 16384)
         self._belongs("--bound", self.bound_px is not None, IMAGE_FORMATS)
         self._belongs("--dtype", self.dtype is not None, ARRAY_FORMATS)
         if self.bound_px is not None:
-            at_least("--bound", self.bound_px, 1e-3)
+            within("--bound", self.bound_px, 1e-3, 1e6)
+            object.__setattr__(self, "bound_px", float(self.bound_px))  # 20 and 20.0 are one setting, so one digest
         if self.dtype is not None:
             known("dtype", self.dtype, FEATURE_DTYPES)
         if self.rgb and self.format not in FOLDER_FORMATS:

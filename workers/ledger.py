@@ -31,7 +31,7 @@ class Progress:
 
 
 @dataclass
-class Result:
+class _Result:
     """What became of one segment, while its task is being done.
 
     Attributes:
@@ -59,7 +59,7 @@ class Ledger:
 
     def __init__(self, task: ShardTask) -> None:
         """Begin now."""
-        self.results: list[Result] = []
+        self.results: list[_Result] = []
         self.flow_pairs = 0
         self._task = task
         self._videos = {video.id: video for video in task.videos}
@@ -74,7 +74,7 @@ class Ledger:
             steps: does the work and yields (frames processed, rows made) as it goes; not begun when the video is no
                 longer what was planned.
         """
-        video, result = self._videos[segment.video], Result()
+        video, result = self._videos[segment.video], _Result()
         self.results.append(result)
         told = 0
         try:
