@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.config import known
-from workers.flow.opencv import DISFlow, FarnebackFlow, OpenCVTVL1Flow
-from workers.flow.tvl1 import TVL1Flow
+from workers.flow.opencv import DIS_PRESETS, DISFlow, FarnebackFlow, OpenCVTVL1Flow
+from workers.flow.tvl1 import PRESETS, TVL1Flow
 
 
 class FlowMethod(Protocol):
@@ -32,6 +32,7 @@ FLOW_METHODS: dict[str, Callable[..., FlowMethod]] = {
     "dis": DISFlow,
     "farneback": FarnebackFlow,
 }
+FLOW_PRESETS: dict[str, tuple[str, ...]] = {"tvl1": tuple(PRESETS), "dis": tuple(DIS_PRESETS)}
 
 
 def make_flow(name: str, device: str = "cpu", **options: Any) -> FlowMethod:  # noqa: ANN401 - each has its own
@@ -52,6 +53,11 @@ def make_flow(name: str, device: str = "cpu", **options: Any) -> FlowMethod:  # 
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
             known(f"option of flow method {name!r}", option, legal)
     return method(device=device, **options) if "device" in parameters else method(**options)
+
+
+def is_on_gpu(name: str) -> bool:
+    """Tell whether a method of `FLOW_METHODS` has the choice of the device."""
+    return "device" in inspect.signature(FLOW_METHODS[name]).parameters
 
 
 def parse_options(pairs: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
