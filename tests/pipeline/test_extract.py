@@ -22,6 +22,8 @@ from tests.videos import write_video
 from workers import process
 from workers.process import Progress
 
+MAKE_SHARD = process.make_shard
+
 
 @pytest.fixture
 def store(reference, tmp_path):
@@ -76,14 +78,14 @@ def test_a_run_that_ends_anywhere_goes_on_there_with_the_same_bytes(world, refer
         pass
 
     def dying(task, tools, where, *, after):
-        for number, event in enumerate(process.make_shard(task, tools, where)):
+        for number, event in enumerate(MAKE_SHARD(task, tools, where)):
             if task.shard == "000003" and number == after:
                 raise Killed
             yield event
 
     for after in (0, 1):
         with monkeypatch.context() as patched:
-            patched.setattr(pipeline.inline, "make_shard",
+            patched.setattr(process, "make_shard",
                             lambda task, tools, where, after=after: dying(task, tools, where, after=after))
             with pytest.raises(Killed):
                 world.extract(tmp_path / "store")
@@ -215,9 +217,9 @@ def test_a_bug_costs_its_shard_and_is_shown_once_with_its_trace(world, reference
     def buggy(task, tools, where):
         if task.shard in ("000001", "000004"):
             raise ZeroDivisionError("a bug")
-        return process.make_shard(task, tools, where)
+        return MAKE_SHARD(task, tools, where)
 
-    monkeypatch.setattr(pipeline.inline, "make_shard", buggy)
+    monkeypatch.setattr(process, "make_shard", buggy)
     summary = world.extract(tmp_path / "store")
     assert sorted(lost.task.shard for lost in summary.lost) == ["000001", "000004"]
     assert len(summary.traces) == 1
@@ -226,7 +228,7 @@ def test_a_bug_costs_its_shard_and_is_shown_once_with_its_trace(world, reference
 
 
 def test_a_bug_in_every_shard_is_not_met_thousands_of_times(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline.inline, "make_shard", lambda *_: 1 / 0)
+    monkeypatch.setattr(process, "make_shard", lambda *_: 1 / 0)
     summary = world.extract(tmp_path / "store")
     assert (len(summary.lost), summary.made) == (3, [])
 
