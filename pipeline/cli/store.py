@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import FILE, amount_of_bytes, count
+from schemas.errors import ConfigError
 
 STORE = click.argument("store", type=FILE, default="features")
 
@@ -57,10 +58,12 @@ def verify(store: Path) -> int:
 def inspect(store: Path, list_videos: bool) -> int:
     """Show what a store holds: videos, moments, streams with dims and dtype, size, failures, settings."""
     from pipeline.extract import bad_videos
+    from schemas.flow_store import open_any
     from schemas.shard import open_shard
-    from schemas.store import Store
 
-    opened = Store.open(store)
+    opened = open_any(store)
+    if opened.origin.kind == "flow":
+        raise ConfigError(f"{store} holds flow files, not features; `vidu-pipe status` and `verify` look at these")
     plan, rows = opened.read_plan(), opened.video_rows()
     reports = [report for task in plan.shards if (report := opened.report(task.shard))]
     failed, partial = bad_videos(plan, reports)

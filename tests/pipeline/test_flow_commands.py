@@ -115,6 +115,7 @@ def test_a_folder_of_videos_is_written_told_and_looked_at(run, tmp_path):
     assert events == ["start", "shard"]
     assert run("status", tmp_path / "out")[0] == 3
     assert run("verify", tmp_path / "out")[0] == 0
+    assert run("inspect", tmp_path / "out")[0] == 2
     (tmp_path / "out/a.npy").unlink()
     code, out, _ = run("verify", tmp_path / "out")
     assert code == 1
