@@ -44,7 +44,7 @@ wish_options = stack_options([
                  help="Displacement at the end of the network's range, in pixels at short side 256."),
     click.option("--rgb-backbone", help="A timm network.  [default: tf_efficientnet_lite0]"),
     click.option("--flow-backbone", help="A timm network.  [default: tf_efficientnet_lite0]"),
-    click.option("--weights", type=FILE, help="Weights file for the (first) stream's backbone, and for flow on the same."),
+    click.option("--weights", type=FILE, help="Weights file for the first stream's backbone, and others on the same."),
     click.option("--flow-weights", type=FILE, help="Weights file for the flow backbone."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True),

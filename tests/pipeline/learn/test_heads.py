@@ -140,7 +140,6 @@ def test_netvlad_is_the_paper_s_sum_of_residuals():
     ("rnn", {}, "known: mean, max"), ("mean", {"k": 3}, "takes no option 'k'"),
     ("hard_attention", {"k": 0}, "at least 1"), ("lstm", {"hidden": 0}, "at least 1"),
     ("netvlad", {"clusters": 0}, "at least 1"),
-    ("netvlad", {"clusters": 0}, "at least 1"),
 ])
 def test_an_unknown_head_or_option_is_refused(name, options, words):
     with pytest.raises(ConfigError, match=words):
