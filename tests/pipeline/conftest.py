@@ -1,11 +1,11 @@
 """One tiny set of videos, one tiny network, and one reference store, made in this process."""
 
+import contextlib
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,24 +87,38 @@ def leftovers(root: Path) -> list[str]:
     return [path.name for path in root.rglob("*.tmp")]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Command:
-    """The command line in a process of its own, whose descendants are known by a token in their environment."""
+    """The command line in a process of its own; `seen` are all of its family that were ever looked at."""
 
     process: "subprocess.Popen[str]"
-    token: str
+    seen: set[tuple[int, str]] = field(default_factory=set)
 
-    def family(self) -> list[int]:
-        """Every process that has the token, the command itself among them."""
-        found = []
+    def family(self) -> set[tuple[int, str]]:
+        """The process and all its descendants, each with the time it started at; as long as the process lives."""
+        parents = {}
         for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                environment, state = (folder / "environ").read_bytes(), (folder / "stat").read_text()
-            except OSError:
-                continue
-            if self.token.encode() in environment and ") Z" not in state:
-                found.append(int(folder.name))
+            fields = status(int(folder.name))
+            if fields:
+                parents[int(folder.name), fields[19]] = int(fields[1])
+        found = {one for one in parents if one[0] == self.process.pid}
+        while more := {one for one, parent in parents.items() if parent in {pid for pid, _ in found}} - found:
+            found |= more
+        self.seen.update(found)
         return found
+
+
+def status(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the name: state, parent, ...; empty when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def alive(family: set[tuple[int, str]]) -> list[int]:
+    """Those of a family that still run."""
+    return [pid for pid, started in family if (fields := status(pid)) and fields[19] == started and fields[0] != "Z"]
 
 
 def poisoned_environment(**poison: str) -> dict[str, str]:
@@ -118,15 +132,15 @@ def start_command() -> "Callable[..., Command]":
     started: list[Command] = []
 
     def start(*arguments: str, **poison: str) -> Command:
-        token = f"VIDU_TEST_TOKEN_{uuid.uuid4().hex}"
-        environment = os.environ | poisoned_environment(**poison) | {"VIDU_TEST_TOKEN": token}
+        environment = os.environ | poisoned_environment(**poison)
         process = subprocess.Popen([sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-        started.append(Command(process, token))
+        started.append(Command(process))
         return started[-1]
 
     yield start
     for command in started:
-        for pid in command.family():
-            os.kill(pid, 9)
+        for pid in alive(command.family() | command.seen):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
         command.process.communicate()
