@@ -3,7 +3,6 @@
 import base64
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +11,7 @@ from schemas.errors import InputError
 from workers.decode import decode, probe, seconds
 from workers.flow import FlowMethod
 from workers.flow.draw import flow_colours, flow_scale_px
+from workers.flow.images import encoded, reduced
 
 HEIGHT_PX = 168  # shown at half of it on fine screens
 _QUALITY = 82
@@ -68,15 +68,10 @@ def middle_moment(path: str, settings: ExtractSettings, flow: FlowMethod | None)
 
 def picture(rgb: NDArray[np.uint8], height_px: int = HEIGHT_PX) -> str:
     """Turn uint8 (H, W, 3) RGB into a small JPEG at a `data:` address."""
-    height, width = rgb.shape[:2]
-    if height > height_px:
-        rgb = np.asarray(cv2.resize(rgb, (max(1, round(width * height_px / height)), height_px),
-                                    interpolation=cv2.INTER_AREA), np.uint8)
-    _, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode()
+    jpeg = encoded(reduced(rgb, height_px), ".jpg", _QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def png(rgb: NDArray[np.uint8]) -> str:
     """Turn uint8 (H, W, 3) RGB into a PNG at a `data:` address."""
-    _, encoded = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
-    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return "data:image/png;base64," + base64.b64encode(encoded(rgb, ".png")).decode()

@@ -44,13 +44,26 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     Raises:
         ResourceError: the file can not be written.
     """
-    pixels = picture[..., ::-1] if picture.ndim == 3 else picture
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPG_QUALITY] if path.suffix == ".jpg" else []
-    encoded = cv2.imencode(path.suffix, np.ascontiguousarray(pixels), options)[1]
     try:
-        path.write_bytes(encoded.tobytes())
+        path.write_bytes(encoded(picture, path.suffix))
     except OSError as error:
         raise ResourceError(f"cannot write {path}: {error}") from error
+
+
+def encoded(picture: NDArray[np.uint8], suffix: str, quality: int = JPG_QUALITY) -> bytes:
+    """Return a picture, uint8 (H, W) or (H, W, 3) RGB, as the bytes of a `.jpg` (of that quality) or `.png` file."""
+    pixels = picture[..., ::-1] if picture.ndim == 3 else picture
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else []
+    return bytes(cv2.imencode(suffix, np.ascontiguousarray(pixels), options)[1].tobytes())
+
+
+def reduced(picture: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:
+    """Scale a picture down to a height by area averaging; one that is lower already stays as it is."""
+    height, width = picture.shape[:2]
+    if height <= height_px:
+        return picture
+    size = max(1, round(width * height_px / height)), height_px
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 """The learning commands as a user types them."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,7 +48,8 @@ def test_features_are_imported_trained_judged_and_fused_from_the_command_line(vi
     result = vidu("train-fusion", *quick)
     assert result.exit_code == 0, result.output
     assert "Fusion helps" in result.output
-    assert "next: vidu-pipe report runs/fusion-1" in result.output
+    assert "report  runs/fusion-1/report.html" in result.output
+    assert Path("runs/fusion-1/report.html").is_file()
     result = vidu("evaluate", "runs/fusion-1")
     assert "24 of these videos were in the model's training" in result.output
     result = vidu("fuse", "runs/fusion-1:rgb", "runs/fusion-1:flow", "--normalise", "none", "--out", "fused.csv")
