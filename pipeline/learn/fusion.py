@@ -15,20 +15,23 @@ from schemas.errors import ConfigError
 
 
 class Classifier(nn.Sequential):
-    """Dropout and a linear layer, or one hidden layer between (ReLU) when `hidden` is not 0.
-
-    The last layer starts at 0: with fewer videos than features most directions of its weights are never trained, and
-    random weights there would stay as noise in every answer.
-    """
+    """Dropout and a linear layer, or one hidden layer between (ReLU) when `hidden` is not 0."""
 
     def __init__(self, width: int, *, classes: int, hidden: int, dropout: float) -> None:
         layers: list[nn.Module] = [nn.Dropout(dropout)]
         if hidden:
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
-        last = nn.Linear(hidden or width, classes)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        super().__init__(*layers, last)
+        super().__init__(*layers, nn.Linear(hidden or width, classes))
+
+    def start_at_zero(self) -> None:
+        """Set the last layer to 0.
+
+        For features that come as they are: with fewer videos than features most directions of the weights are never
+        trained, and random weights there would stay as noise in every answer. A head that learns is better served by
+        random weights, through which it has a gradient from the first step.
+        """
+        for parameter in self[-1].parameters():
+            nn.init.zeros_(parameter)
 
 
 class Fusion(nn.Module):

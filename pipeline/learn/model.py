@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.learn.fusion import make_fusion
+from pipeline.learn.fusion import Classifier, make_fusion
 from pipeline.learn.heads import Head, make_head
 from pipeline.learn.settings import ModelSettings
 from schemas.errors import ConfigError, StoreError
@@ -61,6 +61,11 @@ class VideoClassifier(nn.Module):
         self.fusion = make_fusion(settings.fusion, widths=[head.width for head in heads.values()],
                                   classes=settings.classes, hidden=settings.hidden, dropout=settings.dropout,
                                   multilabel=settings.multilabel)
+
+        if self.reduces_once:
+            for module in self.fusion.modules():
+                if isinstance(module, Classifier):
+                    module.start_at_zero()
 
     @property
     def reduces_once(self) -> bool:

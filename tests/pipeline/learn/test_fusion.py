@@ -90,6 +90,15 @@ def test_a_saved_model_says_the_same_again_and_a_damaged_one_is_refused(tmp_path
         load_model(settings, path)
 
 
+@pytest.mark.parametrize("name", FUSIONS)
+@pytest.mark.parametrize(("head", "same"), [("mean", True), ("attention", False)])
+def test_classifiers_of_features_as_they_are_start_at_zero_and_those_of_learnt_ones_do_not(name, head, same):
+    model = VideoClassifier(ModelSettings(streams={"rgb": 3, "flow": 5}, classes=4, head=head, fusion=name)).eval()
+    features = {"rgb": torch.randn(1, 2, 3), "flow": torch.randn(1, 2, 5)}
+    said = model.probabilities(model(features, torch.ones(1, 2, dtype=torch.bool)))
+    assert torch.allclose(said, torch.tensor(0.25)) is same
+
+
 def test_a_feature_that_never_changed_in_training_stays_finite():
     model = VideoClassifier(ModelSettings(streams={"rgb": 2}, classes=2)).eval()
     model.branch("rgb").standardise(torch.zeros(2), torch.zeros(2))
