@@ -28,9 +28,7 @@ DIRECTION = {"schemas": {"schemas"}, "workers": {"schemas", "workers"}, "pipelin
 # Kernels do not know each other, but for these; process.py, flow_files.py and tools.py are the hubs that know all.
 KERNELS = {"decode", "flow", "backbones", "features", "moments", "fingerprint"}
 ACQUAINTED = {("features", "backbones")}
-# The learning wing meets extraction on disk; a prediction for new videos has to extract their features first.
-LEARNING = ("pipeline/learn/", "pipeline/report/")
-MAY_EXTRACT = {"pipeline/learn/predict.py"}
+LEARNING = ("pipeline/learn/", "pipeline/report/")  # the learning wing meets extraction on disk
 # A report shows frames and flow of the videos that were mistaken, if they are still there.
 SHOWS_PICTURES = {"pipeline/report/make.py", "pipeline/report/page.py", "pipeline/report/thumbs.py"}
 # A prediction needs both wings, and joins them on disk.
@@ -102,7 +100,7 @@ def test_kernels_do_not_know_each_other(path):
 
 
 @pytest.mark.parametrize("path", [path for path in IDS if path.startswith(LEARNING)
-                                  and path not in MAY_EXTRACT | SHOWS_PICTURES])
+                                  and path not in SHOWS_PICTURES])
 def test_the_wings_meet_only_on_disk(path):
     for name in imports(TREES[path]):
         assert not name.startswith("workers"), name

@@ -83,7 +83,9 @@ class Backbone:
         """
         network = self.skeleton()
         convolutions = ((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))
-        name, first = next((n, m) for n, m in convolutions if m.in_channels == 3)
+        name, first = next(((n, m) for n, m in convolutions if m.in_channels == 3), ("", None))
+        if first is None:
+            raise ConfigError(f"{self.name} has no convolution over colours to begin with; choose another backbone")
         kernel = state.get(f"{name}.weight")
         if kernel is None:
             raise ConfigError(f"weights for {self.name} lack {name}.weight: they are of another network")
