@@ -82,17 +82,8 @@ class Backbone:
             ConfigError: the weights are not of this network.
         """
         network = self.skeleton()
-        convolutions = ((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))
-        name, first = next(((n, m) for n, m in convolutions if m.in_channels == 3), ("", None))
-        if first is None:
-            raise ConfigError(f"{self.name} has no convolution over colours to begin with; choose another backbone")
-        kernel = state.get(f"{name}.weight")
-        if kernel is None:
-            raise ConfigError(f"weights for {self.name} lack {name}.weight: they are of another network")
         if channels != 3:
-            state = state | {f"{name}.weight": widened(kernel, channels)}
-            first.in_channels = channels
-            first.weight = nn.Parameter(torch.empty_like(state[f"{name}.weight"]))
+            state = self._widen(network, state, channels)
         try:
             missing, _ = network.load_state_dict(state, strict=False)
         except RuntimeError as error:
@@ -101,6 +92,19 @@ class Backbone:
             raise ConfigError(f"weights for {self.name} lack {len(missing)} tensors, {', '.join(missing[:3])} first: "
                               "they are of another network, or cut short")
         return network.eval().requires_grad_(False)
+
+    def _widen(self, network: nn.Module, state: State, channels: int) -> State:
+        """Give a network's first convolution `channels` inputs; return the weights that fit it."""
+        convolutions = ((n, m) for n, m in network.named_modules() if isinstance(m, nn.Conv2d))
+        name, first = next(((n, m) for n, m in convolutions if m.in_channels == 3), ("", None))
+        if first is None:
+            raise ConfigError(f"{self.name} begins with no convolution over colours; choose another flow backbone")
+        kernel = state.get(f"{name}.weight")
+        if kernel is None:
+            raise ConfigError(f"weights for {self.name} lack {name}.weight: they are of another network")
+        kernel = widened(kernel, channels)
+        first.in_channels, first.weight = channels, nn.Parameter(torch.empty_like(kernel))
+        return state | {f"{name}.weight": kernel}
 
 
 class TimmBackbone(Backbone):
