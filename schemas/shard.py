@@ -32,6 +32,7 @@ from schemas.plan import Video
 SHARD_FORMAT = "vidu-pipe shard"
 SHARD_SCHEMA = 1
 CHUNK_BYTES = 1 << 20
+_CACHE_BYTES = 8 << 20  # holds several chunks: rows are read in runs that share their first and last one
 _TEXT_COLUMNS = ("id", "path", "fingerprint", "label", "split")
 _PROBE_COLUMNS = {"codec": "text", "width": "int64", "height": "int64", "rotation": "int64", "fps": "float64",
                   "duration_s": "float64", "frames": "int64"}
@@ -282,7 +283,7 @@ def open_shard(path: Path) -> Iterator[Shard]:
     """
     with ExitStack() as stack:
         with _damage_named(path):
-            shard = Shard(stack.enter_context(h5py.File(path, "r")), path)
+            shard = Shard(stack.enter_context(h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES)), path)
         yield shard
 
 
