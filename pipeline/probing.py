@@ -3,9 +3,12 @@
 import logging
 import multiprocessing
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
 
 from pipeline.find import Found
 from pipeline.plan import Planned, plan_video
@@ -62,8 +65,9 @@ def _pooled(jobs: Sequence[Job], settings: Settings, processes: int,
     # spawn: a fork of a process with threads can hang
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         try:
-            futures: dict[Future[Planned | Failure], Job] = {
-                pool.submit(plan_video, found, settings, attempt): (found, attempt) for found, attempt in jobs}
+            with _nameless_main():
+                futures: dict[Future[Planned | Failure], Job] = {
+                    pool.submit(plan_video, found, settings, attempt): (found, attempt) for found, attempt in jobs}
         except BrokenProcessPool:  # so soon
             return True
         broke = False
@@ -73,6 +77,22 @@ def _pooled(jobs: Sequence[Job], settings: Settings, processes: int,
             except BrokenProcessPool:
                 broke = True
     return broke
+
+
+@contextmanager
+def _nameless_main() -> Iterator[None]:
+    """Keep new processes from running the caller's script again.
+
+    A spawned process first runs the main script under another name, which a script that is not guarded against that
+    does not survive: its videos would be taken for deadly. Probing needs nothing of the script.
+    """
+    main: dict[str, Any] = vars(sys.modules["__main__"])
+    hidden = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(hidden)
 
 
 def _crashed(found: Found) -> Failure:
