@@ -87,7 +87,7 @@ def _nameless_main() -> Iterator[None]:
     does not survive: its videos would be taken for deadly. Probing needs nothing of the script.
     """
     main: dict[str, Any] = vars(sys.modules["__main__"])
-    hidden = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
+    hidden: dict[str, Any] = {name: main.pop(name) for name in ("__file__", "__spec__") if name in main}
     main["__spec__"] = None
     try:
         yield
