@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-# Before Ray is imported: no reports home, no colours in logs, and a GPU stays visible to tasks that ask for none.
+# Before Ray is imported: no reports home, no colours in logs, a GPU stays visible to tasks that ask for none, and
+# workers are no nicer than the user made this process (Ray's own default of 15 crawls beside any busy program).
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_COLOR_PREFIX", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
