@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.extract import Job, Summary, extract
 from pipeline.find import Found
-from pipeline.learn.learn import prepare_torch
+from pipeline.learn.device import prepare_torch
 from pipeline.learn.model import load_model
 from pipeline.learn.predict import Predictor, Said, Timeline
 from pipeline.learn.run import Run

@@ -1,68 +1,62 @@
 """Commands that learn from a store: train-pooling, train-lstm, train-fusion, evaluate."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.tables import results_table
 
-PATH = click.Path(path_type=Path)
 MANY_THREADS = 4  # small matrices gain nothing from more
 
-
-def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of the three training commands."""
-    options = [
-        click.option("--store", type=PATH, default=Path("features"), show_default=True, help="Where the features are."),
-        click.option("--out", type=PATH, help="The run's directory.  [default: runs/<kind>-N]"),
-        click.option("--labels", type=PATH, help="CSV of path,label[,split][,group].  "
-                     "[default: the plan's, or folders]"),
-        click.option("--streams", help="Comma-separated.  [default: all of the store]"),
-        click.option("--folds", type=click.IntRange(1), help="K-fold cross-validation; 1 holds out one fifth.  "
-                     "[default: the labels' split, else 5]"),
-        click.option("--leave-one-group-out", is_flag=True, help="As many folds as there are groups."),
-        click.option("--group-by", default="", metavar="REGEX", help="What belongs together, found in the video id."),
-        click.option("--split-files", type=PATH, help="Folder of UCF101's or HMDB51's official split files."),
-        click.option("--split-number", type=click.IntRange(1, 3), default=1, show_default=True),
-        click.option("--epochs", type=int, help="Passes over the training part, at most.  "
-                     "[default: 60]"),
-        click.option("--batch", type=int, help="Videos a step.  "
-                     "[default: 32 to 128, by the number of videos]"),
-        click.option("--learning-rate", type=float, help="Of AdamW, at its highest.  "
-                     "[default: 3e-4 over mean and max, else 1e-3]"),
-        click.option("--weight-decay", type=float, help="Of AdamW.  "
-                     "[default: 0.05]"),
-        click.option("--schedule", type=str, help="Of the learning rate: one-cycle, cosine or constant.  "
-                     "[default: one-cycle]"),
-        click.option("--label-smoothing", type=float, help="Share of a label that is spread over all classes.  "
-                     "[default: 0.1]"),
-        click.option("--clip-norm", type=float, help="Longest gradient; 0: any.  "
-                     "[default: 1.0]"),
-        click.option("--patience", type=int, help="Epochs without a better validation loss before stopping; 0: never.  "
-                     "[default: 0]"),
-        click.option("--val", "val_fraction", type=float, help="Share of training that decides when to stop; 0: none.  "
-                     "[default: 0.15 from 1000 videos on]"),
-        click.option("--class-weights", is_flag=True, default=None, help="Rare classes count as much as common ones."),
-        click.option("--hidden-layer", "hidden", type=int, default=0, show_default=True,
-                     help="Width of the classifier's hidden layer; 0: linear."),
-        click.option("--dropout", type=float, default=0.5, show_default=True),
-        click.option("--seed", type=int, default=0, show_default=True),
-        click.option("--seeds", type=click.IntRange(1), default=1, show_default=True,
-                     help="Train with so many seeds; show mean and spread."),
-        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
-        click.option("--threads", type=click.IntRange(1), default=lambda: min(MANY_THREADS, os.cpu_count() or 1),
-                     help="Of torch; part of what makes a result repeatable.  [default: the CPUs, at most 4]"),
-        click.option("--memory", "memory_gb", type=float, default=8.0, show_default=True,
-                     help="GB of features held in memory; more are paged from a temporary file."),
-        click.option("--report/--no-report", default=True, show_default=True, help="Write the run's report.html."),
-        click.option("--quiet", is_flag=True, help="No progress bars."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+data_options = [
+    click.option("--store", type=FILE, default=Path("features"), show_default=True, help="Where the features are."),
+    click.option("--out", type=FILE, help="The run's directory.  [default: runs/<kind>-N]"),
+    click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  [default: the plan's, or folders]"),
+    click.option("--streams", help="Comma-separated.  [default: all of the store]"),
+]
+split_options = [
+    click.option("--folds", type=click.IntRange(1), help="K-fold cross-validation; 1 holds out one fifth.  "
+                 "[default: the labels' split, else 5]"),
+    click.option("--leave-one-group-out", is_flag=True, help="As many folds as there are groups."),
+    click.option("--group-by", default="", metavar="REGEX", help="What belongs together, found in the video id."),
+    click.option("--split-files", type=FILE, help="Folder of UCF101's or HMDB51's official split files."),
+    click.option("--split-number", type=click.IntRange(1, 3), default=1, show_default=True),
+]
+optimiser_options = [
+    click.option("--epochs", type=int, help="Passes over the training part, at most.  [default: 60]"),
+    click.option("--batch", type=int, help="Videos a step.  [default: 32 to 128, by the number of videos]"),
+    click.option("--learning-rate", type=float, help="Of AdamW, at its highest.  "
+                 "[default: 3e-4 over mean and max, else 1e-3]"),
+    click.option("--weight-decay", type=float, help="Of AdamW.  [default: 0.05]"),
+    click.option("--schedule", help="Of the learning rate: one-cycle, cosine or constant.  [default: one-cycle]"),
+    click.option("--label-smoothing", type=float, help="Share of a label that is spread over all classes.  "
+                 "[default: 0.1]"),
+    click.option("--clip-norm", type=float, help="Longest gradient; 0: any.  [default: 1.0]"),
+    click.option("--patience", type=int, help="Epochs without a better validation loss before stopping; 0: never.  "
+                 "[default: 0]"),
+    click.option("--val", "val_fraction", type=float, help="Share of training that decides when to stop; 0: none.  "
+                 "[default: 0.15 from 1000 videos on]"),
+    click.option("--class-weights", is_flag=True, default=None, help="Rare classes count as much as common ones."),
+    click.option("--hidden-layer", "hidden", type=int, default=0, show_default=True,
+                 help="Width of the classifier's hidden layer; 0: linear."),
+    click.option("--dropout", type=float, default=0.5, show_default=True),
+]
+run_options = [
+    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--seeds", type=click.IntRange(1), default=1, show_default=True,
+                 help="Train with so many seeds; show mean and spread."),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    click.option("--threads", type=click.IntRange(1), default=lambda: min(MANY_THREADS, os.cpu_count() or 1),
+                 help="Of torch; part of what makes a result repeatable.  [default: the CPUs, at most 4]"),
+    click.option("--memory", "memory_gb", type=float, default=8.0, show_default=True,
+                 help="GB of features held in memory; more are paged from a temporary file."),
+    click.option("--report/--no-report", default=True, show_default=True, help="Write the run's report.html."),
+    click.option("--quiet", is_flag=True, help="No progress bars."),
+]
+shared_options = stack_options([*data_options, *split_options, *optimiser_options, *run_options])
 
 
 @click.command("train-pooling")
@@ -113,7 +107,8 @@ def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, 
            report: bool, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     from dataclasses import fields
 
-    from pipeline.learn.learn import Request, SplitChoice, learn
+    from pipeline.learn.learn import learn
+    from pipeline.learn.request import Request, SplitChoice
     from pipeline.learn.settings import TrainSettings
 
     if leave_one_group_out and folds is not None:
@@ -134,12 +129,12 @@ def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, 
 
 
 @click.command("evaluate")
-@click.argument("run", type=PATH)
-@click.option("--store", type=PATH, help="Features to judge on.  [default: those of the run]")
-@click.option("--labels", type=PATH, help="CSV of path,label[,split].  [default: the plan's, or folders]")
+@click.argument("run", type=FILE)
+@click.option("--store", type=FILE, help="Features to judge on.  [default: those of the run]")
+@click.option("--labels", type=FILE, help="CSV of path,label[,split].  [default: the plan's, or folders]")
 @click.option("--part", type=click.Choice(["train", "val", "test", "all"]), default="all", show_default=True,
               help="Which part of the labels' split to judge.")
-@click.option("--out", type=PATH, help="CSV of predictions to write.")
+@click.option("--out", type=FILE, help="CSV of predictions to write.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def evaluate(run: Path, store: Path | None, labels: Path | None, part: str, out: Path | None, device: str) -> None:
     """Judge a run's model on another store, or on a part of its own."""

@@ -76,7 +76,7 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
 
 
 def _top(predictions: "Predictions", index: int, top: int) -> tuple[tuple[str, float], ...]:
-    from pipeline.learn.learn import top_classes
+    from pipeline.learn.records import top_classes
 
     return top_classes(predictions.said[index].probabilities, predictions.classes, top)
 

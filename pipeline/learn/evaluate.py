@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.learn.dataset import read_dataset
-from pipeline.learn.learn import prepare_torch, top_classes
+from pipeline.learn.device import prepare_torch
 from pipeline.learn.metrics import class_table, judge
 from pipeline.learn.model import load_model
+from pipeline.learn.records import top_classes
 from pipeline.learn.results import main_values
 from pipeline.learn.run import ClassResult, Prediction, Run, write_predictions
 from pipeline.learn.splits import groups_of

@@ -16,6 +16,7 @@ from pipeline.learn.batches import reduce_once
 from pipeline.learn.dataset import Dataset
 from pipeline.learn.heads import make_head
 from pipeline.learn.model import VideoClassifier, join_late, load_model, save_model
+from pipeline.learn.rows import Row
 from pipeline.learn.scores import fit_weights
 from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
@@ -25,25 +26,6 @@ from pipeline.learn.train import Task, fit, predict
 logger = logging.getLogger(__name__)
 
 ALL_VIDEOS = -1  # the "fold" of the last training after cross-validation
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One model to train and compare.
-
-    Attributes:
-        name: unique in the run.
-        model: what it is.
-        parts: names of the single-stream rows a late fusion is put together from; empty when it is trained itself.
-    """
-
-    name: str
-    model: ModelSettings
-    parts: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the row as plain JSON values."""
-        return {"name": self.name, "parts": list(self.parts), "model": self.model.as_dict()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """What a run's files speak of: results, predictions, scores and parts, as frozen records; `run.py` writes them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+TOP = 5  # classes a prediction names
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,3 +179,9 @@ class SplitRow:
     group: str
     fold: int
     part: str
+
+
+def top_classes(probabilities: NDArray[Any], classes: Sequence[str], top: int = TOP) -> tuple[tuple[str, float], ...]:
+    """Return the `top` most probable classes with their probabilities, best first; equal ones by position."""
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    return tuple((classes[c], float(probabilities[c])) for c in best)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn.experiment import Row
 from pipeline.learn.metrics import class_table, confusion, hits, judge, ranking_precision
+from pipeline.learn.rows import Row
 from pipeline.learn.run import Results, RowResult, Versus
 from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p, unit_numbers
 from pipeline.learn.targets import Targets

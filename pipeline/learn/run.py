@@ -42,7 +42,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.learn.records import ClassResult, Prediction, Results, RowResult, Scores, SplitRow, Versus
+from pipeline.learn.records import TOP, ClassResult, Prediction, Results, RowResult, Scores, SplitRow, Versus
 from pipeline.learn.settings import ModelSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
 
@@ -59,7 +59,6 @@ __all__ = [
 ]
 
 RUN_SCHEMA = 1
-TOP = 5
 
 
 class Run:

@@ -12,7 +12,8 @@ from pipeline.cli import main
 from pipeline.extract import Job, extract
 from pipeline.find import find_videos
 from pipeline.learn.evaluate import evaluate_run
-from pipeline.learn.learn import Request, SplitChoice, learn
+from pipeline.learn.learn import learn
+from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.run import Run
 from pipeline.learn.settings import TrainSettings
 from pipeline.predict import PredictJob, same_extraction

@@ -12,8 +12,9 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.learn import checkpoint
 from pipeline.learn.evaluate import evaluate_run
-from pipeline.learn.learn import Request, SplitChoice, learn
+from pipeline.learn.learn import learn
 from pipeline.learn.model import load_model
+from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.run import Run
 from pipeline.learn.settings import TrainSettings
 from schemas.errors import ConfigError, ResourceError, StoreError

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.learn.experiment import Row
-from pipeline.learn.learn import top_classes
 from pipeline.learn.model import VideoClassifier, save_model
+from pipeline.learn.records import top_classes
 from pipeline.learn.results import Said, conclude
+from pipeline.learn.rows import Row
 from pipeline.learn.run import Prediction, Run, Scores, SplitRow
 from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.targets import Targets

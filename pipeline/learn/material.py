@@ -1,0 +1,114 @@
+"""What is learnt from: a store's videos with labels, groups and folds, everything checked before work begins."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.learn.dataset import Dataset, fingerprints, read_dataset
+from pipeline.learn.request import Request, SplitChoice
+from pipeline.learn.run import SplitRow
+from pipeline.learn.splits import Fold, check_classes, check_leaks, cut_validation, groups_of, made_folds
+from pipeline.learn.targets import Targets, label_rows, make_targets
+from schemas.errors import ConfigError
+from schemas.labels import LabelRow, match_parts, read_label_csv, read_split_files
+from schemas.store import Store
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_FOLDS = 5
+LARGE_SET = 5000  # from so many videos on one held-out fifth is judged instead of five folds
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What is learnt from, with everything checked.
+
+    Attributes:
+        data: features.
+        targets: labels.
+        groups: V names.
+        folds: one or more.
+        crossed: the folds are those of cross-validation: each video is tested once.
+        kind: `csv`, `official` or `made`.
+    """
+
+    data: Dataset
+    targets: Targets
+    groups: list[str]
+    folds: list[Fold]
+    crossed: bool
+    kind: str
+
+
+def prepare(request: Request) -> Material:
+    """Read the store and divide its videos; everything that can be wrong with the request shows here, before work."""
+    store = Store.open(request.store)
+    videos = store.video_rows()
+    if not videos:
+        raise ConfigError(f"{store.root} holds no video yet; `vidu-pipe status {store.root}` tells more")
+    labels = label_rows(videos, read_label_csv(request.labels) if request.labels else ())
+    parts, kind = _parts(request.split, labels)
+    videos = [video for video in videos if video.id in parts]
+    ids = [video.id for video in videos]
+    targets = make_targets(ids, labels)
+    groups = groups_of(ids, pattern=request.split.group_by, given={name: row.group for name, row in labels.items()},
+                       fingerprints=fingerprints(store, videos))
+    if kind == "made":
+        tests, crossed = _made(request, groups, targets)
+        folds = [_with_validation(np.setdiff1d(np.arange(len(ids)), test), test, groups, targets, request)
+                 for test in tests]
+    else:
+        folds, crossed = [_given_fold([parts[name] for name in ids], groups, targets, request)], False
+    for fold in folds:
+        check_leaks(ids, groups, fold)
+        check_classes(targets.classes, targets.members, fold)
+    data = read_dataset(store, videos, streams=request.streams, memory_bytes=request.memory_bytes)
+    return Material(data, targets, groups, folds, crossed, kind)
+
+
+def _parts(choice: SplitChoice, labels: dict[str, LabelRow]) -> tuple[dict[str, str], str]:
+    """Video id -> part, and where that comes from; parts are empty when a split is to be made."""
+    if choice.files is not None:
+        if choice.folds is not None:
+            raise ConfigError("--split-files fixes the split, --folds and --leave-one-group-out make one: choose")
+        return match_parts(read_split_files(choice.files, choice.number), labels), "official"
+    given = {name: row.split for name, row in labels.items()}
+    if choice.folds is None and any(given.values()):
+        parts = {name: part for name, part in given.items() if part}
+        if len(parts) < len(given):
+            logger.warning("%d videos have no split in the labels and are left out", len(given) - len(parts))
+        return parts, "csv"
+    return given, "made"
+
+
+def _made(request: Request, groups: Sequence[str], targets: Targets) -> tuple[list[NDArray[np.int64]], bool]:
+    folds = request.split.folds
+    if folds is None:
+        folds = 1 if len(groups) >= LARGE_SET else min(DEFAULT_FOLDS, len(set(groups)))
+    return made_folds(groups, targets.strata, targets.classes, folds=folds, seed=request.seed), folds != 1
+
+
+def _given_fold(parts: Sequence[str], groups: Sequence[str], targets: Targets, request: Request) -> Fold:
+    train, val, test = (np.flatnonzero([part == name for part in parts]) for name in ("train", "val", "test"))
+    return Fold(train, val, test) if len(val) else _with_validation(train, test, groups, targets, request)
+
+
+def _with_validation(train: NDArray[np.int64], test: NDArray[np.int64], groups: Sequence[str], targets: Targets,
+                     request: Request) -> Fold:
+    train, val = cut_validation(train, groups, targets.strata, fraction=request.training.val_share(len(train)),
+                                seed=request.seed)
+    return Fold(train, val, test)
+
+
+def split_rows(material: Material) -> list[SplitRow]:
+    """Tell of every video in which part of which fold it is."""
+    data, part, place = material.data, {}, {}
+    for number, fold in enumerate(material.folds):
+        for name in ("test",) if material.crossed else ("train", "val", "test"):
+            for video in getattr(fold, name).tolist():
+                part[video], place[video] = name, number
+    return [SplitRow(data.ids[v], data.paths[v], material.targets.cell(v), material.groups[v], place[v], part[v])
+            for v in sorted(part)]

@@ -1,0 +1,72 @@
+"""What a training command asks for, all of it, before anything is read."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.learn.settings import TrainSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitChoice:
+    """How videos are divided.
+
+    Attributes:
+        folds: K for cross-validation, 1 to hold out one fifth, 0 to leave one group out at a time; None: as the labels
+            say, else `DEFAULT_FOLDS`.
+        group_by: regular expression that finds a video's group in its id.
+        files: folder of official split files.
+        number: which of those.
+    """
+
+    folds: int | None = None
+    group_by: str = ""
+    files: Path | None = None
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Everything a training command asks for.
+
+    Attributes:
+        command: its name.
+        store: the store's directory.
+        labels: a CSV of labels; None: as in the plan, or by folder.
+        streams: names of the streams; all when empty.
+        head: a name of `HEADS`.
+        head_options: its options.
+        fusions: names of `FUSIONS`.
+        alone: every stream is trained alone too.
+        hidden: width of the classifier's hidden layer; 0: linear.
+        dropout: in the classifier.
+        training: how to train.
+        split: how videos are divided.
+        seed: of everything.
+        seeds: how many seeds, from `seed` on.
+        score_weights: of a late fusion: `equal`, `fit`, or numbers.
+        device: `auto`, `cpu` or `cuda`.
+        threads: of torch.
+        memory_bytes: features beyond it are paged from a file.
+        quiet: no progress bars.
+    """
+
+    command: str
+    store: Path
+    labels: Path | None = None
+    streams: tuple[str, ...] = ()
+    head: str = "mean"
+    head_options: dict[str, Any] = field(default_factory=dict)
+    fusions: tuple[str, ...] = ("concat",)
+    alone: bool = False
+    hidden: int = 0
+    dropout: float = 0.5
+    training: TrainSettings = field(default_factory=TrainSettings)
+    split: SplitChoice = field(default_factory=SplitChoice)
+    seed: int = 0
+    seeds: int = 1
+    score_weights: str | tuple[float, ...] = "equal"
+    device: str = "auto"
+    threads: int = 1
+    memory_bytes: int = 8 << 30
+    quiet: bool = False
