@@ -79,24 +79,29 @@ def write(path: Path, codec: str, frames: Iterator[NDArray[np.uint8]]) -> None:
         container.mux(stream.encode(None))
 
 
-def main() -> None:
+def write_set(folder: Path, *, per_label: int) -> None:
     """Write the set, one folder a label; files that are there already are left as they are."""
+    for number, (material, motion) in enumerate(itertools.product(MATERIALS, MOTIONS)):
+        label = folder / f"{material}_{motion}"
+        label.mkdir(parents=True, exist_ok=True)
+        for take in range(per_label):
+            codec, suffix = CODECS[take % len(CODECS)]
+            path = label / f"take_{take:02d}{suffix}"
+            if not path.exists():
+                temporary = path.with_name(f"unfinished_{path.name}")
+                write(temporary, codec, clip(material, motion, np.random.default_rng([number, take])))
+                temporary.replace(path)
+    logger.info("%d labels, %d clips each, in %s", number + 1, per_label, folder)
+
+
+def main() -> None:
+    """Write the set that the command line asks for."""
     parser = argparse.ArgumentParser(description="Generate a small labelled set of real video files.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--per-label", type=int, default=12)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
-    for number, (material, motion) in enumerate(itertools.product(MATERIALS, MOTIONS)):
-        folder = arguments.folder / f"{material}_{motion}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for take in range(arguments.per_label):
-            codec, suffix = CODECS[take % len(CODECS)]
-            path = folder / f"take_{take:02d}{suffix}"
-            if not path.exists():
-                temporary = path.with_name(f"unfinished_{path.name}")
-                write(temporary, codec, clip(material, motion, np.random.default_rng([number, take])))
-                temporary.replace(path)
-    logger.info("%d labels, %d clips each, in %s", number + 1, arguments.per_label, arguments.folder)
+    write_set(arguments.folder, per_label=arguments.per_label)
 
 
 if __name__ == "__main__":
