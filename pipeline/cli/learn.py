@@ -54,6 +54,7 @@ run_options = [
     click.option("--memory", "memory_gb", type=float, default=8.0, show_default=True,
                  help="GB of features held in memory; more are paged from a temporary file."),
     click.option("--report/--no-report", default=True, show_default=True, help="Write the run's report.html."),
+    click.option("--tensorboard", is_flag=True, help="Write the learning curves as event files into the run too."),
     click.option("--quiet", is_flag=True, help="No progress bars."),
 ]
 shared_options = stack_options([*data_options, *split_options, *optimiser_options, *run_options])
@@ -104,13 +105,17 @@ def train_fusion(head: str, fusions: str, score_weights: str, units: int | None,
 
 def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, streams: str | None, folds: int | None,
            leave_one_group_out: bool, group_by: str, split_files: Path | None, split_number: int, memory_gb: float,
-           report: bool, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+           report: bool, tensorboard: bool, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     from dataclasses import fields
 
     from pipeline.learn.learn import learn
     from pipeline.learn.request import Request, SplitChoice
     from pipeline.learn.settings import TrainSettings
 
+    if tensorboard:
+        from pipeline.report.tensorboard import event_writer, write_events
+
+        event_writer()  # what is not installed is said before training, not after it
     if leave_one_group_out and folds is not None:
         raise click.UsageError("--folds and --leave-one-group-out exclude each other")
     names = {field.name for field in fields(TrainSettings)}
@@ -125,6 +130,8 @@ def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, 
         from pipeline.report.make import make_report
 
         click.echo(f"report  {make_report(run.root)}")
+    if tensorboard:
+        click.echo(f"curves  tensorboard --logdir {write_events(run)}")
     click.echo(f"next    vidu-pipe predict --run {run.root} --videos FOLDER")
 
 

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 @click.option("--map", "method", default="pca", show_default=True, help="Of the features: pca or tsne.")
 @click.option("--mistakes", type=click.IntRange(0), default=12, show_default=True,
               help="How many of the hardest mistakes are shown.")
-@click.option("--tensorboard", type=FILE, metavar="FOLDER", help="Write the learning curves as event files too.")
-def report(run: Path, out: Path | None, store: Path | None, method: str, mistakes: int,
-           tensorboard: Path | None) -> None:
+@click.option("--tensorboard", is_flag=True, help="Write the learning curves as event files into the run too.")
+def report(run: Path, out: Path | None, store: Path | None, method: str, mistakes: int, *, tensorboard: bool) -> None:
     """Make one HTML file of a run: numbers with intervals, curves, confusions, mistakes with pictures, provenance.
 
     The file needs no network and no script. Frames are drawn when the videos are still there.
@@ -30,9 +29,8 @@ def report(run: Path, out: Path | None, store: Path | None, method: str, mistake
     from pipeline.report.make import make_report
     from pipeline.report.tensorboard import write_events
 
-    if tensorboard is not None:
-        count = write_events(Run.open(run), tensorboard)
-        click.echo(f"{count} trainings written; see them with: tensorboard --logdir {tensorboard}")
+    if tensorboard:
+        click.echo(f"learning curves: tensorboard --logdir {write_events(Run.open(run))}")
     path = make_report(run, out=out, store=store, method=method, mistakes=mistakes)
     click.echo(f"{path} ({path.stat().st_size / 1024:,.0f} KiB)")
 

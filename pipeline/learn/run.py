@@ -28,6 +28,7 @@
     model.json           `ModelSettings.as_dict` of the kept row: what model.safetensors is filled into
     resume/              only while training is unfinished
     report.html          made by `vidu-pipe report`
+    tensorboard/         event files of the lines of metrics.jsonl, when --tensorboard asks for them
 
 Fractions are 0 to 1 in every file. Files are written whole or not at all; results.json last: a run with it is complete.
 """

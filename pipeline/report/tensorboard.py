@@ -1,39 +1,61 @@
-"""A run's learning curves as TensorBoard event files, written after training from metrics.jsonl."""
+"""A run's learning curves as TensorBoard event files, made from metrics.jsonl."""
 
+import os
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.learn.experiment import ALL_VIDEOS
 from pipeline.learn.run import Run
-from schemas.errors import ConfigError
+from schemas.errors import ResourceError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+COORDINATES = ("row", "seed", "fold", "epoch", "elapsed_s")  # of a line of metrics.jsonl; all else is a scalar
 
 
-def write_events(run: Run, folder: Path) -> int:
-    """Write one event file a training: `<row>/seed<S>-fold<F>` (or `-all`), with a scalar a metric and epoch.
-
-    Args:
-        run: whose metrics.
-        folder: what `tensorboard --logdir` is given.
-
-    Returns:
-        how many trainings were written.
+def event_writer() -> "type[SummaryWriter]":
+    """Return what writes event files; called before long work whose end needs it.
 
     Raises:
-        ConfigError: the package `tensorboard` is not installed, or the folder holds events already.
+        ResourceError: the package `tensorboard` is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ConfigError("--tensorboard needs a package more: pip install 'vidu-pipe[tensorboard]'") from error
-    if any(folder.rglob("events.out.tfevents.*")):
-        raise ConfigError(f"{folder} holds event files already, and TensorBoard would mix them; choose another folder")
+        raise ResourceError("--tensorboard needs a package more: pip install 'vidu-pipe[tensorboard]'") from error
+    return SummaryWriter
+
+
+def write_events(run: Run) -> Path:
+    """Write `tensorboard/` in a run, anew when it is there.
+
+    It holds one event file a training, in `<row>/seed<S>-fold<F>` (or `-all`), with a scalar a metric and epoch.
+
+    Returns:
+        the folder, which `tensorboard --logdir` is given.
+
+    Raises:
+        ResourceError: the package `tensorboard` is not installed, or the folder can not be written.
+    """
+    writer_class = event_writer()
+    folder, fresh = run.root / "tensorboard", run.root / f".tensorboard.{os.getpid()}.tmp"
     trainings: dict[str, list[dict[str, float]]] = {}
     for line in run.metrics():
         fold = "all" if line["fold"] == ALL_VIDEOS else f"fold{line['fold']}"
         trainings.setdefault(f"{line['row']}/seed{line['seed']}-{fold}", []).append(line)
-    for name, lines in trainings.items():
-        with SummaryWriter(str(folder / name)) as writer:
-            for line in lines:
-                for metric, value in line.items():
-                    if metric not in ("row", "seed", "fold", "epoch", "elapsed_s") and value is not None:
-                        writer.add_scalar(metric, value, int(line["epoch"]))
-    return len(trainings)
+    try:
+        for name, lines in trainings.items():
+            with writer_class(str(fresh / name)) as writer:
+                for line in lines:
+                    for metric in line.keys() - set(COORDINATES):
+                        if line[metric] is not None:
+                            writer.add_scalar(metric, line[metric], int(line["epoch"]))
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.replace(folder)
+    except OSError as error:
+        raise ResourceError(f"cannot write event files to {folder}: {error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder

@@ -1,5 +1,6 @@
 """The learning commands as a user types them."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -68,6 +69,16 @@ def test_a_wrong_option_is_a_usage_error(vidu, features, words, message):
     result = vidu(*words)
     assert result.exit_code == 2
     assert message in result.output
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="tensorboard is not installed")
+@pytest.mark.parametrize("command", ["train-pooling", "train-lstm", "train-fusion"])
+def test_every_trainer_writes_event_files_into_its_run_when_asked(vidu, features, command):
+    vidu("import", "--from", "rgb=rgb")
+    result = vidu(command, "--tensorboard", "--no-report", "--epochs", "2", "--folds", "1", "--quiet", "--out", "run")
+    assert result.exit_code == 0, result.output
+    assert "curves  tensorboard --logdir run/tensorboard" in result.output
+    assert list(Path("run/tensorboard/rgb/seed0-fold0").glob("events.out.tfevents.*"))
 
 
 def test_training_without_a_store_says_what_makes_one(vidu):

@@ -53,19 +53,24 @@ def test_compare_prints_both_tables_and_writes_a_page(run, capsys, tmp_path):
 
 def test_without_tensorboard_the_option_says_how_to_get_it(run, capsys, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    told = call(capsys, "report", run.root, "--tensorboard", tmp_path / "events", code=2)
-    assert "pip install 'vidu-pipe[tensorboard]'" in told.err
+    for words in (("report", run.root), ("train-fusion", "--store", tmp_path / "nothing is read before that is said")):
+        told = call(capsys, *words, "--tensorboard", code=1)
+        assert "pip install 'vidu-pipe[tensorboard]'" in told.err
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="tensorboard is not installed")
 def test_event_files_hold_the_lines_of_the_metrics_file(run, capsys, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    call(capsys, "report", run.root, "--tensorboard", tmp_path)
+    for _ in range(2):  # the second time they are made anew, not added to
+        told = call(capsys, "report", run.root, "--tensorboard", "--out", tmp_path / "page.html")
+    assert f"tensorboard --logdir {run.root / 'tensorboard'}" in told.out
     found = {}
-    for folder in {path.parent for path in tmp_path.rglob("events.out.tfevents.*")}:
+    files = list((run.root / "tensorboard").rglob("events.out.tfevents.*"))
+    assert len(files) == len({path.parent for path in files})
+    for folder in {path.parent for path in files}:
         events = EventAccumulator(str(folder)).Reload()
-        name = folder.relative_to(tmp_path).as_posix()
+        name = folder.relative_to(run.root / "tensorboard").as_posix()
         found |= {(name, tag, event.step): event.value for tag in events.Tags()["scalars"]
                   for event in events.Scalars(tag)}
     expected = {}
@@ -74,4 +79,3 @@ def test_event_files_hold_the_lines_of_the_metrics_file(run, capsys, tmp_path):
         for metric in ("learning_rate", "train_loss", "train_top1", "val_loss", "val_top1"):
             expected[f"{line['row']}/seed0-{fold}", metric, line["epoch"]] = line[metric]
     assert found == pytest.approx(expected)
-    assert "holds event files already" in call(capsys, "report", run.root, "--tensorboard", tmp_path, code=2).err
