@@ -20,7 +20,7 @@ from pipeline.learn.request import Request
 from pipeline.learn.results import Said, conclude, main_values
 from pipeline.learn.rows import Row, make_rows
 from pipeline.learn.run import Prediction, Run, Scores
-from pipeline.learn.splits import Fold, cut_validation
+from pipeline.learn.splits import Fold
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,7 @@ def learn(request: Request, out: Path | None = None) -> Run:
     material = prepare(request)
     rows = make_rows(request, material.data.dims, material.targets)
     run = _begin(run_settings(request, material, rows, device), request.command, out)
-    run.write_json("labels.json", {"schema": 1, "classes": material.targets.classes,
-                                   "multilabel": material.targets.multilabel})
+    run.write_labels(material.targets.classes, multilabel=material.targets.multilabel)
     run.write_splits(split_rows(material))
     experiment = Experiment(material.data, material.targets, request.training, device=device,
                             folder=run.resume_folder, weights=request.score_weights, quiet=request.quiet)
@@ -84,8 +83,8 @@ def _train_and_keep(run: Run, experiment: Experiment, rows: Sequence[Row], mater
     results = conclude(said, material.targets, judged[order], material.groups, crossed=material.crossed)
     history = [line for one in trained.values() for line in one.history]
     kept = next(row for row in rows if row.name == results.kept)
-    if material.crossed:
-        model, more = _train_on_all(experiment, kept, rows, material, seeds[0])
+    if material.last is not None:
+        model, more = _train_on_all(experiment, kept, rows, material.last, seeds[0])
         history += more
     else:
         model = trained[kept.name, seeds[0], 0]
@@ -107,13 +106,9 @@ def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Mate
                 val if len(val) == len(seeds) * len(numbers) else ())
 
 
-def _train_on_all(experiment: Experiment, kept: Row, rows: Sequence[Row], material: Material,
+def _train_on_all(experiment: Experiment, kept: Row, rows: Sequence[Row], fold: Fold,
                   seed: int) -> tuple[Trained, list[dict[str, Any]]]:
     """Train the kept row once more, on all videos (less a validation part where one is cut)."""
-    everything = np.arange(len(material.data.ids))
-    train, val = cut_validation(everything, material.groups, material.targets.strata,
-                                fraction=experiment.training.val_share(len(everything)), seed=seed)
-    fold = Fold(train, val, everything[:0])
     parts = [experiment.train(next(row for row in rows if row.name == name), fold, seed=seed, number=ALL_VIDEOS)
              for name in kept.parts]
     model = experiment.train(kept, fold, seed=seed, number=ALL_VIDEOS, parts=parts)

@@ -31,7 +31,7 @@ class Material:
         targets: labels.
         groups: V names.
         folds: one or more.
-        crossed: the folds are those of cross-validation: each video is tested once.
+        last: all videos, which the kept row is trained on once more after cross-validation; None where there is none.
         kind: `csv`, `official` or `made`.
     """
 
@@ -39,8 +39,18 @@ class Material:
     targets: Targets
     groups: list[str]
     folds: list[Fold]
-    crossed: bool
+    last: Fold | None
     kind: str
+
+    @property
+    def crossed(self) -> bool:
+        """The folds are those of cross-validation: each video is tested once."""
+        return self.last is not None
+
+    @property
+    def trainings(self) -> list[Fold]:
+        """The folds, and the last training if there is one."""
+        return [*self.folds, *([self.last] if self.last else [])]
 
 
 def prepare(request: Request) -> Material:
@@ -56,17 +66,18 @@ def prepare(request: Request) -> Material:
     targets = make_targets(ids, labels)
     groups = groups_of(ids, pattern=request.split.group_by, given={name: row.group for name, row in labels.items()},
                        fingerprints=fingerprints(store, videos))
+    everything, last = np.arange(len(ids)), None
     if kind == "made":
         tests, crossed = _made(request, groups, targets)
-        folds = [_with_validation(np.setdiff1d(np.arange(len(ids)), test), test, groups, targets, request)
-                 for test in tests]
+        folds = [_with_validation(np.setdiff1d(everything, test), test, groups, targets, request) for test in tests]
+        last = _with_validation(everything, everything[:0], groups, targets, request) if crossed else None
     else:
-        folds, crossed = [_given_fold([parts[name] for name in ids], groups, targets, request)], False
+        folds = [_given_fold([parts[name] for name in ids], groups, targets, request)]
     for fold in folds:
         check_leaks(ids, groups, fold)
         check_classes(targets.classes, targets.members, fold)
     data = read_dataset(store, videos, streams=request.streams, memory_bytes=request.memory_bytes)
-    return Material(data, targets, groups, folds, crossed, kind)
+    return Material(data, targets, groups, folds, last, kind)
 
 
 def _parts(choice: SplitChoice, labels: dict[str, LabelRow]) -> tuple[dict[str, str], str]:

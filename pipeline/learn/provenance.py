@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 
+from pipeline.learn.heads import HEADS
 from pipeline.learn.material import Material
 from pipeline.learn.request import Request
 from pipeline.learn.rows import Row
+from pipeline.learn.settings import TrainSettings
+from pipeline.learn.splits import Fold
 
 SOFTWARE = ("torch", "numpy", "h5py", "scikit-learn", "vidu-pipe")
 
@@ -19,15 +22,36 @@ def run_settings(request: Request, material: Material, rows: Sequence[Row], devi
     split = request.split
     return {
         "command": request.command, "seed": request.seed, "seeds": request.seeds, "threads": request.threads,
-        "device": device.type, "score_weights": request.score_weights, "rows": [row.as_dict() for row in rows],
+        "device": device.type, "score_weights": request.score_weights,
+        "rows": [row.as_dict() | {"training": done(request.training, row, material.trainings)} for row in rows],
         "training": request.training.as_dict(),
         "split": {"kind": material.kind, "folds": split.folds if material.kind == "made" else None,
-                  "trainings": len(material.folds), "group_by": split.group_by,
+                  "trainings": len(material.trainings), "group_by": split.group_by,
                   "files": str(split.files) if split.files else "", "number": split.number if split.files else None,
                   "labels": str(request.labels) if request.labels else ""},
         "store": {"path": str(request.store.resolve()), **asdict(material.data.origin)},
         "software": _versions(),
     }
+
+
+def done(asked: TrainSettings, row: Row, trainings: Sequence[Fold]) -> dict[str, Any] | None:
+    """Return how a row is trained: what was asked, with every value that was left open filled in.
+
+    `batch` and `val_fraction` follow from the size of the training part: they are lists, one a training, where that
+    makes a difference. None for a row that is put together from others instead of being trained.
+    """
+    if row.parts:
+        return None
+    sizes = [(len(fold.train), len(fold.val)) for fold in trainings]
+    return asked.as_dict() | {
+        "learning_rate": asked.learning_rate or HEADS[row.model.head].learning_rate,
+        "batch": _same([asked.batch_of(train) for train, _ in sizes]),
+        "val_fraction": _same([round(val / (train + val), 3) for train, val in sizes]),
+    }
+
+
+def _same(values: Sequence[float]) -> float | list[float]:
+    return values[0] if len(set(values)) == 1 else list(values)
 
 
 def _versions() -> dict[str, str]:

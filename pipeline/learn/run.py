@@ -1,10 +1,12 @@
-"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 1).
+"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 2).
 
     settings.json        what was asked, all of it:
                            schema, command, seed, seeds, threads, device, score_weights
-                           rows      [{name, parts, model}, ...]: what is trained and compared; `model` is
-                                     `ModelSettings.as_dict`, `parts` the single rows a late fusion is put together from
-                           training  `TrainSettings.as_dict`
+                           rows      [{name, parts, model, training}, ...]: what is trained and compared; `model` is
+                                     `ModelSettings.as_dict`, `parts` the single rows a late fusion is put together
+                                     from, `training` how it was really trained: as asked, with every open value filled
+                                     in (null when it is put together from others)
+                           training  `TrainSettings.as_dict`, as asked: null is the program's choice
                            split     kind (csv | official | made), folds (0: leave one group out), group_by, ...
                            store     {path, kind, digest, settings, software}: the origin of the features; `settings`
                                      is what `ExtractSettings.from_dict` reads when kind is `extract`
@@ -59,7 +61,7 @@ __all__ = [
     "write_predictions",
 ]
 
-RUN_SCHEMA = 1
+RUN_SCHEMA = 2
 
 
 class Run:
@@ -120,7 +122,8 @@ class Run:
             raise StoreError(f"no run in {root} (it has no settings.json); `vidu-pipe train-fusion` makes one")
         settings = _read_json(root / "settings.json")
         if settings.get("schema") != RUN_SCHEMA:
-            raise StoreError(f"{root}: a run of schema {settings.get('schema')!r}; this version reads {RUN_SCHEMA}")
+            raise StoreError(f"{root}: a run of schema {settings.get('schema')!r}; this version reads {RUN_SCHEMA}: "
+                             "train it again, or read it with the version that made it")
         if not (root / "results.json").exists():
             raise StoreError(f"{root}: training is unfinished; repeat its command to finish it")
         return cls(root, settings)
@@ -181,6 +184,10 @@ class Run:
     def write_json(self, name: str, plain: object) -> None:
         """Write one JSON file whole."""
         self._write(name, [json.dumps(plain, indent=1)])
+
+    def write_labels(self, classes: Sequence[str], *, multilabel: bool) -> None:
+        """Write labels.json."""
+        self.write_json("labels.json", {"schema": RUN_SCHEMA, "classes": classes, "multilabel": multilabel})
 
     def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write metrics.jsonl."""

@@ -12,7 +12,7 @@ from pipeline.learn.metrics import judge, said_members
 from pipeline.learn.results import main_values
 from pipeline.learn.run import Run
 from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p
-from pipeline.report.data import flat, members_of
+from pipeline.report.data import flat, members_of, trained_as
 from schemas.errors import ConfigError
 
 
@@ -153,7 +153,8 @@ def _read(text: str) -> _Judged:
     row = row or results.kept
     if row not in scores.rows:
         raise ConfigError(f"{root} has no row {row!r}; it has {', '.join(scores.rows)}")
-    settings = dict(flat({key: value for key, value in run.settings.items() if key not in ("schema", "rows")}))
+    settings = dict(flat({key: value for key, value in run.settings.items() if key not in ("schema", "rows")}
+                         | {"training": trained_as(run.settings, row)}))
     model = next(one for one in run.settings["rows"] if one["name"] == row)["model"]
     return _Judged(text, row, scores.classes, scores.labels.ndim == 2,
                    dict(zip(scores.names, members_of(scores), strict=True)),

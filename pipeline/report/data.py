@@ -191,13 +191,21 @@ def _confused(results: Results, classes: Sequence[str]) -> list[Confused]:
 
 def provenance(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
     """Tell where a run comes from: sections of (name, value) lines."""
-    settings, store = run.settings, run.settings["store"]
+    settings, store, kept = run.settings, run.settings["store"], run.results().kept
     top = {key: value for key, value in settings.items() if not isinstance(value, dict | list) and key != "schema"}
     sections = {"Run": {"directory": run.root.resolve(), **top}, "Kept model": run.model_settings().as_dict(),
-                "Training": settings["training"], "Split": settings["split"],
+                "Training": trained_as(settings, kept), "Split": settings["split"],
                 "Features": {name: store[name] for name in ("path", "kind", "digest")} | store["settings"],
                 "Versions, features": store["software"], "Versions, learning": settings["software"]}
     return {title: tuple(flat(values)) for title, values in sections.items()}
+
+
+def trained_as(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return how a row was trained; of a row that was put together, how its parts were, which are trained alike."""
+    rows = {row["name"]: row for row in settings["rows"]}
+    row = rows[name]
+    training: dict[str, Any] = rows[row["parts"][0]]["training"] if row["parts"] else row["training"]
+    return training
 
 
 def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - plain JSON values of any kind

@@ -14,9 +14,12 @@ from pipeline.learn import checkpoint
 from pipeline.learn.evaluate import evaluate_run
 from pipeline.learn.learn import learn
 from pipeline.learn.model import load_model
+from pipeline.learn.provenance import done
 from pipeline.learn.request import Request, SplitChoice
+from pipeline.learn.rows import Row
 from pipeline.learn.run import Run
-from pipeline.learn.settings import TrainSettings
+from pipeline.learn.settings import ModelSettings, TrainSettings
+from pipeline.learn.splits import Fold
 from schemas.errors import ConfigError, ResourceError, StoreError
 
 QUICK = TrainSettings(epochs=10, learning_rate=2e-2)
@@ -262,9 +265,39 @@ def test_videos_without_a_label_are_named(make_store, tmp_path):
         learn(fusion(store), tmp_path / "run")
 
 
+@pytest.mark.parametrize(("head", "asked"), [("mean", None), ("lstm", None), ("mean", 0.02)])
+def test_settings_say_how_each_row_was_really_trained(halves, tmp_path, head, asked):
+    training = TrainSettings(epochs=2, schedule="constant", learning_rate=asked, val_fraction=0.25)
+    run = learn(fusion(halves, head=head, training=training, fusions=("concat", "score")), tmp_path / "run")
+    assert run.settings["training"] == training.as_dict()
+    rows = {row["name"]: row["training"] for row in run.settings["rows"]}
+    assert rows.pop("score") is None  # it is put together from rgb and flow
+    for line in run.metrics():
+        assert rows[line["row"]]["learning_rate"] == line["learning_rate"]
+    for row in rows.values():
+        assert row["batch"] == 32
+        assert row["val_fraction"] == pytest.approx(0.25, abs=0.02)
+        assert {name for name, value in row.items() if value != run.settings["training"][name]} <= {
+            "learning_rate", "batch", "val_fraction"}
+
+
+def test_values_that_differ_by_training_are_listed_by_training():
+    row = Row("rgb", ModelSettings(streams={"rgb": 4}, classes=2))
+    trainings = [Fold(np.arange(size), np.arange(0), np.arange(0)) for size in (3200, 6400)]
+    assert done(TrainSettings(), row, trainings)["batch"] == [50, 100]
+    assert done(TrainSettings(batch=8), row, trainings)["batch"] == 8
+
+
+def test_a_run_of_another_schema_is_refused_with_the_way_out(run, tmp_path):
+    shutil.copytree(run.root, tmp_path / "old")
+    (tmp_path / "old" / "settings.json").write_text(json.dumps(run.settings | {"schema": 1}))
+    with pytest.raises(StoreError, match="a run of schema 1; this version reads 2: train it again"):
+        Run.open(tmp_path / "old")
+
+
 def test_settings_hold_all_that_was_asked(run, halves):
     settings = json.loads((run.root / "settings.json").read_text())
-    assert settings["schema"] == 1
+    assert settings["schema"] == 2
     assert settings["training"]["epochs"] == QUICK.epochs
     assert settings["store"]["digest"] == halves.origin.digest
     assert [row["name"] for row in settings["rows"]] == ["rgb", "flow", "concat", "average", "score", "gated"]

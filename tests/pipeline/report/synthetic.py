@@ -51,13 +51,14 @@ def make_run(root: Path, *, classes, names, labels, paths=None, rows=("rgb", "fl
     results = conclude(said, targets, np.arange(V), groups, crossed=True)
     run = Run.create(root, {
         "command": "train-fusion", "seed": 0, "seeds": 1, "threads": 1, "device": "cpu", "score_weights": "equal",
-        "rows": [one.row.as_dict() for one in said], "training": TrainSettings().as_dict(),
+        "rows": [one.row.as_dict() | {"training": TrainSettings(learning_rate=1e-3).as_dict()} for one in said],
+        "training": TrainSettings().as_dict(),
         "split": {"kind": "made", "folds": 2, "trainings": 2, "group_by": "", "files": "", "number": None,
                   "labels": ""},
         "store": store or {"path": str(root / "no-store"), "kind": "import", "digest": "0" * 16,
                            "settings": {"streams": ["rgb", "flow"]}, "software": {"numpy": "0.0"}},
         "software": {"torch": "0.0"}})
-    run.write_json("labels.json", {"schema": 1, "classes": list(classes), "multilabel": multilabel})
+    run.write_labels(list(classes), multilabel=multilabel)
     paths = paths or [f"/nowhere/{name}.avi" for name in names]
     run.write_splits([SplitRow(name, path, targets.cell(v), groups[v], v % 2, "test")
                       for v, (name, path) in enumerate(zip(names, paths, strict=True))])

@@ -52,7 +52,8 @@ def test_a_curve_is_the_mean_and_range_over_folds_and_leaves_the_last_training_o
 
 def test_provenance_has_every_setting_of_the_run_once(run):
     sections = read_report(run).provenance
-    assert dict(sections["Training"]) == dict(flat(run.settings["training"]))
+    assert dict(sections["Training"]) == dict(flat(run.settings["rows"][0]["training"]))
+    assert dict(sections["Training"])["learning_rate"] == "0.001"
     assert dict(sections["Training"])["weight_decay"] == str(run.settings["training"]["weight_decay"])
     assert dict(sections["Features"])["digest"] == "0" * 16
     assert dict(sections["Features"])["streams"] == "rgb, flow"
