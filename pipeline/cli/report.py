@@ -1,6 +1,7 @@
 """`vidu-pipe report` and `vidu-pipe compare`: looking at runs."""
 
 from pathlib import Path
+from statistics import stdev
 from typing import TYPE_CHECKING
 
 import click
@@ -57,15 +58,22 @@ def compare(runs: tuple[str, ...], html: Path | None) -> None:
 def _contenders(comparison: "Comparison") -> str:
     names = [*(["top1"] if comparison.main != "top1" else []), "top5", "mean_class", "map", "ece"]
     titles = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE"}
-    header = ["run", "row", f"{MAIN_NAMES[comparison.main]} %", "95 % interval", *(titles[name] for name in names),
-              "judged"]
+    several = any(len(one.seeds) > 1 for one in comparison.contenders)
+    header = ["run", "row", f"{MAIN_NAMES[comparison.main]} %", "95 % interval", *(["± seeds"] if several else []),
+              *(titles[name] for name in names), "judged"]
     return table(header, [[one.title, one.row, f"{100 * one.value:.1f}", f"{100 * one.low:.1f} to {100 * one.high:.1f}",
+                           *([_spread(one.seeds)] if several else []),
                            *(f"{100 * one.metrics[name]:.1f}" for name in names), str(one.judged)]
                           for one in comparison.contenders])
 
 
+def _spread(seeds: tuple[float, ...]) -> str:
+    return f"{100 * stdev(seeds):.1f}" if len(seeds) > 1 else ""
+
+
 def _pairs(comparison: "Comparison") -> str:
-    better = "right" if comparison.main == "top1" else "better"
+    several = any(len(one.seeds) > 1 for one in comparison.contenders)
+    better = "better" if comparison.main != "top1" else "right more often" if several else "right"
     header = ["pair", "points", "95 % interval", "p", f"only first {better}", f"only second {better}"]
     return table(header, [[f"{pair.first} -> {pair.second}", f"{100 * pair.difference:+.1f}",
                            f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}", f"{pair.p:.2g}", str(pair.only_first),

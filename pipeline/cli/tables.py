@@ -24,7 +24,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def results_table(results: "Results") -> str:
     """Lay out a run's results: one line a row, then what they mean."""
     main = MAIN_NAMES[results.main]
-    several = len(results.rows[0].seeds) > 1
+    several = results.seeds > 1
     compared = any(row.versus for row in results.rows)
     header = ["row", f"{main} %", "95 % interval", *(["± seeds"] if several else []),
               *(["top-1"] if results.main != "top1" else []), "top-5", "mean class", "mAP", "ECE",
@@ -32,9 +32,11 @@ def results_table(results: "Results") -> str:
     rows = [_line(row, results, several=several, compared=compared) for row in results.rows]
     head = results.rows[0].head
     test = "; p by paired sign-flip test, corrected for the number of fusions (Holm)" if compared else ""
-    notes = [f"{results.videos} videos, {results.judged}; head {head}; interval by bootstrap over {results.units} "
-             f"{results.unit}s{test}",
-             f"kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}"]
+    seeds = f"; every number the mean over {results.seeds} seeds, ± their standard deviation" if several else ""
+    notes = [f"{results.videos} videos, {results.judged}; head {head}{seeds}; interval by bootstrap over "
+             f"{results.units} {results.unit}s{test}",
+             f"kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}"
+             + (" with the first seed" if several else "")]
     return "\n".join([table(header, rows), "", *notes, *([results.verdict] if results.verdict else [])])
 
 

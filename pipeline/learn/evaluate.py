@@ -107,7 +107,8 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     several = model.settings.multilabel
     units = unit_numbers(groups_of(data.ids, given={name: row.group for name, row in rows.items()}))
     values = main_values(targets.members, probabilities, multilabel=several)
-    predictions = tuple(Prediction(name, 0, targets.cell(v), top_classes(probabilities[v], classes))
+    seed = int(run.settings["seed"])
+    predictions = tuple(Prediction(name, seed, 0, targets.cell(v), top_classes(probabilities[v], classes))
                         for v, name in enumerate(data.ids))
     if out is not None:
         write_predictions(out, predictions)

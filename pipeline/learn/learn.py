@@ -91,14 +91,15 @@ def _train_and_keep(run: Run, experiment: Experiment, rows: Sequence[Row], mater
     save_model(model.model, run.model_path)
     run.write_json("model.json", kept.model.as_dict())
     run.write_metrics(history)
-    _write_said(run, said, results.kept, material, judged[order])
+    _write_said(run, said, results.kept, material, judged[order], seeds)
     run.finish(results)
 
 
 def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Material, seeds: Sequence[int],
           order: NDArray[np.int64]) -> Said:
     members, numbers = material.targets.members, range(len(material.folds))
-    test = tuple(np.concatenate([trained[row.name, seed, number].test for number in numbers])[order] for seed in seeds)
+    test = np.stack([np.concatenate([trained[row.name, seed, number].test for number in numbers])[order]
+                     for seed in seeds])
     val = tuple(float(main_values(members[material.folds[number].val], trained[row.name, seed, number].val,
                                   multilabel=material.targets.multilabel).mean())
                 for seed in seeds for number in numbers if len(material.folds[number].val))
@@ -115,14 +116,15 @@ def _train_on_all(experiment: Experiment, kept: Row, rows: Sequence[Row], fold: 
     return model, [line for one in (*parts, model) for line in one.history]
 
 
-def _write_said(run: Run, said: Sequence[Said], kept: str, material: Material, judged: NDArray[np.int64]) -> None:
+def _write_said(run: Run, said: Sequence[Said], kept: str, material: Material, judged: NDArray[np.int64],
+                seeds: Sequence[int]) -> None:
     targets, ids = material.targets, material.data.ids
     place = {video: number for number, fold in enumerate(material.folds) for video in fold.test.tolist()}
     folds = np.array([place[video] for video in judged.tolist()], dtype=np.int64)
     members: Members = targets.members[judged]
     run.write_scores(Scores(tuple(ids[v] for v in judged), members if targets.multilabel else members.argmax(1),
-                            targets.classes, folds, {one.row.name: one.test[0] for one in said}))
-    best = next(one for one in said if one.row.name == kept).test[0]
+                            targets.classes, folds, np.array(seeds), {one.row.name: one.test for one in said}))
+    best = next(one for one in said if one.row.name == kept).test
     run.write_predictions([
-        Prediction(ids[video], int(folds[index]), targets.cell(video), top_classes(best[index], targets.classes))
-        for index, video in enumerate(judged.tolist())])
+        Prediction(ids[video], seed, int(folds[index]), targets.cell(video), top_classes(table[index], targets.classes))
+        for index, video in enumerate(judged.tolist()) for seed, table in zip(seeds, best, strict=True)])

@@ -94,8 +94,9 @@ class Results:
         trained_on: what the kept model was trained on: `train part` or `all videos`.
         verdict: one plain sentence: does fusion help?
         rows: in the order of the table.
-        classes: of the kept row.
-        confusion: of the kept row, [truth][said] counts; None when videos have several labels.
+        classes: of the kept row, mean over seeds.
+        confusion: of the kept row, [truth][said] counts, in which every video counts once a seed; None when videos have
+            several labels.
     """
 
     main: str
@@ -110,6 +111,11 @@ class Results:
     rows: tuple[RowResult, ...]
     classes: tuple[ClassResult, ...]
     confusion: tuple[tuple[int, ...], ...] | None
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds every row was trained with."""
+        return len(self.rows[0].seeds)
 
     def row(self, name: str) -> RowResult:
         """Return the row of that name."""
@@ -134,12 +140,14 @@ class Prediction:
 
     Attributes:
         video: its id.
+        seed: of the model.
         fold: in which it was judged.
         truth: its label, `a;b` when it has several.
         top: (class, probability), best first, at most `TOP`.
     """
 
     video: str
+    seed: int
     fold: int
     truth: str
     top: tuple[tuple[str, float], ...]
@@ -159,13 +167,15 @@ class Scores:
         labels: int64 (V,), or bool (V, C) when videos have several labels.
         classes: C class names.
         folds: int64 (V,).
-        rows: row name -> probabilities, float32 (V, C).
+        seeds: int64 (S,).
+        rows: row name -> probabilities, float32 (S, V, C), one table a seed.
     """
 
     names: tuple[str, ...]
     labels: NDArray[Any]
     classes: tuple[str, ...]
     folds: NDArray[np.int64]
+    seeds: NDArray[np.int64]
     rows: dict[str, NDArray[np.float32]]
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.learn.metrics import class_table, confusion, hits, judge, ranking_precision
 from pipeline.learn.rows import Row
-from pipeline.learn.run import Results, RowResult, Versus
+from pipeline.learn.run import ClassResult, Results, RowResult, Versus
 from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p, unit_numbers
 from pipeline.learn.targets import Targets
 
@@ -22,13 +22,13 @@ class Said:
     Attributes:
         row: which one.
         parameters: trainable numbers in its model.
-        test: one (J, C) a seed, in the order of the judged videos.
+        test: float32 (S, J, C), one table a seed, in the order of the judged videos.
         val: one main metric a fold and seed; empty without validation.
     """
 
     row: Row
     parameters: int
-    test: tuple[NDArray[np.float32], ...]
+    test: NDArray[np.float32]
     val: tuple[float, ...]
 
 
@@ -36,6 +36,26 @@ def main_values(members: NDArray[np.bool_], probabilities: NDArray[np.float32], 
                 multilabel: bool) -> NDArray[np.float64]:
     """Return the main metric of every video, (V,): its mean is what rows are compared by."""
     return ranking_precision(members, probabilities) if multilabel else hits(members, probabilities)
+
+
+def mean_values(members: NDArray[np.bool_], probabilities: NDArray[np.float32], *,
+                multilabel: bool) -> NDArray[np.float64]:
+    """Return the main metric of every video, (V,), as the mean over the seeds of `probabilities` (S, V, C).
+
+    Its mean over videos is the mean of the seeds' own metrics: no seed is picked, and the seeds are not joined to a
+    model that would be better than any of them.
+    """
+    values: NDArray[np.float64] = np.mean([main_values(members, p, multilabel=multilabel) for p in probabilities],
+                                          axis=0)
+    return values
+
+
+def mean_classes(tables: Sequence[tuple[ClassResult, ...]]) -> tuple[ClassResult, ...]:
+    """Average the class tables of several seeds."""
+    return tuple(ClassResult(same[0].name, same[0].support, float(np.mean([one.precision for one in same])),
+                             float(np.mean([one.recall for one in same])),
+                             float(np.mean([one.average_precision for one in same])))
+                 for same in zip(*tables, strict=True))
 
 
 def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], groups: Sequence[str], *,
@@ -51,20 +71,23 @@ def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], 
     """
     members = targets.members[judged]
     units = unit_numbers([groups[int(video)] for video in judged])
-    values = {one.row.name: np.mean([main_values(members, p, multilabel=targets.multilabel) for p in one.test], axis=0)
-              for one in said}
+    values = {one.row.name: mean_values(members, one.test, multilabel=targets.multilabel) for one in said}
     rows = [_row(one, values[one.row.name], members, units, targets) for one in said]
     rows = _compared(rows, values, units)
     kept, kept_by = _choose(rows, crossed=crossed)
-    best = next(one for one in said if one.row.name == kept.name).test[0]
+    best = next(one for one in said if one.row.name == kept.name).test
     count = int(units.max()) + 1
     return Results(
         main="lrap" if targets.multilabel else "top1", judged="out of fold" if crossed else "test part",
         videos=len(judged), unit="video" if count == len(judged) else "group", units=count,
         kept=kept.name, kept_by=kept_by, trained_on="all videos" if crossed else "train part",
         verdict=verdict(rows), rows=tuple(rows),
-        classes=class_table(members, best, targets.classes, multilabel=targets.multilabel),
-        confusion=None if targets.multilabel else confusion(members, best))
+        classes=mean_classes([class_table(members, p, targets.classes, multilabel=targets.multilabel) for p in best]),
+        confusion=None if targets.multilabel else _summed([confusion(members, p) for p in best]))
+
+
+def _summed(tables: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(sum, zip(*rows, strict=True))) for rows in zip(*tables, strict=True))
 
 
 def _row(one: Said, values: NDArray[np.float64], members: NDArray[np.bool_], units: NDArray[np.int64],

@@ -18,15 +18,16 @@
     metrics.jsonl        {row, seed, fold, epoch, learning_rate, train_loss, train_top1, val_loss, val_top1, elapsed_s}
                                      one line an epoch; val_* are null without a validation part; fold -1 is the
                                      last training on all videos, whose model is kept after cross-validation
-    predictions.csv      video,fold,truth,top1,p1,...,top5,p5  of the kept row, judged videos only: the test part, or
-                                     every video once (by the model of the fold that did not see it)
+    predictions.csv      video,seed,fold,truth,top1,p1,...,top5,p5  of the kept row, judged videos only: the test
+                                     part, or all (by the model of the fold that did not see the video); one line a
+                                     video and seed, so that the share of right ones is the top-1 of results.json
     scores.npz           names (V,), labels (V,) int64 [or (V, C) bool when multi-label], classes (C,),
-                                     folds (V,), and one float32 array (V, C) of probabilities a row, by the row's
-                                     name; V judged videos in the order of predictions.csv; of the first seed.
-                                     `vidu-pipe fuse` reads it
+                                     folds (V,), seeds (S,), and one float32 array (S, V, C) of probabilities a row,
+                                     by the row's name; V judged videos in the order of predictions.csv.
+                                     `vidu-pipe fuse` reads it, and takes the mean over seeds
     results.json         `Results` of records.py: one `RowResult` a row, the row that is kept, the verdict,
                                      per-class table and confusion matrix of the kept row
-    model.safetensors    tensors of the kept row's model, standardisation included
+    model.safetensors    tensors of the kept row's model of the first seed, standardisation included
     model.json           `ModelSettings.as_dict` of the kept row: what model.safetensors is filled into
     resume/              only while training is unfinished
     report.html          made by `vidu-pipe report`
@@ -163,7 +164,7 @@ class Run:
     def predictions(self) -> list[Prediction]:
         """Return what the kept row says of every judged video."""
         with (self.root / "predictions.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return [Prediction(row["video"], int(row["fold"]), row["truth"], tuple(
+            return [Prediction(row["video"], int(row["seed"]), int(row["fold"]), row["truth"], tuple(
                         (row[f"top{k}"], float(row[f"p{k}"])) for k in range(1, TOP + 1) if f"top{k}" in row))
                     for row in csv.DictReader(file)]
 
@@ -176,10 +177,10 @@ class Run:
     def scores(self) -> Scores:
         """Return what every row says of every judged video."""
         with np.load(self.root / "scores.npz", allow_pickle=False) as file:
-            fixed = {name: file[name] for name in ("names", "labels", "classes", "folds")}
+            fixed = {name: file[name] for name in ("names", "labels", "classes", "folds", "seeds")}
             rows = {name: file[name] for name in file.files if name not in fixed}
         return Scores(tuple(fixed["names"].tolist()), fixed["labels"], tuple(fixed["classes"].tolist()),
-                      fixed["folds"], rows)
+                      fixed["folds"], fixed["seeds"], rows)
 
     def write_json(self, name: str, plain: object) -> None:
         """Write one JSON file whole."""
@@ -206,7 +207,8 @@ class Run:
         """Write scores.npz."""
         temporary = self.root / ".scores.tmp.npz"
         arrays: dict[str, Any] = {"names": np.array(scores.names, dtype=np.str_), "labels": scores.labels,
-                                  "classes": np.array(scores.classes, dtype=np.str_), "folds": scores.folds}
+                                  "classes": np.array(scores.classes, dtype=np.str_), "folds": scores.folds,
+                                  "seeds": scores.seeds}
         np.savez(temporary, **arrays | scores.rows)
         temporary.replace(self.root / "scores.npz")
 
@@ -229,8 +231,8 @@ class Run:
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """Write a table of predictions; probabilities with six digits."""
     top = len(predictions[0].top) if predictions else 0
-    header = ["video", "fold", "truth", *(name for k in range(1, top + 1) for name in (f"top{k}", f"p{k}"))]
-    _write_csv(path, [header, *([p.video, p.fold, p.truth, *(cell for name, value in p.top
+    header = ["video", "seed", "fold", "truth", *(name for k in range(1, top + 1) for name in (f"top{k}", f"p{k}"))]
+    _write_csv(path, [header, *([p.video, p.seed, p.fold, p.truth, *(cell for name, value in p.top
                                                             for cell in (name, f"{value:.6f}"))] for p in predictions)])
 
 

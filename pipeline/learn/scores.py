@@ -1,7 +1,8 @@
 """Class scores of any network: read, joined by video name, normalised, weighted and added.
 
 A file of scores is an `.npz` (arrays `names` (V,), optionally `labels` (V,) and `classes` (C,), and score arrays
-(V, C); several sets in one file as `names_x`, `labels_x`, `score_x`), or a `.csv` (`video`, optionally `label`, then
+(V, C); several sets in one file as `names_x`, `labels_x`, `score_x`; with an array `seeds` (S,), scores (S, V, C), of
+which the mean over seeds is taken), or a `.csv` (`video`, optionally `label`, then
 one column a class). Nothing is ever joined by position.
 """
 
@@ -19,7 +20,7 @@ from schemas.labels import without_suffix
 
 NORMALISATIONS = ("relu-l1", "softmax", "none")
 RIDGE = 1e-3  # separable labels would drive weights to infinity
-_FIXED = ("names", "labels", "classes", "folds")
+_FIXED = ("names", "labels", "classes", "folds", "seeds")
 
 Array = NDArray[Any]
 
@@ -88,6 +89,9 @@ def read_scores(source: str) -> ScoreSet:
 
 
 def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
+    if "seeds" in arrays:
+        arrays = {name: values.mean(0) if values.ndim == 3 and len(values) == len(arrays["seeds"]) else values
+                  for name, values in arrays.items()}
     tables = [name for name, values in arrays.items()
               if values.ndim == 2 and np.issubdtype(values.dtype, np.floating) and name not in _FIXED]
     if array not in arrays and f"score_{array}" in arrays:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.learn.metrics import judge, said_members
-from pipeline.learn.results import main_values
+from pipeline.learn.results import mean_values
 from pipeline.learn.run import Run
 from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p
 from pipeline.report.data import flat, members_of, trained_as
@@ -24,11 +24,12 @@ class Contender:
         title: `run`, or `run:row` when the row was named.
         row: its name.
         judged: how many videos the run judged in all.
-        metrics: top1, top5, mean_class, map, ece, loss, and lrap with several labels.
-        values: (V,), the main metric of every shared video.
+        metrics: top1, top5, mean_class, map, ece, loss, and lrap with several labels; each the mean over seeds.
+        seeds: the main metric of each seed, over the shared videos.
+        values: (V,), the main metric of every shared video, the mean over seeds.
         low: lower end of the 95 % bootstrap interval of their mean.
         high: its upper end.
-        recalls: recall of every class of the comparison that the run knows.
+        recalls: recall of every class of the comparison that the run knows, mean over seeds.
         settings: (name, value) lines.
     """
 
@@ -36,6 +37,7 @@ class Contender:
     row: str
     judged: int
     metrics: dict[str, float]
+    seeds: tuple[float, ...]
     values: NDArray[np.float64]
     low: float
     high: float
@@ -60,7 +62,8 @@ class Pair:
         high: its upper end.
         p: two-sided, of the paired sign-flip test (McNemar's exact one where the metric is 0 or 1 and videos are
             independent), corrected for the number of pairs.
-        only_first: videos of which the first has the higher value: with top-1, those only it is right about.
+        only_first: videos of which the first has the higher value: with top-1, those only it is right about, or with
+            several seeds right about more often.
         only_second: those of which the second has.
     """
 
@@ -101,7 +104,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What one row of a run says, by video."""
+    """What one row of a run says, by video: (S, C) probabilities of each."""
 
     title: str
     row: str
@@ -158,7 +161,7 @@ def _read(text: str) -> _Judged:
     model = next(one for one in run.settings["rows"] if one["name"] == row)["model"]
     return _Judged(text, row, scores.classes, scores.labels.ndim == 2,
                    dict(zip(scores.names, members_of(scores), strict=True)),
-                   dict(zip(scores.names, scores.rows[row], strict=True)),
+                   dict(zip(scores.names, scores.rows[row].swapaxes(0, 1), strict=True)),
                    {line.video: line.group for line in run.splits()}, settings | dict(flat(model, "model")))
 
 
@@ -194,11 +197,15 @@ def _units(groups: Sequence[dict[str, str]], shared: Sequence[str]) -> NDArray[n
 
 
 def _contender(one: _Judged, shared: Sequence[str], units: NDArray[np.int64]) -> Contender:
-    members, said = np.stack([one.members[v] for v in shared]), np.stack([one.said[v] for v in shared])
-    values = main_values(members, said, multilabel=one.multilabel)
-    found = (said_members(said, multilabel=one.multilabel) & members).sum(0)
+    members = np.stack([one.members[v] for v in shared])
+    tables = np.stack([one.said[v] for v in shared], axis=1)
+    values = mean_values(members, tables, multilabel=one.multilabel)
+    judged = [judge(members, table, multilabel=one.multilabel) for table in tables]
+    metrics = {name: float(np.mean([each[name] for each in judged])) for name in judged[0]}
+    main = "lrap" if one.multilabel else "top1"
+    found = np.mean([(said_members(table, multilabel=one.multilabel) & members).sum(0) for table in tables], axis=0)
     recalls = {name: float(found[c] / members[:, c].sum()) for c, name in enumerate(one.classes) if members[:, c].any()}
-    return Contender(one.title, one.row, len(one.said), judge(members, said, multilabel=one.multilabel), values,
+    return Contender(one.title, one.row, len(one.said), metrics, tuple(each[main] for each in judged), values,
                      *bootstrap_mean(values, units), recalls, one.settings)
 
 

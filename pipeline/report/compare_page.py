@@ -44,9 +44,14 @@ def headline(comparison: Comparison) -> str:
     return f"{ahead}, which can be chance (p = {pair.p:.2g})"
 
 
+def several_seeds(comparison: Comparison) -> bool:
+    """Whether a run among them was trained with several seeds."""
+    return any(len(one.seeds) > 1 for one in comparison.contenders)
+
+
 def _contenders(comparison: Comparison) -> Markup:
     rows = [Interval(one.title, one.value, one.low, one.high, f"k{index % COLOURS}",
-                     f"{percent(one.low)} to {percent(one.high)}", one.row)
+                     f"{percent(one.low)} to {percent(one.high)}", one.row, one.seeds)
             for index, one in enumerate(comparison.contenders)]
     chart = intervals_chart(rows, heads=("run", "% and 95 % interval", "row"), label="runs compared")
     titles = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE"}
@@ -56,7 +61,10 @@ def _contenders(comparison: Comparison) -> Markup:
     body = [tag("tr", tag("td", name_of(one.title)), *(tag("td", percent(one.metrics[name]), class_="num")
                                                        for name in names)) for one in comparison.contenders]
     table = tag("table", tag("thead", head), tag("tbody", *body))
-    return join([tag("p", f"The {_MAIN[comparison.main]} with its 95 % interval, and every other number in %."), chart,
+    words = f"The {_MAIN[comparison.main]} with its 95 % interval, and every other number in %."
+    if several_seeds(comparison):
+        words += " Numbers are means over a run's seeds; a stroke is one seed."
+    return join([tag("p", words), chart,
                  tag("div", table, class_="scroll")])
 
 
@@ -70,6 +78,9 @@ def _pairs(comparison: Comparison) -> Markup:
     words = ("The difference on the same videos, in points; blue where it is not put down to chance (p below 0.05, "
              "corrected for the number of pairs by Holm's method). In the last column, how many videos only one of the "
              "two gets right" + (" (or ranks better)." if comparison.main == "lrap" else "."))
+    if several_seeds(comparison):
+        words += (" With several seeds a video's value is the mean over them, and the last column counts the videos "
+                  "that one of the two gets right more often.")
     return join([tag("p", words), intervals_chart(
         rows, heads=("pair", "points and 95 % interval", "p, only one right"), label="differences of each two runs",
         scale=scale, reference=0.0, signed=True)])
@@ -108,8 +119,10 @@ def _settings(comparison: Comparison) -> Markup:
 
 def summary_of(comparison: Comparison) -> str:
     """Say what the intervals and p-values of the text tables are."""
-    test = "exact McNemar test" if (comparison.main, comparison.unit) == ("top1", "video") else "paired sign-flip test"
+    exact = (comparison.main, comparison.unit) == ("top1", "video") and not several_seeds(comparison)
+    test = "exact McNemar test" if exact else "paired sign-flip test"
+    seeds = "; a video's value is the mean over a run's seeds" if several_seeds(comparison) else ""
     best = max(comparison.contenders, key=lambda one: one.value)
     return (f"{comparison.videos} shared videos; 95 % intervals by bootstrap over {comparison.units} "
-            f"{comparison.unit}s; p by {test}, corrected for {len(comparison.pairs)} pairs (Holm)\n"
+            f"{comparison.unit}s; p by {test}, corrected for {len(comparison.pairs)} pairs (Holm){seeds}\n"
             f"{headline(comparison)}; {best.title} {with_unit(best.value)}")

@@ -37,7 +37,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Videos whose first class was said with a probability from `low` to `high`.
+    """Videos whose first class was said with a probability from `low` to `high`; each counts once a seed.
 
     Attributes:
         low: lower end of the bin.
@@ -56,15 +56,16 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A video whose first class is not a label of it.
+    """A video of which some seed's model says a class first that is not a label of it.
 
     Attributes:
         video: its id.
         path: of its file.
         truth: its label or labels.
-        said: the class that was said.
-        p_said: with this probability.
-        p_truth: probability of the (most probable) true label.
+        said: the wrong class that is most probable.
+        p_said: its probability, mean over seeds.
+        p_truth: probability of the (most probable) true label, mean over seeds.
+        seeds: how many of them are wrong.
     """
 
     video: str
@@ -73,6 +74,7 @@ class Mistake:
     said: str
     p_said: float
     p_truth: float
+    seeds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,8 @@ class Confused:
     Attributes:
         truth: the class.
         said: what it was taken for.
-        videos: how often.
-        of: how many videos the class has.
+        videos: how often; every video counts once a seed.
+        of: how many videos the class has, counted alike.
     """
 
     truth: str
@@ -103,6 +105,8 @@ class ReportData:
         multilabel: videos may have several labels.
         curves: of every row that was trained itself.
         bins: of the kept row; empty bins left out.
+        judgements: of the kept row: videos times seeds.
+        wrong: how many of them are wrong.
         mistakes: of the kept row, the surest first.
         confused: pairs of classes, the most frequent first; empty with several labels.
         provenance: section -> (name, value) lines.
@@ -114,6 +118,8 @@ class ReportData:
     multilabel: bool
     curves: tuple[Curve, ...]
     bins: tuple[Bin, ...]
+    judgements: int
+    wrong: int
     mistakes: tuple[Mistake, ...]
     confused: tuple[Confused, ...]
     provenance: dict[str, tuple[tuple[str, str], ...]]
@@ -129,9 +135,12 @@ def read_report(run: Run) -> ReportData:
     classes, multilabel = run.labels()
     probabilities, members = scores.rows[results.kept].astype(np.float64), members_of(scores)
     paths = {row.video: row.path for row in run.splits()}
+    right = np.array([hits(members, table) for table in probabilities])
     return ReportData(
         name=run.root.resolve().name, results=results, classes=classes, multilabel=multilabel,
-        curves=tuple(_curves(run.metrics())), bins=tuple(calibration_bins(members, probabilities)),
+        curves=tuple(_curves(run.metrics())),
+        bins=tuple(calibration_bins(np.tile(members, (len(probabilities), 1)), np.concatenate(probabilities))),
+        judgements=right.size, wrong=int((right == 0).sum()),
         mistakes=tuple(_mistakes(scores, probabilities, members, paths)), confused=tuple(_confused(results, classes)),
         provenance=provenance(run))
 
@@ -172,13 +181,15 @@ def calibration_bins(members: NDArray[np.bool_], probabilities: NDArray[np.float
 
 def _mistakes(scores: Scores, probabilities: NDArray[np.float64], members: NDArray[np.bool_],
               paths: dict[str, str]) -> list[Mistake]:
-    said = probabilities.argmax(1)
-    true = np.where(members, probabilities, -1.0).max(1)
-    wrong = np.flatnonzero(hits(members, probabilities) == 0)
-    order = wrong[np.argsort(true[wrong] - probabilities.max(1)[wrong], kind="stable")]
+    """List the videos that some seed mistakes, by the means over seeds of the probabilities (S, V, C)."""
+    wrong = np.sum([hits(members, table) == 0 for table in probabilities], axis=0)
+    mean = probabilities.mean(0)
+    said, true = np.where(members, -1.0, mean), np.where(members, mean, -1.0).max(1)
+    videos = np.flatnonzero(wrong)
+    order = videos[np.argsort(true[videos] - said.max(1)[videos], kind="stable")]
     return [Mistake(scores.names[v], paths.get(scores.names[v], ""),
-                    ";".join(scores.classes[c] for c in np.flatnonzero(members[v])), scores.classes[said[v]],
-                    float(probabilities[v, said[v]]), float(true[v])) for v in order.tolist()]
+                    ";".join(scores.classes[c] for c in np.flatnonzero(members[v])), scores.classes[said[v].argmax()],
+                    float(said[v].max()), float(true[v]), int(wrong[v])) for v in order.tolist()]
 
 
 def _confused(results: Results, classes: Sequence[str]) -> list[Confused]:

@@ -44,7 +44,7 @@ def report_page(data: ReportData, pictures: Pictures) -> str:
     """Lay a report out as one HTML document."""
     sections = [section for section in (
         _rows(data), _classes(data), _confusion(data), _mistakes(data, pictures), _calibration(data),
-        _map(pictures), _curves(data), _provenance(data)) if section is not None]
+        _map(data, pictures), _curves(data), _provenance(data)) if section is not None]
     links = [tag("a", title, href=f"#{anchor}") for anchor, title, _ in sections]
     body = [_head(data), tag("nav", *links, aria_label="contents"),
             *(tag("section", tag("h2", title), content, id=anchor) for anchor, title, content in sections),
@@ -69,7 +69,8 @@ def _headline(results: Results) -> str:
     main = charts.with_unit(float(np.mean(results.row(results.kept).seeds)))
     if results.main == "lrap":
         return f"{results.kept} ranks the labels of {results.videos:,} videos with an average precision of {main}"
-    return f"{results.kept} gets {main} of {results.videos:,} videos right"
+    average = f", on average over {results.seeds} seeds" if results.seeds > 1 else ""
+    return f"{results.kept} gets {main} of {results.videos:,} videos right{average}"
 
 
 def _head(data: ReportData) -> Markup:
@@ -107,6 +108,9 @@ def _rows(data: ReportData) -> Section:
     several = len(results.rows) > 1
     words = ["A dot is the ", _MAIN[results.main], ", its bar the 95 % bootstrap interval",
              "; grey: one stream alone, blue: streams fused" if several else "", ". "]
+    if results.seeds > 1:
+        words.append(f"Every number is the mean over {results.seeds} seeds; a stroke is one seed, ± the standard "
+                     "deviation between them. ")
     if any(row.versus for row in results.rows):
         words += ["Differences are paired, on the same videos; p by a sign-flip test over ", f"{results.unit}s",
                   ", corrected for the number of fusions (Holm). "]
@@ -117,7 +121,8 @@ def _rows(data: ReportData) -> Section:
 
 def _classes(data: ReportData) -> Section:
     words = ("Recall: the share of a class's videos that is found. Precision: the share that is right where the class "
-             "is said. The class that is missed most comes first.")
+             "is said. The class that is missed most comes first."
+             + (f" Both are the mean over {data.results.seeds} seeds." if data.results.seeds > 1 else ""))
     return "classes", "Class by class", join([tag("p", words), charts.classes_chart(data.results.classes)])
 
 
@@ -125,7 +130,9 @@ def _confusion(data: ReportData) -> Section | None:
     if data.results.confusion is None:
         return None
     words = ("A row is the truth, a column what the model said; blue on the diagonal is right, red off it is wrong, "
-             "the stronger the larger its share of the row.")
+             "the stronger the larger its share of the row."
+             + (f" Of all {data.results.seeds} seeds: every video stands there {data.results.seeds} times."
+                if data.results.seeds > 1 else ""))
     pairs = confused_list(data.confused) if data.confused else tag("p", "Nothing was confused.")
     matrix = confusion_chart(data.results.confusion, data.classes)
     # a large matrix shows a pattern, but it is the list one reads
@@ -137,21 +144,24 @@ def _confusion(data: ReportData) -> Section | None:
 def _mistakes(data: ReportData, pictures: Pictures) -> Section:
     if not data.mistakes:
         return "mistakes", "Hardest mistakes", tag("p", "There is not one mistake among the judged videos.")
-    words = (f"{len(data.mistakes):,} of {data.results.videos:,} videos are mistaken; here those where the model was "
-             "surest of the wrong class. ")
+    seeds = data.results.seeds
+    words = (f"{len(data.mistakes):,} of {data.results.videos:,} videos are mistaken" + (
+        f" with one of {seeds} seeds or more ({data.wrong:,} of {data.judgements:,} judgements); here those where the "
+        "models were surest of the wrong class, by the mean of their probabilities. " if seeds > 1 else
+        "; here those where the model was surest of the wrong class. "))
     drawn = any(thumb.flow for _, thumb in pictures.mistakes)
     wheel = tag("img", src=png(wheel_picture(120)), class_="wheel", alt=_WHEEL) if drawn else None
     key = ("Left the frame in the middle of the video, right how it moves: the hue is the direction as in the wheel, "
            "the strength the distance, full at the scale that stands below.") if drawn else ""
-    cards = [_card(mistake, thumb) for mistake, thumb in pictures.mistakes]
+    cards = [_card(mistake, thumb, seeds) for mistake, thumb in pictures.mistakes]
     return "mistakes", "Hardest mistakes", join([wheel, tag("p", words, key), tag("div", *cards, class_="cards")])
 
 
-def _card(mistake: Mistake, thumb: Thumb) -> Markup:
+def _card(mistake: Mistake, thumb: Thumb, seeds: int) -> Markup:
     pictures = [tag("img", src=source, alt=f"{what} of {mistake.video}", loading="lazy")
                 for source, what in ((thumb.frame, "a frame"), (thumb.flow, "coloured motion")) if source]
     where = [f"at {thumb.pts_s:.1f} s" if thumb.frame else "", f"full colour {thumb.scale_px:g} px a frame"
-             if thumb.flow else "", thumb.trouble]
+             if thumb.flow else "", thumb.trouble, f"wrong with {mistake.seeds} of {seeds} seeds" if seeds > 1 else ""]
     return tag("figure", tag("div", *pictures, class_="pics") if pictures else None,
                tag("p", "said ", tag("span", name_of(mistake.said), f" {charts.with_unit(mistake.p_said)}",
                                      class_="said"),
@@ -166,20 +176,21 @@ def _calibration(data: ReportData) -> Section:
     words = ["A dot is the videos of which the model was about that sure; the larger, the more. On the dashed line it "
              "would be right exactly as often as it is sure. The mean distance from the line, each video counting the "
              f"same, is the calibration error: {charts.with_unit(ece)}."]
-    if len(data.results.rows[0].seeds) > 1:
-        words.append(" The dots are of the first seed, the error is the mean of all.")
+    if data.results.seeds > 1:
+        words.append(f" The dots put all {data.results.seeds} seeds together; the error is the mean of their own.")
     return "calibration", "Can its probabilities be trusted", tag(
         "div", tag("p", *words), charts.calibration_chart(data.bins), class_="two")
 
 
-def _map(pictures: Pictures) -> Section:
+def _map(data: ReportData, pictures: Pictures) -> Section:
     title, chart = "Map of the features", pictures.chart
     if chart is None:
         return "map", title, tag("p", "No map: ", pictures.no_chart)
     sample = f"A sample of {len(chart.points):,} of the {chart.videos:,} videos" \
         if len(chart.points) < chart.videos else f"The {chart.videos:,} videos"
     words = (f"{sample} by the mean of their {' and '.join(chart.streams)} features, before any training: what lies "
-             "apart here is easy to tell apart. A hollow mark is a video that the kept model mistakes.")
+             "apart here is easy to tell apart. A hollow mark is a video that the kept row mistakes"
+             + (" with half of its seeds or more." if data.results.seeds > 1 else "."))
     return "map", title, join([tag("p", words), scatter_chart(chart)])
 
 

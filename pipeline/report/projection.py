@@ -24,7 +24,7 @@ class Point:
     Attributes:
         video: its id.
         label: its label or labels in one cell.
-        right: whether the kept row is right about it; None when it was not judged.
+        right: whether the kept row is right about it, with more than half of its seeds; None when it was not judged.
         x: 0 to 1, from the left.
         y: 0 to 1, from the bottom.
     """
@@ -85,7 +85,10 @@ def feature_map(run: Run, *, store: Path | None = None, method: str = "pca") -> 
     data = read_dataset(features, videos, streams=tuple(streams))
     plane, x_title, y_title = MAPS[method](_video_vectors(data))
     low, span = plane.min(0), np.maximum(np.ptp(plane, axis=0), 1e-9)
-    right = {prediction.video: prediction.correct for prediction in run.predictions()}
+    said: dict[str, list[bool]] = {}
+    for prediction in run.predictions():
+        said.setdefault(prediction.video, []).append(prediction.correct)
+    right = {video: 2 * sum(each) > len(each) for video, each in said.items()}
     points = [Point(name, labels[name], right.get(name), *((place - low) / span).tolist())
               for name, place in zip(data.ids, plane, strict=True)]
     return FeatureMap(tuple(points), count, tuple(streams), x_title, y_title)

@@ -38,7 +38,7 @@ def run(tmp_path_factory):
 def share_right(run, row, half):
     """How often a row is right about one half of the label, the material (0) or the motion (1)."""
     scores = run.scores()
-    said = [scores.classes[c].split("_")[half] for c in scores.rows[row].argmax(1)]
+    said = [scores.classes[c].split("_")[half] for c in scores.rows[row][0].argmax(1)]
     true = [name.split("/")[0].split("_")[half] for name in scores.names]
     return sum(one == other for one, other in zip(said, true, strict=True)) / VIDEOS
 

@@ -82,7 +82,7 @@ def test_in_cross_validation_every_video_is_judged_once(run, halves):
     assert [row.video for row in run.splits()] == ids
     scores = run.scores()
     assert list(scores.names) == ids
-    assert all(np.allclose(p.sum(1), 1, atol=1e-5) for p in scores.rows.values())
+    assert all(np.allclose(p.sum(2), 1, atol=1e-5) for p in scores.rows.values())
     assert np.mean([p.correct for p in run.predictions()]) == pytest.approx(
         run.results().row(run.results().kept).metrics["top1"])
     assert {(row["row"], row["fold"]) for row in run.metrics()} >= {("rgb", 0), ("gated", 2)}

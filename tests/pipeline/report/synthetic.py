@@ -18,7 +18,8 @@ STREAMS = {"rgb": 4, "flow": 4}
 
 
 def make_run(root: Path, *, classes, names, labels, paths=None, rows=("rgb", "flow", "concat"), skill=0.5, seed=0,
-             groups=None, store=None, multilabel=False, epochs=4) -> Run:
+             groups=None, store=None, multilabel=False, epochs=4,
+             seeds=1) -> Run:
     """Write a run whose rows say the truth with some skill.
 
     Args:
@@ -34,6 +35,7 @@ def make_run(root: Path, *, classes, names, labels, paths=None, rows=("rgb", "fl
         store: settings["store"]; imported features by default.
         multilabel: labels are (V, C).
         epochs: lines of metrics.jsonl a row.
+        seeds: how many times every row is made, each time by other dice.
     """
     rng = np.random.default_rng(seed)
     V, C = len(names), len(classes)
@@ -44,13 +46,13 @@ def make_run(root: Path, *, classes, names, labels, paths=None, rows=("rgb", "fl
                 for name in rows}
     said = []
     for name in rows:
-        scores = rng.normal(size=(V, C)) + 4 * members * (rng.random((V, 1)) < skill)
-        p = 1 / (1 + np.exp(-scores)) if multilabel else np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-        said.append(Said(Row(name, settings[name]), 10 * C, (p.astype(np.float32),), ()))
+        scores = rng.normal(size=(seeds, V, C)) + 4 * members * (rng.random((seeds, V, 1)) < skill)
+        p = 1 / (1 + np.exp(-scores)) if multilabel else np.exp(scores) / np.exp(scores).sum(2, keepdims=True)
+        said.append(Said(Row(name, settings[name]), 10 * C, p.astype(np.float32), ()))
     groups = groups or [f"g{v}" for v in range(V)]
     results = conclude(said, targets, np.arange(V), groups, crossed=True)
     run = Run.create(root, {
-        "command": "train-fusion", "seed": 0, "seeds": 1, "threads": 1, "device": "cpu", "score_weights": "equal",
+        "command": "train-fusion", "seed": 0, "seeds": seeds, "threads": 1, "device": "cpu", "score_weights": "equal",
         "rows": [one.row.as_dict() | {"training": TrainSettings(learning_rate=1e-3).as_dict()} for one in said],
         "training": TrainSettings().as_dict(),
         "split": {"kind": "made", "folds": 2, "trainings": 2, "group_by": "", "files": "", "number": None,
@@ -68,10 +70,10 @@ def make_run(root: Path, *, classes, names, labels, paths=None, rows=("rgb", "fl
                       for row in rows for fold in (0, 1, -1) for epoch in range(epochs))
     folds = np.arange(V) % 2
     run.write_scores(Scores(tuple(names), members if multilabel else np.asarray(labels), tuple(classes), folds,
-                            {one.row.name: one.test[0] for one in said}))
+                            np.arange(seeds), {one.row.name: one.test for one in said}))
     kept = next(one for one in said if one.row.name == results.kept)
-    run.write_predictions([Prediction(name, int(folds[v]), targets.cell(v), top_classes(kept.test[0][v], classes))
-                           for v, name in enumerate(names)])
+    run.write_predictions([Prediction(name, s, int(folds[v]), targets.cell(v), top_classes(kept.test[s][v], classes))
+                           for v, name in enumerate(names) for s in range(seeds)])
     torch.manual_seed(seed)
     save_model(VideoClassifier(kept.row.model), run.model_path)
     run.write_json("model.json", kept.row.model.as_dict())

@@ -43,7 +43,7 @@ def test_compare_prints_both_tables_and_writes_a_page(run, capsys, tmp_path):
     told = call(capsys, "compare", f"{run.root}:rgb", f"{run.root}:concat", "--html", tmp_path / "c.html")
     scores = run.scores()
     for row in ("rgb", "concat"):
-        accuracy = 100 * np.mean(scores.rows[row].argmax(1) == scores.labels)
+        accuracy = 100 * np.mean(scores.rows[row][0].argmax(1) == scores.labels)
         line = next(line for line in told.out.splitlines() if line.startswith(f"{run.root}:{row} "))
         assert line.split()[1:3] == [row, f"{accuracy:.1f}"]
     assert "p by paired sign-flip test" in told.out

@@ -128,7 +128,8 @@ def test_a_run_of_one_row_without_a_mistake_says_so(tmp_path):
                    rows=("rgb",), skill=1.0, seed=3)
     scores = run.scores()
     sure = np.eye(2, dtype=np.float32)[labels] * 0.8 + 0.1
-    run.write_scores(type(scores)(scores.names, scores.labels, scores.classes, scores.folds, {"rgb": sure}))
+    run.write_scores(type(scores)(scores.names, scores.labels, scores.classes, scores.folds, scores.seeds,
+                                   {"rgb": sure[None]}))
     page = page_of(run)
     assert "There is not one mistake" in page.text
     assert "How good it is, and how sure that is" in page.text
