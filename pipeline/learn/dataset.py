@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.learn.memory import keep_freed_memory
 from schemas.errors import ConfigError, StoreError
 from schemas.shard import Origin, Shard, open_shard
 from schemas.store import Store, VideoRows
@@ -106,6 +107,7 @@ def read_dataset(store: Store, videos: Sequence[VideoRows], *, streams: Sequence
     """
     if not videos:
         raise ConfigError(f"{store.root} holds no video to learn from; `vidu-pipe status {store.root}` tells more")
+    keep_freed_memory()
     lengths = np.array([video.moments for video in videos])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     tables: dict[str, NDArray[Any]] = {}

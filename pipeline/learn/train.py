@@ -20,6 +20,7 @@ from tqdm import tqdm
 from pipeline.learn.batches import gather, in_order, shuffled
 from pipeline.learn.checkpoint import State
 from pipeline.learn.dataset import Dataset
+from pipeline.learn.memory import keep_freed_memory
 from pipeline.learn.model import VideoClassifier
 from pipeline.learn.objective import Loss, make_loss, make_optimizer
 from pipeline.learn.settings import TrainSettings
@@ -62,6 +63,7 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     Raises:
         StoreError: the loss became NaN; the message names a video.
     """
+    keep_freed_memory()
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     for name in model.branches:
