@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -212,15 +213,13 @@ class Shard:
         path: its file.
         name: its name.
         origin: what made it.
-        videos: column name -> list of one value a video.
-        segments: where each segment's rows lie.
         rows: N.
         dims: stream name -> D.
         dtypes: stream name -> dtype name.
     """
 
     def __init__(self, file: h5py.File, path: Path) -> None:
-        """Read the small tables of an open file; use `open_shard`."""
+        """Look at an open file; use `open_shard`. Tables are read when they are asked for."""
         attrs = file.attrs
         if attrs.get("format") != SHARD_FORMAT or attrs.get("schema") != SHARD_SCHEMA:
             raise StoreError(f"{path}: not a shard of schema {SHARD_SCHEMA} (format {attrs.get('format')!r}, "
@@ -230,13 +229,23 @@ class Shard:
         self.name = str(attrs["shard"])
         self.origin = Origin(str(attrs["kind"]), json.loads(attrs["settings"]), str(attrs["digest"]),
                              json.loads(attrs["software"]))
-        self.videos: dict[str, list[Any]] = {name: _values(file["videos"][name]) for name in file["videos"]}
-        columns = [_values(file["segments"][name])
-                   for name in ("video", "start", "stop", "row_start", "row_stop", "outcome")]
-        self.segments = tuple(SegmentRows(*row) for row in zip(*columns, strict=True))
         self.rows = int(file["moments/frame"].shape[0])
         self.dims = {name: int(file["streams"][name].shape[1]) for name in attrs["streams"]}
         self.dtypes = {name: str(file["streams"][name].dtype) for name in attrs["streams"]}
+
+    @cached_property
+    def videos(self) -> dict[str, list[Any]]:
+        """Column name -> list of one value a video."""
+        with _damage_named(self.path):
+            return {name: _values(column) for name, column in self._file["videos"].items()}
+
+    @cached_property
+    def segments(self) -> tuple[SegmentRows, ...]:
+        """Where each segment's rows lie."""
+        with _damage_named(self.path):
+            columns = [_values(self._file["segments"][name])
+                       for name in ("video", "start", "stop", "row_start", "row_stop", "outcome")]
+            return tuple(SegmentRows(*row) for row in zip(*columns, strict=True))
 
     def moments(self, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return frame indices int64 (n,) and presentation times float64 (n,) of a range of rows."""
@@ -299,3 +308,6 @@ def check_shard(path: Path) -> None:
         end = shard.segments[-1].row_stop if shard.segments else 0
         if set(lengths.values()) != {end}:
             raise StoreError(f"{path}: tables of different lengths: {lengths}, segments end at {end}")
+        columns = {name: len(values) for name, values in shard.videos.items()}
+        if len(set(columns.values())) != 1:
+            raise StoreError(f"{path}: columns of videos of different lengths: {columns}")

@@ -51,25 +51,25 @@ def shuffled(data: Dataset, videos: NDArray[np.int64], *, batch: int, generator:
     for bucket in torch.split(order, batch * BUCKET_BATCHES):
         batches += torch.split(bucket[torch.argsort(lengths[bucket], stable=True)], batch)
     for position in torch.randperm(len(batches), generator=generator).tolist():
-        yield from _cut(data, batches[position])
+        yield from _cut(batches[position], lengths, sum(data.dims.values()))
 
 
 def in_order(data: Dataset, videos: NDArray[np.int64], *, batch: int) -> Iterator[Tensor]:
     """Yield the videos in batches, each once, the shortest first; nothing when there are none."""
     if not len(videos):
         return
-    order = videos[np.argsort(data.lengths[videos], kind="stable")]
-    for videos_of_batch in torch.split(torch.from_numpy(order), batch):
-        yield from _cut(data, videos_of_batch)
+    lengths = torch.from_numpy(data.lengths)
+    chosen = torch.from_numpy(videos)
+    for videos_of_batch in torch.split(chosen[torch.argsort(lengths[chosen], stable=True)], batch):
+        yield from _cut(videos_of_batch, lengths, sum(data.dims.values()))
 
 
-def _cut(data: Dataset, videos: Tensor) -> Iterator[Tensor]:
-    """Halve a batch whose padded features would be larger than `FULL_BATCH_BYTES`."""
-    longest = int(torch.from_numpy(data.lengths)[videos].max())
-    if len(videos) > 1 and len(videos) * longest * sum(data.dims.values()) * 4 > FULL_BATCH_BYTES:
+def _cut(videos: Tensor, lengths: Tensor, width: int) -> Iterator[Tensor]:
+    """Halve a batch whose padded features, `width` a moment, would be larger than `FULL_BATCH_BYTES`."""
+    if len(videos) > 1 and len(videos) * int(lengths[videos].max()) * width * 4 > FULL_BATCH_BYTES:
         half = len(videos) // 2
-        yield from _cut(data, videos[:half])
-        yield from _cut(data, videos[half:])
+        yield from _cut(videos[:half], lengths, width)
+        yield from _cut(videos[half:], lengths, width)
     else:
         yield videos
 

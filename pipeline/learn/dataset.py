@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.learn.memory import keep_freed_memory
 from schemas.errors import ConfigError, StoreError
 from schemas.shard import Origin, Shard, open_shard
 from schemas.store import Store, VideoRows
@@ -23,9 +24,7 @@ from schemas.store import Store, VideoRows
 logger = logging.getLogger(__name__)
 
 BLOCK_ROWS = 8192  # rows per step where a table may be larger than memory
-# dtype -> unsigned integer of its size, mask of all bits but the sign, smallest value with every exponent bit set
-FLOAT_BITS: dict[str, tuple[type[np.unsignedinteger[Any]], int, int]] = {
-    "float16": (np.uint16, 0x7FFF, 0x7C00), "float32": (np.uint32, 0x7FFFFFFF, 0x7F800000)}
+CHECK_ROWS = 256  # rows per step of looking for NaN twice, so that the second look finds them in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +107,7 @@ def read_dataset(store: Store, videos: Sequence[VideoRows], *, streams: Sequence
     """
     if not videos:
         raise ConfigError(f"{store.root} holds no video to learn from; `vidu-pipe status {store.root}` tells more")
+    keep_freed_memory()
     lengths = np.array([video.moments for video in videos])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     tables: dict[str, NDArray[Any]] = {}
@@ -120,11 +120,11 @@ def read_dataset(store: Store, videos: Sequence[VideoRows], *, streams: Sequence
                 raise StoreError(f"{file.path}: streams {layout}, the shards before it have {found}")
             for name, table in tables.items():
                 for row_start, row_stop, place in ranges:
-                    file.read_into(name, table[place:place + row_stop - row_start], row_start, row_stop)
-    ids = tuple(video.id for video in videos)
-    for name, table in tables.items():
-        _check_finite(name, table, ids, offsets)
-    return Dataset(ids, tuple(video.path for video in videos), offsets,
+                    rows = table[place:place + row_stop - row_start]
+                    file.read_into(name, rows, row_start, row_stop)
+                    if (bad := _not_finite(rows)) is not None:
+                        raise StoreError(_blame(name, place + bad, videos, offsets))
+    return Dataset(tuple(video.id for video in videos), tuple(video.path for video in videos), offsets,
                    {name: torch.from_numpy(table) for name, table in tables.items()}, store.origin)
 
 
@@ -166,16 +166,27 @@ def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_by
     return tables
 
 
-def _check_finite(stream: str, table: NDArray[Any], ids: Sequence[str], offsets: NDArray[np.int64]) -> None:
-    """Look at the bits: a float is NaN or infinite when all bits of its exponent are 1; much faster than isfinite."""
-    whole, magnitude, exponent = FLOAT_BITS[table.dtype.name]
-    for start in range(0, len(table), BLOCK_ROWS):
-        bits = table[start:start + BLOCK_ROWS].view(whole) & whole(magnitude)
-        if bits.max() >= exponent:
-            row = start + int(np.flatnonzero((bits >= exponent).any(axis=1))[0])
-            video = int(np.searchsorted(offsets, row, side="right")) - 1
-            raise StoreError(f"stream {stream} of video {ids[video]} holds NaN or infinity at moment "
-                             f"{row - offsets[video]}; leave the video out, or make its features anew")
+def _not_finite(table: NDArray[Any]) -> int | None:
+    """Return the first row that holds NaN or infinity, in a table (N, D) of float16 or float32.
+
+    Such floats have all bits of the exponent set, so their bits are the largest of all floats of their sign: read as
+    signed integers those of positive floats, read as unsigned ones those of negative floats. Several times faster than
+    `isfinite`, which makes a table of booleans.
+    """
+    size = table.dtype.itemsize
+    infinity = int(np.array(np.inf, table.dtype).view(f"u{size}"))
+    sign = 1 << 8 * size - 1
+    for start in range(0, len(table), CHECK_ROWS):
+        block = table[start:start + CHECK_ROWS]
+        if block.view(f"i{size}").max() >= infinity or block.view(f"u{size}").max() >= sign + infinity:
+            return start + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
+    return None
+
+
+def _blame(stream: str, row: int, videos: Sequence[VideoRows], offsets: NDArray[np.int64]) -> str:
+    video = int(np.searchsorted(offsets, row, side="right")) - 1
+    return (f"stream {stream} of video {videos[video].id} holds NaN or infinity at moment {row - offsets[video]}; "
+            "leave the video out, or make its features anew")
 
 
 def fingerprints(store: Store, videos: Sequence[VideoRows]) -> tuple[str, ...]:

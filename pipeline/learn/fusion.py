@@ -14,13 +14,35 @@ from torch.nn import functional
 from schemas.errors import ConfigError
 
 
+class Dropout(nn.Module):
+    """Zeros features at random while training, and scales the others up (Srivastava et al. 2014).
+
+    On a CPU torch draws a whole random number a feature, which took longer than all else in a linear classifier. Here
+    one draw of 64 bits decides four features, each with 16 bits: `p` is rounded to a multiple of 1 / 65,536, and the
+    scale is that of the rounded one. Draws come from torch's global generator.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.dropped = round(p * (1 << 16))  # of 65,536
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(...) -> (...)."""
+        p = self.dropped / (1 << 16)
+        if not self.training or not p or not x.is_cpu:
+            return functional.dropout(x, p, self.training)
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-1 << 63, None)
+        kept = words.view(torch.int16).ge_(self.dropped - (1 << 15))  # 1 or 0; in place, as booleans are slow
+        return x * kept[:x.numel()].view(x.shape).to(x.dtype).div_(1 - p)
+
+
 class Classifier(nn.Sequential):
     """Dropout and a linear layer, or one hidden layer between (ReLU) when `hidden` is not 0."""
 
     def __init__(self, width: int, *, classes: int, hidden: int, dropout: float) -> None:
-        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        layers: list[nn.Module] = [Dropout(dropout)]
         if hidden:
-            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout)]
         super().__init__(*layers, nn.Linear(hidden or width, classes))
 
     def start_at_zero(self) -> None:
@@ -113,7 +135,7 @@ class Gated(Fusion):
     def __init__(self, *, widths: Sequence[int], classes: int, hidden: int, dropout: float, multilabel: bool,  # noqa: ARG002 - every fusion is made the same way
                  width: int = 256) -> None:
         super().__init__()
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.squash = nn.ModuleList(nn.Linear(wide, width) for wide in widths)
         self.gate = nn.Linear(sum(widths), width * len(widths))
         self.classifier = Classifier(width, classes=classes, hidden=hidden, dropout=dropout)

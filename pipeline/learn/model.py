@@ -39,7 +39,11 @@ class Branch(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, T, D), (B, T) -> (B, E)."""
-        vector: Tensor = self.head((x - self.mean) / self.std, mask)
+        scale = self.std.reciprocal()
+        x = torch.addcmul(-self.mean * scale, x, scale)  # (x - mean) / std in one pass over the batch
+        if x.shape[1] == 1 and self.head.reduces_once:
+            return x.squeeze(1)
+        vector: Tensor = self.head(x, mask)
         return vector
 
 

@@ -4,6 +4,7 @@ Everything random comes from one seed: weights, dropout and Gumbel noise from th
 from one of its own. A run that was interrupted goes on from its last checkpoint and ends with the same bits.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from pipeline.learn.batches import gather, in_order, shuffled
 from pipeline.learn.checkpoint import State
 from pipeline.learn.dataset import Dataset
+from pipeline.learn.memory import keep_freed_memory
 from pipeline.learn.model import VideoClassifier
 from pipeline.learn.objective import Loss, make_loss, make_optimizer
 from pipeline.learn.settings import TrainSettings
@@ -61,6 +63,7 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     Raises:
         StoreError: the loss became NaN; the message names a video.
     """
+    keep_freed_memory()
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     for name in model.branches:
@@ -92,14 +95,14 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
 def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
                 device: torch.device) -> dict[str, float]:
     """Take every training video once."""
-    model, total, right = state.model.train(), 0.0, 0.0
+    model, total, right = state.model.train(), 0.0, torch.zeros((), device=device)
     size = settings.batch_of(len(task.fold.train))
     for videos in shuffled(task.data, task.fold.train, batch=size, generator=state.order):
         batch = gather(task.data, videos, device)
         targets = task.targets[videos].to(device)
         scores = model(batch.features, batch.mask)
         value = loss(scores, targets)
-        if not torch.isfinite(value):
+        if not math.isfinite(value.item()):
             raise StoreError(_blame(task, videos, scores.detach()))
         state.optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
@@ -107,9 +110,9 @@ def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
             nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         state.optimizer.step()
         state.schedule.step()
-        total += float(value.detach()) * len(videos)
-        right += float(correct(scores.detach(), targets).sum())
-    return {"train_loss": total / len(task.fold.train), "train_top1": right / len(task.fold.train)}
+        total += value.item() * len(videos)
+        right += correct(scores.detach(), targets).sum()
+    return {"train_loss": total / len(task.fold.train), "train_top1": float(right) / len(task.fold.train)}
 
 
 def validate(model: VideoClassifier, task: Task, loss: Loss, device: torch.device) -> dict[str, float | None]:

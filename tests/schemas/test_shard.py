@@ -182,6 +182,27 @@ def test_columns_of_different_lengths_are_found(tmp_path, good_bytes):
         check_shard(tmp_path / "s.h5")
 
 
+def test_columns_of_videos_of_different_lengths_are_found(tmp_path, good_bytes):
+    (tmp_path / "s.h5").write_bytes(good_bytes)
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        del file["videos/width"]
+        file["videos/width"] = np.arange(3)
+    with pytest.raises(StoreError, match="videos of different lengths"):
+        check_shard(tmp_path / "s.h5")
+
+
+@pytest.mark.parametrize("table", ["videos", "segments"])
+def test_a_small_table_that_is_damaged_is_a_store_error_where_it_is_asked_for(tmp_path, good_bytes, table):
+    (tmp_path / "s.h5").write_bytes(good_bytes)
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        del file[table]
+        file[table] = np.arange(3)  # a column where a group should be
+    with open_shard(tmp_path / "s.h5") as shard, pytest.raises(StoreError, match=r"s\.h5: not readable as a shard"):
+        getattr(shard, table)
+    with pytest.raises(StoreError, match=r"s\.h5"):
+        check_shard(tmp_path / "s.h5")
+
+
 def test_an_error_of_the_reader_itself_is_not_blamed_on_the_shard(tmp_path, good_bytes):
     (tmp_path / "s.h5").write_bytes(good_bytes)
     with pytest.raises(KeyError), open_shard(tmp_path / "s.h5"):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.learn.batches import gather, in_order, reduce_once, shuffled
-from pipeline.learn.dataset import fingerprints, read_dataset
+from pipeline.learn.dataset import CHECK_ROWS, fingerprints, read_dataset
 from pipeline.learn.heads import HEADS, make_head
 from schemas.errors import ConfigError, StoreError
 from schemas.shard import ShardContent, open_shard, write_shard
@@ -84,9 +84,38 @@ def test_nan_in_features_names_the_video_and_its_moment(store, value, dtype):
         read_dataset(store, store.video_rows())
 
 
-def test_large_but_finite_features_are_let_through(make_store):
-    store = make_store({"a/1": {"rgb": np.full((16, 600), 3e38)}})
-    assert read_dataset(store, store.video_rows()).streams["rgb"].max() > 2e38
+@pytest.mark.parametrize("memory_bytes", [1 << 30, 0])
+@pytest.mark.parametrize("moment", [0, CHECK_ROWS, 2 * CHECK_ROWS + 9])
+def test_nan_is_found_wherever_it_lies_in_a_long_video(make_store, memory_bytes, moment):
+    store = make_store({"a": {"rgb": np.ones((5, 3))}, "b": {"rgb": np.ones((2 * CHECK_ROWS + 10, 3))}})
+    with open_shard(store.shard_path("000000")) as shard:
+        origin, segments, (frame, pts_s) = shard.origin, shard.segments, shard.moments()
+        features = shard.features("rgb")
+    features[segments[1].row_start + moment, 2] = np.nan
+    write_shard(store.shard_path("000000"), ShardContent("000000", origin, store.read_plan().videos, segments, frame,
+                                                         pts_s, {"rgb": features}))
+    with pytest.raises(StoreError, match=f"stream rgb of video b holds NaN or infinity at moment {moment};"):
+        read_dataset(store, store.video_rows(), memory_bytes=memory_bytes)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_large_but_finite_features_are_let_through(make_store, dtype):
+    largest = float(np.finfo(dtype).max)
+    store = make_store({"a/1": {"rgb": np.full((16, 600), largest)}, "a/2": {"rgb": np.full((1, 600), -largest)}},
+                       dtype=dtype)
+    found = read_dataset(store, store.video_rows()).streams["rgb"]
+    assert (float(found.max()), float(found.min())) == (largest, -largest)
+
+
+def test_a_feature_whose_checksum_does_not_fit_names_the_shard(make_store):
+    features = np.random.default_rng(0).normal(size=(900, 640)).astype(np.float32)  # three chunks
+    store = make_store({"a/1": {"rgb": features}})
+    path = store.shard_path("000000")
+    spoilt = bytearray(path.read_bytes())
+    spoilt[spoilt.index(features[-1].tobytes())] ^= 1
+    path.write_bytes(spoilt)
+    with pytest.raises(StoreError, match=r"000000\.h5: not readable as a shard .*run extract again"):
+        read_dataset(store, store.video_rows())
 
 
 def test_no_video_and_an_unknown_stream_are_refused(store):
