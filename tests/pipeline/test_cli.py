@@ -1,5 +1,6 @@
 """The command line as a user meets it: words in, words and an exit code out."""
 
+import importlib.metadata
 import json
 import logging
 import os
@@ -246,3 +247,18 @@ def test_a_csv_of_labels_brings_them_into_the_store(run, world, tmp_path):
         ("class0/v0", "kind0", "train"), ("class1/v1", "kind1", "train")]
 
 
+
+
+def test_a_checkout_that_is_not_installed_extracts_and_plans_all_the_same(run, world, tmp_path, monkeypatch):
+    known = importlib.metadata.version
+
+    def unknown_house(name):
+        if name == "vidu-pipe":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return known(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", unknown_house)
+    assert run(*world.options(tmp_path / "store", "--inline"))[0] == 0
+    assert Store.open(tmp_path / "store").origin.software["vidu-pipe"] == "not installed"
+    assert run("plan", *world.options(tmp_path / "store")[1:])[0] == 0
+    assert run("--version")[:2] == (0, "vidu-pipe, version not installed\n")
