@@ -8,14 +8,14 @@ NOT_INSTALLED = "not installed"
 
 
 def versions(names: Iterable[str]) -> dict[str, str]:
-    """Return the version of Python and of each library; `not installed` for one that is not.
+    """Return the version of each library, and of Python; `not installed` for one that is not.
 
     A checkout that is run without being installed has no version of its own, and that is what it says.
     """
-    found = {"python": platform.python_version()}
+    found = dict[str, str]()
     for name in names:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = NOT_INSTALLED
-    return found
+    return found | {"python": platform.python_version()}
