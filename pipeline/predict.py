@@ -182,6 +182,7 @@ def _wishes(known: ExtractSettings, backbones: dict[str, str], job: PredictJob) 
         named |= {"flow_backbone": backbones["flow"], "flow": flow.method, "flow_options": flow.options,
                   "flow_stack": flow.stack, "flow_bound_px": flow.bound_px}
     return Wishes(sampling=known.sampling, streams=tuple(stream.name for stream in known.streams),
+                  **{f"{stream.name}_crop": stream.crop for stream in known.streams},
                   short_side_px=known.short_side_px, upscale=known.upscale, weights=job.weights,
                   flow_weights=job.flow_weights, device=known.device, precision=known.precision,
                   feature_dtype=known.feature_dtype, **named)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.devices import resolve_device
-from schemas.config import DEFAULT_FLOW_BOUND_PX, ExtractSettings, FlowSettings, Sampling, StreamSettings
+from schemas.config import DEFAULT_CROP, DEFAULT_FLOW_BOUND_PX, ExtractSettings, FlowSettings, Sampling, StreamSettings
 from schemas.errors import ConfigError
 from workers.backbones import DEFAULT_BACKBONE, State, make_backbone, read_weights, weights_digest
 from workers.flow import make_flow
@@ -26,6 +26,8 @@ class Wishes:
         flow_bound_px: see `FlowSettings`.
         rgb_backbone: a name of `BACKBONES`.
         flow_backbone: a name of `BACKBONES`.
+        rgb_crop: a name of `CROPS`, see `StreamSettings`.
+        flow_crop: likewise, of the flow stream.
         weights: file for the first stream's backbone, and for others on the same one; None: the published weights.
         flow_weights: file for the flow stream.
         device: `auto`, `cpu` or `cuda`.
@@ -43,6 +45,8 @@ class Wishes:
     flow_bound_px: float = DEFAULT_FLOW_BOUND_PX
     rgb_backbone: str = DEFAULT_BACKBONE
     flow_backbone: str = DEFAULT_BACKBONE
+    rgb_crop: str = DEFAULT_CROP["rgb"]
+    flow_crop: str = DEFAULT_CROP["flow"]
     weights: Path | None = None
     flow_weights: Path | None = None
     device: str = "auto"
@@ -71,7 +75,8 @@ def prepare(wishes: Wishes) -> tuple[ExtractSettings, dict[str, State]]:
             file = wishes.flow_weights
         used.add(file)
         weights[name] = _state(backbone, file, 3 if name == "rgb" else 2 * wishes.flow_stack)
-        streams.append(StreamSettings(name=name, backbone=backbone, weights_sha256=weights_digest(weights[name])))
+        streams.append(StreamSettings(name=name, backbone=backbone, weights_sha256=weights_digest(weights[name]),
+                                      crop=wishes.rgb_crop if name == "rgb" else wishes.flow_crop))
     for option, file in (("--weights", wishes.weights), ("--flow-weights", wishes.flow_weights)):
         if file is not None and file not in used:
             raise ConfigError(f"{option} {file} belongs to no network of this extraction: streams "

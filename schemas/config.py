@@ -16,6 +16,10 @@ from schemas.errors import ConfigError
 
 STREAMS = ("rgb", "flow")
 PRECISIONS = ("fp32", "bf16")
+CROPS = ("network", "none")
+# A frame keeps the crop its network was made with. A flow field shows who moves wherever he stands: with all of it seen,
+# a linear classifier lost less on UT-Interaction (log loss 0.85 for 0.96) and the same on Weizmann and on fights.
+DEFAULT_CROP = {"rgb": "network", "flow": "none"}
 FEATURE_DTYPES = ("float16", "float32")
 DEVICES = ("cpu", "cuda")
 # The field's value. On clips of people 8 px gave the frozen flow stream as much: Weizmann the same, UT-Interaction 4 of
@@ -135,19 +139,23 @@ class StreamSettings:
         name: `rgb` or `flow`.
         backbone: a name of `BACKBONES`.
         weights_sha256: digest of the network's tensors, so that the same name with other weights is another setting.
+        crop: what of a picture the network sees: what its own preprocessing leaves (`network`), or all of it, resized
+            to the network's input whatever its shape (`none`).
     """
 
     name: str
     backbone: str
     weights_sha256: str
+    crop: str = "network"
 
     def __post_init__(self) -> None:
-        """Check the stream's name.
+        """Check the names.
 
         Raises:
-            ConfigError: it is not known.
+            ConfigError: one is not known.
         """
         known("stream", self.name, STREAMS)
+        known("crop", self.crop, CROPS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class Preprocessing:
         height: of the input, in pixels.
         width: of the input, in pixels.
         crop_share: the centre crop's share of the resized picture (timm's `crop_pct`).
+        crop_mode: how a picture of another shape than the input's is fitted to it, by timm's names: `center` keeps its
+            shape and loses what sticks out, `squash` changes its shape, `border` keeps its shape and adds borders.
         interpolation: `bilinear` or `bicubic`.
         mean: per colour, on a 0..1 scale.
         std: per colour, on a 0..1 scale.
@@ -48,6 +50,11 @@ class Preprocessing:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    crop_mode: str = "center"
+
+    def uncropped(self) -> "Preprocessing":
+        """Return the same with the whole picture resized to the input, its shape changed where it must be."""
+        return replace(self, crop_share=1.0, crop_mode="squash")
 
 
 class Backbone:
@@ -108,7 +115,7 @@ class Backbone:
 
 
 class TimmBackbone(Backbone):
-    """Any classification network of timm, by timm's name."""
+    """Any classification network of timm, by timm's name, with or without the tag of its weights."""
 
     def __init__(self, name: str) -> None:
         """Read the network's own preprocessing from timm's table."""
@@ -117,7 +124,8 @@ class TimmBackbone(Backbone):
             self._config = timm.models.PretrainedCfg(input_size=(3, 224, 224))
         _, height, width = self._config.input_size
         super().__init__(name, Preprocessing(
-            height, width, self._config.crop_pct, self._config.interpolation, self._config.mean, self._config.std))
+            height, width, self._config.crop_pct, self._config.interpolation, self._config.mean, self._config.std,
+            self._config.crop_mode))
 
     def skeleton(self) -> nn.Module:
         """Return timm's network with global average pooling and no classifier."""
@@ -191,11 +199,18 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
 
 
 def make_backbone(name: str) -> Backbone:
-    """Look a backbone up.
+    """Look a backbone up: `resnet50`, or `resnet50.a1_in1k` for one of several published weights, as in timm.
 
     Raises:
         ConfigError: the name is not known; the message names the nearest.
     """
+    network, _, tag = name.partition(".")
+    if tag and network in BACKBONES:
+        tags = timm.models.get_arch_pretrained_cfgs(network) if timm.is_model(network) else {}
+        if name not in tags:
+            known = [full.partition(".")[2] for full in tags]
+            raise ConfigError(f"unknown weights {tag!r} of {network}; known: {', '.join(known) or 'none'}")
+        return TimmBackbone(name)
     if name not in BACKBONES:
         import difflib
 

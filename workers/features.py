@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from schemas.config import REFERENCE_SHORT_SIDE_PX
 from schemas.frames import FeatureBatch
@@ -23,7 +23,7 @@ BATCH = {"cpu": 8, "cuda": 64}
 
 
 def rgb_input(rgb: NDArray[np.uint8], preprocessing: Preprocessing, device: str) -> Tensor:
-    """Prepare frames for a network: resize, centre crop, normalise.
+    """Prepare frames for a network: resize, clip, normalise, crop (borders get the mean colour).
 
     Args:
         rgb: uint8 (N, H, W, 3).
@@ -37,7 +37,8 @@ def rgb_input(rgb: NDArray[np.uint8], preprocessing: Preprocessing, device: str)
     mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1) * 255
     std = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1) * 255
     # a bicubic filter overshoots; pictures do not leave 0..255
-    return (_resized_crop(pictures, preprocessing, preprocessing.interpolation).clamp_(0, 255) - mean) / std
+    shown = _resized(pictures, preprocessing, preprocessing.interpolation).clamp_(0, 255)
+    return _centred((shown - mean) / std, preprocessing)
 
 
 def flow_input(stacks: NDArray[np.float32], preprocessing: Preprocessing, bound_px: float, device: str) -> Tensor:
@@ -62,20 +63,37 @@ def flow_input(stacks: NDArray[np.float32], preprocessing: Preprocessing, bound_
     scale = 0.5 / bound / float(np.mean(preprocessing.std))
     fields = torch.from_numpy(stacks).to(device).clamp(-bound, bound).mul_(scale)
     # bilinear for any network: a field is no picture, and an overshoot would be a displacement that nobody measured
-    return _resized_crop(fields, preprocessing, "bilinear")
+    return _centred(_resized(fields, preprocessing, "bilinear"), preprocessing)
 
 
-def _resized_crop(pictures: Tensor, preprocessing: Preprocessing, interpolation: str) -> Tensor:
-    """(N, C, H, W) -> (N, C, height, width): short sides to input / crop_share, then the centre, rounded as in timm."""
+def _resized(pictures: Tensor, preprocessing: Preprocessing, interpolation: str) -> Tensor:
+    """(N, C, H, W) -> (N, C, h, w): to input / crop_share, by the crop mode; sizes rounded as in timm."""
     H, W = pictures.shape[2:]
-    height, width = preprocessing.height, preprocessing.width
-    tall, wide = math.floor(height / preprocessing.crop_share), math.floor(width / preprocessing.crop_share)
-    size = (tall, tall * W // H) if tall * W >= wide * H else (wide * H // W, wide)
-    if size != (H, W):
-        mode = "bicubic" if interpolation == "bicubic" else "bilinear"
-        pictures = interpolate(pictures, size=size, mode=mode, antialias=True)
-    top, left = round((size[0] - height) / 2), round((size[1] - width) / 2)
-    return pictures[:, :, top:top + height, left:left + width]
+    share, mode = preprocessing.crop_share, preprocessing.crop_mode
+    tall, wide = math.floor(preprocessing.height / share), math.floor(preprocessing.width / share)
+    if mode == "squash":
+        size = (tall, wide)
+    elif mode == "center" and tall == wide:  # torchvision's Resize, which rounds down
+        size = (tall, tall * W // H) if W >= H else (wide * H // W, wide)
+    else:  # timm's ResizeKeepRatio
+        ratio = (max if mode == "border" else min)(H / tall, W / wide)
+        size = (max(1, round(H / ratio)), max(1, round(W / ratio)))
+    if size == (H, W):
+        return pictures
+    return interpolate(pictures, size=size, mode="bicubic" if interpolation == "bicubic" else "bilinear",
+                       antialias=True)
+
+
+def _centred(pictures: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """(N, C, h, w) -> (N, C, height, width): the centre, rounded as in timm, with a border of 0 where it is small."""
+    missing = [max(0, want - have) for want, have in
+               zip((preprocessing.height, preprocessing.width), pictures.shape[2:], strict=True)]
+    if any(missing):
+        tall, wide = missing
+        pictures = pad(pictures, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2))
+    top, left = (round((have - want) / 2) for want, have in
+                 zip((preprocessing.height, preprocessing.width), pictures.shape[2:], strict=True))
+    return pictures[:, :, top:top + preprocessing.height, left:left + preprocessing.width]
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ def _network(settings: ExtractSettings, stream: StreamSettings, state: State) ->
     backbone = make_backbone(stream.backbone)
     channels = 3 if stream.name == "rgb" or settings.flow is None else 2 * settings.flow.stack
     network = backbone.build(state, channels).to(memory_format=torch.channels_last)
-    shape = (1, channels, backbone.preprocessing.height, backbone.preprocessing.width)
+    preprocessing = backbone.preprocessing.uncropped() if stream.crop == "none" else backbone.preprocessing
+    shape = (1, channels, preprocessing.height, preprocessing.width)
     network = folded(network, torch.randn(shape, generator=torch.Generator().manual_seed(0))).to(settings.device)
-    return StreamNetwork(stream.name, network, channels, backbone.preprocessing, settings.device, settings.precision)
+    return StreamNetwork(stream.name, network, channels, preprocessing, settings.device, settings.precision)

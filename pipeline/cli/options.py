@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from schemas.config import DEFAULT_FLOW_BOUND_PX, FEATURE_DTYPES, PRECISIONS
+from schemas.config import CROPS, DEFAULT_CROP, DEFAULT_FLOW_BOUND_PX, FEATURE_DTYPES, PRECISIONS
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ wish_options = stack_options([
                  help="Displacement at the end of the network's range, in pixels at short side 256."),
     click.option("--rgb-backbone", help="A timm network.  [default: tf_efficientnet_lite0]"),
     click.option("--flow-backbone", help="A timm network.  [default: tf_efficientnet_lite0]"),
+    click.option("--rgb-crop", type=click.Choice(CROPS), default=DEFAULT_CROP["rgb"], show_default=True,
+                 help="The network's own crop of a frame, or none: all of it, resized to the network's input."),
+    click.option("--flow-crop", type=click.Choice(CROPS), default=DEFAULT_CROP["flow"], show_default=True,
+                 help="Likewise for flow."),
     click.option("--weights", type=FILE, help="Weights file for the first stream's backbone, and others on the same."),
     click.option("--flow-weights", type=FILE, help="Weights file for the flow backbone."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
@@ -67,7 +71,8 @@ def wishes_of(options: dict[str, Any]) -> "Wishes":
         sampling=Sampling(**ways or {"every": 8}), streams=wanted_streams(options["streams"]),
         short_side_px=options["short_side"], upscale=options["upscale"], flow=options["flow"],
         flow_options=flow_options_of(options["flow_options"]), flow_stack=options["flow_stack"],
-        flow_bound_px=options["flow_bound"], weights=options["weights"], flow_weights=options["flow_weights"],
+        flow_bound_px=options["flow_bound"], rgb_crop=options["rgb_crop"], flow_crop=options["flow_crop"],
+        weights=options["weights"], flow_weights=options["flow_weights"],
         device=options["device"], precision=options["precision"], feature_dtype=options["feature_dtype"], **given)
 
 

@@ -73,7 +73,20 @@ def test_a_network_keeps_its_own_preprocessing():
     assert (ours.crop_share, ours.interpolation, ours.mean, ours.std) == (
         theirs.crop_pct, theirs.interpolation, theirs.mean, theirs.std)
     assert make_backbone("inception_v3").preprocessing.height == 299
+    assert make_backbone("dm_nfnet_f0").preprocessing.crop_mode == "squash"
     assert make_backbone(DEFAULT_BACKBONE).preprocessing.mean == (127 / 255,) * 3
+
+
+def test_a_network_with_several_published_weights_is_asked_for_by_their_tag():
+    theirs = timm.models.get_pretrained_cfg("resnet50.a1_in1k")
+    tagged = make_backbone("resnet50.a1_in1k")
+    assert tagged.name == "resnet50.a1_in1k"
+    assert tagged.preprocessing.crop_share == theirs.crop_pct
+    assert make_backbone("resnet50.tv_in1k").preprocessing.crop_share != theirs.crop_pct
+    with pytest.raises(ConfigError, match=r"unknown weights 'nothing' of resnet50; known: .*a1_in1k"):
+        make_backbone("resnet50.nothing")
+    with pytest.raises(ConfigError, match="unknown weights 'x' of alexnet; known: none"):
+        make_backbone("alexnet.x")
 
 
 def test_an_unknown_network_is_answered_with_the_nearest():

@@ -30,10 +30,34 @@ def test_pictures_are_shown_as_timm_itself_shows_them(name):
         assert (ours - theirs).abs().mean() < 1 / 255 / min(own.std)
 
 
-@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["bilinear", "bicubic"]))
+@pytest.mark.parametrize("share", [0.8, 1.0])
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("size", [(90, 90), (61, 140), (140, 61)])
+def test_every_crop_mode_of_timm_is_kept(mode, share, size):
+    own = Preprocessing(*size, share, "bilinear", (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), mode)
+    transform = timm.data.create_transform(
+        input_size=(3, *size), crop_pct=share, crop_mode=mode, interpolation="bilinear", mean=own.mean, std=own.std)
+    photograph = skimage.data.coffee()
+    ours, theirs = rgb_input(photograph[None], own, "cpu")[0], transform(Image.fromarray(photograph))
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().mean() < 1 / 255 / min(own.std)
+
+
+def test_without_a_crop_the_whole_picture_is_seen():
+    picture = np.zeros((1, 100, 200, 3), np.uint8)
+    picture[:, :, :20] = 255  # a tenth at the left border, which no centre crop shows
+    assert rgb_input(picture, PLAIN, "cpu").unique().numel() == 3
+    seen = rgb_input(picture, replace(PLAIN, mean=(0.0,) * 3, std=(1.0,) * 3).uncropped(), "cpu")
+    assert seen.shape == (1, 3, 24, 32)
+    assert float(seen.mean()) == pytest.approx(0.1, abs=0.01)
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["bilinear", "bicubic"]),
+       st.sampled_from(["center", "squash", "border"]))
 @settings(deadline=None)
-def test_pictures_of_any_size_come_out_in_the_networks_size_within_the_range_of_colours(height, width, interpolation):
-    own = Preprocessing(24, 32, 0.875, interpolation, (0.0,) * 3, (1.0,) * 3)
+def test_pictures_of_any_size_come_out_in_the_networks_size_within_the_range_of_colours(
+        height, width, interpolation, mode):
+    own = Preprocessing(24, 32, 0.875, interpolation, (0.0,) * 3, (1.0,) * 3, mode)
     rgb = np.random.default_rng(height).integers(0, 2, (2, height, width, 3)).astype(np.uint8) * 255
     shown = rgb_input(rgb, own, "cpu")
     assert shown.shape == (2, 3, 24, 32)
