@@ -10,7 +10,7 @@ from pipeline.find import Found
 from pipeline.plan import compare, extended, first_plan
 from pipeline.probing import plan_videos
 from schemas.config import ExtractSettings
-from schemas.plan import Failure, Plan, ShardReport, ShardTask
+from schemas.plan import Failure, Plan, ShardReport, ShardTask, Video
 from schemas.store import Store
 from workers.backbones import State
 from workers.process import rehearse
@@ -30,6 +30,7 @@ class Estimate:
         videos_new: files the store does not know yet.
         videos_relabelled: videos of the store of which label, split or group would change.
         failures: files that can not be planned.
+        damaged: videos that will be partial, since their files are cut short or damaged.
         moments: rows to make.
         frames: work to do, in frames.
         workers: how many would work at a time.
@@ -42,6 +43,7 @@ class Estimate:
     videos_new: int
     videos_relabelled: int
     failures: tuple[Failure, ...]
+    damaged: tuple[Video, ...]
     moments: int
     frames: int
     workers: int
@@ -78,7 +80,7 @@ def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, S
     per_frame_s, measured_on = measure(todo, settings, weights) if todo else (0.0, "")
     return Estimate(
         shards=len(plan.shards), shards_done=len(reports), videos_new=new, videos_relabelled=relabelled,
-        failures=plan.failures,
+        failures=plan.failures, damaged=tuple(video for video in plan.latest().values() if video.probe.damage),
         moments=sum(len(segment.frames) for task in todo for segment in task.segments),
         frames=sum(task.work_frames for task in todo), workers=min(workers or os.cpu_count() or 1, max(1, len(todo))),
         seconds_per_frame=per_frame_s, measured_on=measured_on)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.events import Done, Engine, Lost
 from pipeline.find import Found
-from pipeline.plan import Planned, compare, extended, first_plan, outcomes
+from pipeline.outcomes import BadVideos, Partial, bad_videos
+from pipeline.plan import Planned, compare, extended, first_plan
 from pipeline.probing import plan_videos
 from pipeline.progress import Display
 from schemas.config import differences
@@ -76,8 +77,7 @@ class Summary:
         made: reports of the shards made this time.
         kept: how many shards were done before.
         lost: shards given up, with the reason.
-        failed: every video of the store without a row: (path, reason, message).
-        partial: every video of the store that broke off: (path, reason, message).
+        bad: every video of the store that failed or broke off.
         relabelled: ids of videos of which label, split or group changed in the plan.
         traces: each distinct bug's traceback, once.
     """
@@ -86,9 +86,18 @@ class Summary:
     made: list[ShardReport] = field(default_factory=list)
     kept: int = 0
     lost: list[Lost] = field(default_factory=list)
-    failed: list[Failure] = field(default_factory=list)
-    partial: list[Failure] = field(default_factory=list)
+    bad: BadVideos = field(default_factory=lambda: BadVideos((), ()))
     relabelled: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[Failure, ...]:
+        """Every video of the store without a row."""
+        return self.bad.failed
+
+    @property
+    def partial(self) -> tuple[Partial, ...]:
+        """Every video of the store that broke off."""
+        return self.bad.partial
 
     @property
     def traces(self) -> list[str]:
@@ -130,7 +139,7 @@ def extract(job: Job) -> Summary:
             with _engine(job, store) as engine, display:
                 _run(engine, todo, display, summary)
         reports |= {report.shard: report for report in summary.made}
-        summary.failed, summary.partial = bad_videos(plan, list(reports.values()))
+        summary.bad = bad_videos(plan, list(reports.values()))
     return summary
 
 
@@ -236,20 +245,6 @@ def _run(engine: Engine, todo: list[ShardTask], display: Display, summary: Summa
             if bugs >= _BUGS_AT_ONCE and not summary.made:
                 logger.error("%d shards met a bug and none was made; the rest is not tried", bugs)
                 return
-
-
-def bad_videos(plan: Plan, reports: Sequence[ShardReport]) -> tuple[list[Failure], list[Failure]]:
-    """Return the failed and the partial videos of a store, each with what was said of it first."""
-    latest, outcome = plan.latest(), outcomes(plan, reports)
-    said: dict[str, Failure] = {}
-    for segment in (segment for report in reports for segment in report.segments):
-        if segment.outcome != "ok" and segment.attempt == latest[segment.video].attempt:
-            video = latest[segment.video]
-            said.setdefault(video.id, Failure(video.id, video.path, video.fingerprint, segment.reason, segment.message))
-    failed = {video: said[video] for video in said if outcome[video] == "failed"}
-    failed |= {failure.id: failure for failure in plan.failures}  # a new attempt that could not even be planned
-    return [failed[video] for video in sorted(failed)], [
-        said[video] for video in sorted(said) if outcome[video] == "partial" and video not in failed]
 
 
 def verify(store: Store, plan: Plan) -> list[tuple[ShardReport, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.find import Found, said_of
+from pipeline.outcomes import outcomes
 from schemas.errors import ConfigError, EmptyVideoError, InputError
 from schemas.flow_config import FlowFileSettings, Settings
 from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask, Video
@@ -185,17 +186,6 @@ def compare(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport], 
         logger.info("%d videos have another label, split or group than before (%s first); features do not depend on it",
                     len(relabelled), relabelled[0])
     return Update(_renewed(plan, today), tuple(new), relabelled)
-
-
-def outcomes(plan: Plan, reports: Iterable[ShardReport]) -> dict[str, str]:
-    """Return the outcome of every video that has one, by id, over all segments of its last attempt."""
-    latest = plan.latest()
-    found: dict[str, set[str]] = {}
-    for report in reports:
-        for segment in report.segments:
-            if segment.video in latest and segment.attempt == latest[segment.video].attempt:
-                found.setdefault(segment.video, set()).add(segment.outcome)
-    return {video: next(iter(all_)) if len(all_) == 1 else "partial" for video, all_ in found.items()}
 
 
 def _changed(file: Found, video: Video) -> bool:

@@ -17,10 +17,10 @@ from pipeline.learn.device import prepare_torch
 from pipeline.learn.model import load_model
 from pipeline.learn.predict import Predictor, Said, Timeline
 from pipeline.learn.run import Run
+from pipeline.outcomes import BadVideos
 from pipeline.prepare import Wishes, prepare
 from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
-from schemas.plan import Failure
 from workers.backbones import State
 from workers.tools import software
 
@@ -65,8 +65,7 @@ class Predictions:
         classes: C names.
         multilabel: probabilities are of each class by itself.
         said: of every video that gave a moment, by id.
-        failed: videos that gave none.
-        partial: videos that broke off.
+        bad: videos that gave none, and videos that broke off.
         summary: of the extraction.
     """
 
@@ -76,8 +75,7 @@ class Predictions:
     classes: tuple[str, ...]
     multilabel: bool
     said: tuple[Said, ...]
-    failed: tuple[Failure, ...]
-    partial: tuple[Failure, ...]
+    bad: BadVideos
     summary: Summary
 
 
@@ -111,8 +109,7 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
                 for index in range(len(rows)):
                     on_timeline(predictor.timeline(index, job.window))
     return Predictions(run.root, results.kept, model.settings.head, classes, multilabel, tuple(said),
-                       tuple(one for one in summary.failed if one.id in wanted),
-                       tuple(one for one in summary.partial if one.id in wanted), summary)
+                       summary.bad.among(wanted), summary)
 
 
 def same_extraction(run: Run, job: PredictJob) -> tuple[ExtractSettings, dict[str, State]]:

@@ -76,23 +76,24 @@ class Ledger:
         """
         video, result = self._videos[segment.video], _Result()
         self.results.append(result)
-        told = 0
+        told, damage = 0, ""
         try:
             if video.id in self._task.excluded:
                 raise VideoCrashError(f"{video.path}: decoding it ended its process; it was left out")
             if fingerprint(video.path) != video.fingerprint:
                 raise VideoDecodeError(f"{video.path}: changed after it was planned; run again with --retry-failed")
+            damage = video.probe.damage
             for frames, rows in steps:
                 result.rows += rows
                 result.frames_decoded += frames
                 told += frames
                 yield Progress(frames)
-            if video.probe.damage:
-                raise VideoDecodeError(f"{video.path}: {video.probe.damage}")
+            if damage:
+                raise VideoDecodeError(f"{video.path}: {damage}")
             if missing := len(segment.frames) - result.rows:  # the decoder forgives a frame or two at the end
                 raise VideoDecodeError(f"{video.path}: its last frames do not decode, and {missing} moments with them")
         except InputError as error:
-            result.reason, result.message = type(error).__name__, str(error)
+            result.reason, result.message = type(error).__name__, _whole_story(video.path, damage, str(error))
             result.outcome = "partial" if result.rows else "failed"
         yield Progress(segment.work_frames - told, ((segment.video, result.outcome),))
 
@@ -132,3 +133,10 @@ class Ledger:
                 frames_promised=video.probe.promised_frames or video.probe.frames,
                 frames_decoded=result.frames_decoded, frames_planned=segment.work_frames,
                 stages_s={stage: round(s, 6) for stage, s in self._stages_s[number].items()})
+
+
+def _whole_story(path: str, damage: str, message: str) -> str:
+    """Put what the planner knew of a file's damage before what the decoder met, which is only its trace."""
+    if not damage or damage in message:
+        return message
+    return f"{path}: {damage}; {message.removeprefix(f'{path}: ')}"

@@ -87,7 +87,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code.
 
     0: all is well. 1: the machine or a store is in trouble. 2: the command can not be carried out as asked.
-    3: done, but some videos failed. 130: interrupted.
+    3: done, but some videos failed or broke off. 130: interrupted.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # file names need not be text: those bytes go out as they came in

@@ -21,7 +21,7 @@ def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
     """Turn videos into a feature store.
 
     The same command again resumes: what is done stays, what is bad or missing is made, new videos are added.
-    Exit code 3: done, but some videos failed; they are named at the end.
+    Exit code 3: done, but some videos failed or broke off; they are named at the end.
     """
     def job() -> "Job":
         from pipeline.extract import Job
@@ -54,8 +54,11 @@ def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its opt
     result = estimate(found, settings, weights, options["out"], options["shard_frames"], options["workers"])
     for failure in result.failures:
         click.echo(f"would fail: {failure.id} ({failure.reason}) {failure.message}", err=True)
+    for video in result.damaged:
+        click.echo(f"would be partial: {video.id} ({video.path}: {video.probe.damage})", err=True)
     click.echo(f"store    {options['out']}: {result.shards_done} of {result.shards} shards are done")
-    click.echo(f"videos   {len(found)}, {len(result.failures)} of them no good, {result.videos_new} new to the store"
+    click.echo(f"videos   {len(found)}, {len(result.failures)} of them no good, {len(result.damaged)} cut short or "
+               f"damaged, {result.videos_new} new to the store"
                + (f", {result.videos_relabelled} with other labels" if result.videos_relabelled else ""))
     click.echo(f"to do    {result.shards - result.shards_done} shards, {result.moments:,} moments, "
                f"{result.frames:,} frames")
@@ -64,4 +67,4 @@ def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its opt
     if result.seconds_per_frame:
         click.echo(f"time     about {duration(result.total_s)} with {result.workers} workers "
                    f"({count(1 / result.seconds_per_frame)} frame/s each, measured just now on {result.measured_on})")
-    return 3 if result.failures else 0
+    return 3 if result.failures or result.damaged else 0

@@ -54,7 +54,7 @@ def flow(**options: Any) -> int:  # noqa: ANN401 - click hands over what its opt
     vidu-pipe flow --pair A.png B.png --out x.flo
 
     The same command again resumes: what is done stays, what is bad or missing is made, new videos are added.
-    Exit code 3: done, but some videos failed; they are named at the end.
+    Exit code 3: done, but some videos failed or broke off; they are named at the end.
     """  # noqa: D301 - click's mark for lines that stay apart
     if options["pair"]:
         _only(_PAIR, "--pair")

@@ -48,7 +48,7 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
     """Say what videos show, by a run's model.
 
     Features are made with the settings kept in the run, and removed afterwards unless --keep-store names a folder.
-    Exit code 3: some videos failed; they are named at the end.
+    Exit code 3: some videos failed or broke off; they are named at the end.
     """
     if options["quiet"]:
         logging.getLogger().setLevel(logging.WARNING)
@@ -94,16 +94,15 @@ def _tell(predictions: "Predictions", top: int) -> None:
 
 
 def _tell_bad(predictions: "Predictions") -> int:
-    for title, videos in (("partial", predictions.partial), ("failed", predictions.failed)):
-        for video in videos:
-            click.echo(f"{title}: {video.id} ({video.reason}) {video.message}", err=True)
+    for line in predictions.bad.lines():
+        click.echo(line, err=True)
     for trace in predictions.summary.traces:
         click.echo(f"\nA bug in vidu-pipe; please report it:\n{trace}", err=True)
     for lost in predictions.summary.lost:
         click.echo(f"not made: shard {lost.task.shard}: {lost.why}", err=True)
     if predictions.summary.lost:
         return 1
-    return 3 if predictions.failed else 0
+    return 3 if predictions.bad.failed or predictions.bad.partial else 0
 
 
 def _write_csv(stream: TextIO, predictions: "Predictions", top: int) -> None:
@@ -121,7 +120,7 @@ def _write_json(stream: TextIO, predictions: "Predictions", top: int) -> None:
                "top": [{"class": name, "p": round(value, 6)} for name, value in _top(predictions, index, top)]}
               for index, one in enumerate(predictions.said)]
     failed = [{"video": one.id, "path": one.path, "reason": one.reason, "message": one.message}
-              for one in predictions.failed]
+              for one in predictions.bad.failed]
     json.dump({"run": str(predictions.run), "row": predictions.row, "multilabel": predictions.multilabel,
                "videos": videos, "failed": failed}, stream, indent=1)
 

@@ -66,9 +66,8 @@ def tell(summary: "Summary", elapsed_s: float, options: dict[str, Any], *, unit:
     """
     if summary.made:
         _tell_speed(summary, elapsed_s)
-    for title, videos in (("partial", summary.partial), ("failed", summary.failed)):
-        for video in videos:
-            click.echo(f"{title}: {video.id} ({video.reason}) {video.message}", err=True)
+    for line in summary.bad.lines():
+        click.echo(line, err=True)
     for trace in summary.traces:
         click.echo(f"\nA bug in vidu-pipe; please report it:\n{trace}", err=True)
     for lost in summary.lost:
@@ -83,7 +82,7 @@ def tell(summary: "Summary", elapsed_s: float, options: dict[str, Any], *, unit:
         click.echo(f"Run the same command again to try the missing {unit} once more.", err=True)
         return 1
     click.echo(following)
-    return 3 if summary.failed else 0
+    return 3 if summary.failed or summary.partial else 0
 
 
 def _tell_speed(summary: "Summary", elapsed_s: float) -> None:

@@ -13,8 +13,8 @@ STORE = click.argument("store", type=FILE, default="features")
 @click.command()
 @STORE
 def status(store: Path) -> int:
-    """Show how far a store is, without reading its features. Exit code 3: some videos failed."""
-    from pipeline.extract import bad_videos
+    """Show how far a store is, without reading its features. Exit code 3: some videos failed or broke off."""
+    from pipeline.outcomes import bad_videos
     from schemas.flow_store import open_any
 
     opened = open_any(store)
@@ -23,14 +23,14 @@ def status(store: Path) -> int:
     reports = {task.shard: report for task in shards if (report := opened.report(task.shard))}
     done, work = (sum(task.work_frames for task in tasks) for tasks in (
         (task for task in shards if task.shard in reports), shards))
-    failed, partial = bad_videos(plan, list(reports.values()))
+    bad = bad_videos(plan, list(reports.values()))
     share = done / work if work else 1.0
     click.echo(f"{store}: {len(reports)} of {len(shards)} shards, {done:,} of {work:,} frames "
-               f"({share:.0%}), {len(plan.latest())} videos planned, {len(partial)} broke off, {len(failed)} failed")
-    for title, videos in (("partial", partial), ("failed", failed)):
-        for video in videos:
-            click.echo(f"{title}: {video.id} ({video.reason}) {video.message}")
-    return 3 if failed else 0
+               f"({share:.0%}), {len(plan.latest())} videos planned, "
+               f"{len(bad.partial)} broke off, {len(bad.failed)} failed")
+    for line in bad.lines():
+        click.echo(line)
+    return 3 if bad.failed or bad.partial else 0
 
 
 @click.command()
@@ -57,7 +57,7 @@ def verify(store: Path) -> int:
 @click.option("--videos", "list_videos", is_flag=True, help="One line a video.")
 def inspect(store: Path, list_videos: bool) -> int:
     """Show what a store holds: videos, moments, streams with dims and dtype, size, failures, settings."""
-    from pipeline.extract import bad_videos
+    from pipeline.outcomes import bad_videos
     from schemas.flow_store import open_any
     from schemas.shard import open_shard
 
@@ -66,11 +66,11 @@ def inspect(store: Path, list_videos: bool) -> int:
         raise ConfigError(f"{store} holds flow files, not features; `vidu-pipe status` and `verify` look at these")
     plan, rows = opened.read_plan(), opened.video_rows()
     reports = [report for task in plan.shards if (report := opened.report(task.shard))]
-    failed, partial = bad_videos(plan, reports)
+    bad = bad_videos(plan, reports)
     size = sum(report.size_bytes for report in reports)
     moments = sum(video.moments for video in rows)
     click.echo(f"store     {store} ({opened.origin.kind}, settings {opened.origin.digest})")
-    click.echo(f"videos    {len(rows):,} with features, {len(partial)} of them broke off; {len(failed)} failed")
+    click.echo(f"videos    {len(rows):,} with features, {len(bad.partial)} of them broke off; {len(bad.failed)} failed")
     click.echo(f"moments   {moments:,}, {count(moments / max(1, len(rows)))} a video")
     if named := [video for video in rows if video.label]:
         splits = sorted({video.split for video in named} - {""})
@@ -89,7 +89,6 @@ def inspect(store: Path, list_videos: bool) -> int:
             said = "  ".join(f"{name} {value}" for name, value in (
                 ("label", video.label), ("split", video.split), ("group", video.group)) if value)
             click.echo(f"video     {video.id}  {video.moments} moments  {said}".rstrip())
-    for title, videos in (("partial", partial), ("failed", failed)):
-        for bad in videos:
-            click.echo(f"{title:<9} {bad.id} ({bad.reason}) {bad.message}")
+    for line in bad.lines():
+        click.echo(line)
     return 0

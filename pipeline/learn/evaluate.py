@@ -15,7 +15,7 @@ from pipeline.learn.results import main_values
 from pipeline.learn.run import ClassResult, Prediction, Run, write_predictions
 from pipeline.learn.splits import groups_of
 from pipeline.learn.statistics import bootstrap_mean, unit_numbers
-from pipeline.learn.targets import label_rows, make_targets
+from pipeline.learn.targets import label_rows, make_targets, tell_partial
 from pipeline.learn.train import predict
 from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, StoreError
@@ -99,6 +99,7 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     videos = [video for video in features.video_rows() if video.id in rows and part in ("all", parts[video.id])]
     if not videos:
         raise ConfigError(f"no video of {features.root} is in the part {part!r}")
+    tell_partial(videos)
     data = read_dataset(features, videos, streams=list(model.settings.streams))
     classes, _ = run.labels()
     targets = make_targets(data.ids, rows, classes)

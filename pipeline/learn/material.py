@@ -11,7 +11,7 @@ from pipeline.learn.dataset import Dataset, fingerprints, read_dataset
 from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.run import SplitRow
 from pipeline.learn.splits import Fold, check_classes, check_leaks, cut_validation, groups_of, made_folds
-from pipeline.learn.targets import Targets, label_rows, make_targets
+from pipeline.learn.targets import Targets, label_rows, make_targets, tell_partial
 from schemas.errors import ConfigError
 from schemas.labels import LabelRow, match_parts, read_label_csv, read_split_files
 from schemas.store import Store
@@ -62,6 +62,7 @@ def prepare(request: Request) -> Material:
     labels = label_rows(videos, read_label_csv(request.labels) if request.labels else ())
     parts, kind = _parts(request.split, labels)
     videos = [video for video in videos if video.id in parts]
+    tell_partial(videos)
     ids = [video.id for video in videos]
     targets = make_targets(ids, labels)
     groups = groups_of(ids, pattern=request.split.group_by, given={name: row.group for name, row in labels.items()},

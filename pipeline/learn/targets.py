@@ -86,6 +86,14 @@ def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dic
     return rows
 
 
+def tell_partial(videos: Sequence[VideoRows]) -> None:
+    """Say how many of the videos broke off or are not extracted to their end; they count like any other."""
+    partial = [video.id for video in videos if video.outcome == "partial"]
+    if partial:
+        logger.warning("%d of the %d videos are partial (%s first): moments up to the damage are used; "
+                       "`vidu-pipe status` tells more", len(partial), len(videos), partial[0])
+
+
 def make_targets(ids: Sequence[str], rows: Mapping[str, LabelRow], classes: Sequence[str] = ()) -> Targets:
     """Turn labels into columns.
 

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from pipeline.cli import COMMANDS, main
 from schemas.store import Store
 from tests.pipeline.conftest import ROOT, digests
+from tests.videos import write_video
 
 
 @pytest.fixture
@@ -130,6 +132,28 @@ def test_failed_videos_are_named_at_the_end_and_the_exit_code_is_3(run, world, t
         assert code == (3 if command == "status" else 0)
 
 
+def test_of_a_file_that_is_cut_short_everything_tells_promised_and_decoded_frames_and_the_exit_code_is_3(
+        run, world, tmp_path):
+    folder, store = tmp_path / "videos", tmp_path / "store"
+    folder.mkdir()
+    whole = write_video(tmp_path / "whole.mp4", frames=60, container_options={"movflags": "+faststart"}).read_bytes()
+    (folder / "cut.mp4").write_bytes(whole[:len(whole) * 6 // 10])
+    shutil.copy(world.folder / "class0" / "v0.mp4", folder / "good.mp4")
+    code, out, err = run(*world.options(store, "--inline", folder=folder))
+    assert (code, "1 broke off, 0 failed" in out) == (3, True)
+    told = next(line for line in err.splitlines() if line.startswith("partial: cut (VideoDecodeError)"))
+    found = int(re.search(r"cut short: the header promises 60 frames, (\d+) are there", told)[1])
+    counted = re.search(rf"frames: 60 promised, {found} in the file, (\d+) of (\d+) needed decoded", told)
+    decoded, needed = map(int, counted.groups())
+    assert 0 < decoded <= needed <= found < 58
+    for command, expected in (("status", 3), ("inspect", 0)):
+        code, out, _ = run(command, store)
+        assert (code, told in out) == (expected, True)
+    code, out, err = run("plan", *world.options(tmp_path / "none", folder=folder)[1:])
+    assert (code, "1 cut short or damaged" in out) == (3, True)
+    assert f"would be partial: cut ({folder}/cut.mp4: cut short: the header promises 60 frames" in err
+
+
 def test_names_that_are_not_utf8_never_break_the_output(world, tmp_path, bad_folder):
     good = next((bad_folder / "class0").glob("*.mp4"))
     shutil.copy(good, bad_folder / "na\udcefve.mp4")
@@ -208,7 +232,7 @@ def test_plan_shows_what_would_be_done_and_writes_nothing(run, world, tmp_path, 
     monkeypatch.setattr("pipeline.estimate.CALIBRATION_S", 0.05)
     code, out, _ = run(*plan_words(world, tmp_path / "store"))
     assert code == 0
-    for text in ("0 of 6 shards are done", "videos   6, 0 of them no good, 6 new", "6 shards, 18 moments, 114 frames",
+    for text in ("0 of 6 shards are done", "videos   6, 0 of them no good, 0 cut short or damaged, 6 new", "6 shards, 18 moments, 114 frames",
                  "rgb, flow on cpu", "time     about "):
         assert text in out, text
     assert list(tmp_path.iterdir()) == []

@@ -41,7 +41,7 @@ def test_every_video_has_all_its_moments_in_every_stream(world, reference):
 def test_the_same_job_again_does_nothing(world, store):
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file() and path.name != ".lock"}
     summary = world.extract(store)
-    assert (summary.made, summary.kept, summary.failed, summary.lost) == ([], 6, [], [])
+    assert (summary.made, summary.kept, summary.failed, summary.lost) == ([], 6, (), [])
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
@@ -165,7 +165,7 @@ def test_a_bad_file_costs_itself_alone_and_is_mended_by_retrying(world, folder, 
     (folder / "class0" / "v0.mp4").write_bytes(good)
     assert [video.id for video in world.extract(out, folder=folder).failed] == ["class0/v0"]
     summary = world.extract(out, folder=folder, retry_failed=True)
-    assert (summary.failed, len(summary.made)) == ([], 1)
+    assert (summary.failed, len(summary.made)) == ((), 1)
     assert len(Store.open(out).video_rows()) == 6
 
 
@@ -183,7 +183,7 @@ def test_a_file_that_changes_while_the_run_waits_fails_and_retrying_takes_the_ne
     assert [(video.id, video.reason) for video in summary.failed] == [("class1/v5", "VideoDecodeError")]
     assert "changed after it was planned" in summary.failed[0].message
     summary = extract(replace(first, retry_failed=True))
-    assert summary.failed == []
+    assert summary.failed == ()
     assert {v.id: (v.moments, v.attempt) for v in Store.open(out).video_rows()}["class1/v5"] == (3, 1)
 
 
@@ -201,7 +201,7 @@ def test_names_that_are_not_utf8_are_extracted_like_any_other(world, tmp_path):
     folder.mkdir()
     shutil.copy(world.folder / "class0" / "v0.mp4", folder / "caf\udce9 中.mp4")
     summary = world.extract(tmp_path / "store", folder=folder)
-    assert summary.failed == []
+    assert summary.failed == ()
     assert [video.id for video in Store.open(tmp_path / "store").video_rows()] == ["caf\udce9 中"]
 
 

@@ -28,7 +28,7 @@ def videos(tmp_path):
 
 def test_every_video_gets_its_folder_and_a_second_run_has_nothing_to_do(videos, tmp_path):
     first = extract(flow_job(videos, tmp_path / "out"))
-    assert (len(first.made), first.kept, first.failed, first.partial, first.lost) == (3, 0, [], [], [])
+    assert (len(first.made), first.kept, first.failed, first.partial, first.lost) == (3, 0, (), (), [])
     before = bytes_of(tmp_path / "out")
     assert {name.rsplit("/", 1)[0] for name in before} == {"a", "b", "c/d"}
     again = extract(flow_job(videos, tmp_path / "out"))
@@ -83,7 +83,7 @@ def test_a_mended_video_takes_the_place_of_its_half(videos, tmp_path):
     rows = len(list((tmp_path / "out/half").glob("flow_x_*.jpg")))
     write_moving(videos / "half.avi", frames=rows + 5)
     summary = extract(flow_job(videos, tmp_path / "out", retry_failed=True))
-    assert (len(summary.made), summary.partial, summary.failed) == (1, [], [])
+    assert (len(summary.made), summary.partial, summary.failed) == (1, (), ())
     assert len(list((tmp_path / "out/half").glob("flow_x_*.jpg"))) == rows + 4
     again = extract(flow_job(videos, tmp_path / "out"))
     assert (len(again.made), again.kept) == (0, 4)
@@ -95,7 +95,7 @@ def test_a_failed_video_that_is_mended_is_made(videos, tmp_path):
     write_moving(videos / "no.mp4")
     assert len(extract(flow_job(videos, tmp_path / "out")).made) == 0
     summary = extract(flow_job(videos, tmp_path / "out", retry_failed=True))
-    assert (len(summary.made), summary.failed) == (1, [])
+    assert (len(summary.made), summary.failed) == (1, ())
 
 
 def test_only_one_process_writes_at_a_time(videos, tmp_path):

@@ -17,7 +17,6 @@ from pipeline.plan import (
     cut,
     extended,
     first_plan,
-    outcomes,
     pack,
     plan_video,
 )
@@ -241,18 +240,6 @@ def test_files_that_could_not_be_planned_are_tried_again_only_when_asked(files):
     plan = first_plan([failure("a")])
     assert compare(plan, files[:1], [], retry_failed=False).new == ()
     assert compare(plan, files[:1], [], retry_failed=True).new == ((files[0], 0),)
-
-
-def test_the_outcome_of_a_video_is_that_of_all_its_segments_in_its_last_attempt():
-    first, second = a_task("000000", ("a",)), a_task("000001", ("a",))
-    plan = a_plan(first, second)
-    assert outcomes(plan, [report_of(first), report_of(second)]) == {"a": "ok"}
-    assert outcomes(plan, [report_of(first), report_of(second, "failed", 0)]) == {"a": "partial"}
-    assert outcomes(plan, [report_of(first, "failed", 0), report_of(second, "failed", 0)]) == {"a": "failed"}
-    again = a_task("000002", ("a",), attempt=1)
-    plan = a_plan(first, second, again)
-    assert outcomes(plan, [report_of(first, "failed", 0), report_of(again)]) == {"a": "ok"}
-    assert outcomes(plan, [report_of(first, "failed", 0)]) == {}
 
 
 def test_a_file_is_planned_by_its_own_times_and_a_bad_one_becomes_a_failure(tmp_path):

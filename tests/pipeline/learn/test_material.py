@@ -1,5 +1,7 @@
 """Where labels, splits and groups of what is learnt from come from, and which of several wins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,16 @@ def test_groups_of_the_plan_are_never_parted_though_nothing_is_asked_for(grouped
     assert found.groups == ["ann", "ann", "bob", "bob"] * 2
     for fold in found.folds:
         assert not {found.groups[v] for v in fold.train} & {found.groups[v] for v in fold.test}
+
+
+def test_training_says_how_many_of_its_videos_are_partial(grouped, tmp_path, caplog):
+    material(grouped, tmp_path)
+    assert "partial" not in caplog.text
+    plan = grouped.read_plan()
+    grouped.write_plan(replace(plan, videos=tuple(
+        replace(video, moments=video.moments + (video.id in ("run/bob1", "sit/ann2"))) for video in plan.videos)))
+    material(grouped, tmp_path)
+    assert "2 of the 8 videos are partial (run/bob1 first)" in caplog.text
 
 
 def test_a_regular_expression_wins_over_the_groups_of_the_plan_and_of_a_label_file(grouped, tmp_path):
