@@ -6,7 +6,7 @@
                          corrected
     /segments/           video (row in /videos) start stop (moments of the video) row_start row_stop (rows in /moments)
                          outcome
-    /moments/            frame int64 (N,), pts_s float64 (N,)
+    /moments/            frame int64 (N,), pts_s float64 (N,); -1 and NaN where imported features came without times
     /streams/<name>      (N, D) float16 or float32, chunked by rows, each chunk with its Fletcher-32 checksum
 
 Row `i` of every stream is the moment of row `i` of /moments: streams can not differ in length. The file format is that

@@ -72,6 +72,8 @@ def inspect(store: Path, list_videos: bool) -> int:
     click.echo(f"store     {store} ({opened.origin.kind}, settings {opened.origin.digest})")
     click.echo(f"videos    {len(rows):,} with features, {len(bad.partial)} of them broke off; {len(bad.failed)} failed")
     click.echo(f"moments   {moments:,}, {count(moments / max(1, len(rows)))} a video")
+    if untimed := sum(not video.probe.exact_pts for video in plan.latest().values() if opened.origin.kind == "import"):
+        click.echo(f"times     unknown of {untimed:,} videos: they were imported without")
     if named := [video for video in rows if video.label]:
         splits = sorted({video.split for video in named} - {""})
         click.echo(f"labels    of {len(named):,} videos from a CSV: {len({video.label for video in named}):,} labels, "

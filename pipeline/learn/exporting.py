@@ -17,9 +17,9 @@ FORMATS = ("npy", "npz", "parquet")
 def export_store(store: Store, out: Path, *, form: str = "npy") -> int:
     """Write every video of a store as files of its own, folders mirrored.
 
-    `npy`: `<out>/<stream>/<id>.npy` (T, D) as stored, and `<out>/pts_s/<id>.npy` (T,). `npz`: `<out>/<id>.npz` with an
-    array a stream, `pts_s` and `frame`. `parquet`: `<out>/<id>.parquet`, one row a moment: frame, pts_s, and a list of
-    numbers a stream.
+    `npy`: `<out>/<stream>/<id>.npy` (T, D) as stored, and `<id>.npy` (T,) in the folders `pts_s` and `frame` beside it.
+    `npz`: `<out>/<id>.npz` with an array a stream, `pts_s` and `frame`. `parquet`: `<out>/<id>.parquet`, one row a moment: frame, pts_s, and a list of
+    numbers a stream. `import_store` reads the first two back, times included.
 
     Args:
         store: to be read.
@@ -63,8 +63,8 @@ def read_videos(store: Store) -> Iterator[tuple[VideoRows, dict[str, NDArray[Any
 
 def _write(out: Path, video_id: str, arrays: dict[str, NDArray[Any]], form: str) -> None:
     if form == "npy":
-        for name in arrays.keys() - {"frame"}:
-            np.save(_place(out / name, video_id, form), arrays[name])
+        for name, values in arrays.items():
+            np.save(_place(out / name, video_id, form), values)
     elif form == "npz":
         np.savez(_place(out, video_id, form), **arrays)  # type: ignore[arg-type]
     else:

@@ -1,8 +1,9 @@
 """Bring your own features: folders of .npy or .npz files become a store, and train with the same heads.
 
 One file a video: `.npy` (T, ...) of one stream, or `.npz` with one array a stream, and optionally `pts_s` (T,) float64
-and `frame` (T,) int64. Several streams may also lie in several folders with files of the same names. Whatever stands
-behind T is flattened to D.
+and `frame` (T,) int64. Several streams may also lie in several folders with files of the same names, and the times in
+folders called `pts_s` and `frame`, which is how `vidu-pipe export` writes them. Whatever stands behind T is flattened
+to D. Times that nobody gives are unknown and stay so: `pts_s` is NaN and `frame` -1 in the store; none is made up.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 SHARD_BYTES = 64 << 20
 STREAM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 TIME_ARRAYS = ("pts_s", "frame")
-RESERVED = ("names", "labels", "classes", "folds", "seeds", *TIME_ARRAYS)  # arrays of other meaning in files of ours
+RESERVED = ("names", "labels", "classes", "folds", "seeds")  # arrays of other meaning in files of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ class Loaded:
 
     Attributes:
         streams: name -> (T, D).
-        frame: int64 (T,).
-        pts_s: float64 (T,), seconds.
+        frame: int64 (T,); all -1 when unknown.
+        pts_s: float64 (T,), seconds; all NaN when unknown.
     """
 
     streams: dict[str, NDArray[Any]]
@@ -60,24 +61,25 @@ class Loaded:
 
 
 def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", labels: Sequence[LabelRow] = (),
-                 dtype: str = "float16", fps: float = 1.0, shortest: bool = False) -> Store:
+                 dtype: str = "float16", fps: float | None = None, shortest: bool = False) -> Store:
     """Make a store of features computed elsewhere.
 
     Args:
-        folders: stream name -> folder of .npy files; the name "" takes .npz files of any streams, or .npy files as a
-            stream called `features`.
+        folders: stream name, `pts_s` or `frame` -> folder of .npy files; the name "" takes .npz files of any streams,
+            or .npy files as a stream called `features`, or the whole of what `export` wrote as .npy.
         out: directory of the new store.
         source: what computed the features, in words; stores of the same words, streams and dtype are comparable.
         labels: of `read_label_csv`; label, split and group of each video are kept in its plan.
         dtype: `float16` or `float32`, as stored.
-        fps: moments a second, where a file has no `pts_s`.
-        shortest: streams of different lengths are cut to the shortest instead of being refused.
+        fps: moments a second, where a video has no `pts_s`; None: its times are unknown.
+        shortest: streams and times of different lengths are cut to the shortest instead of being refused.
 
     Raises:
         ConfigError: no files, names that do not fit together, or features that are not what they should be; the message
             names the file.
         ResourceError: the store can not be written.
     """
+    folders = _exported(folders)
     sources = find_sources(folders)
     first = _load(sources[0], folders, fps=fps, shortest=shortest)
     dims = {name: table.shape[1] for name, table in first.streams.items()}
@@ -92,7 +94,19 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
     unlabelled = len(sources) - len(rows)
     if labels and unlabelled:
         logger.warning("%d of %d videos are not in the label file", unlabelled, len(sources))
+    untimed = sum(not video.probe.exact_pts for task in tasks for video in task.videos)
+    if untimed:
+        logger.warning("the times of %d of %d videos are unknown: give them as arrays pts_s, or --fps when moments are "
+                       "evenly spaced; training does not need them", untimed, len(sources))
     return store
+
+
+def _exported(folders: Mapping[str, Path]) -> Mapping[str, Path]:
+    """Take a folder that `export --format npy` wrote for the folders of streams and times in it."""
+    root = folders.get("")
+    if root is None or len(folders) > 1 or not (root / "pts_s").is_dir():
+        return folders
+    return {child.name: child for child in sorted(root.iterdir()) if child.is_dir()}
 
 
 def find_sources(folders: Mapping[str, Path]) -> list[Source]:
@@ -123,7 +137,7 @@ def find_sources(folders: Mapping[str, Path]) -> list[Source]:
     return [Source(name, tuple(found[name].values())) for name in sorted(found)]
 
 
-def _load(source: Source, folders: Mapping[str, Path], *, fps: float, shortest: bool) -> Loaded:
+def _load(source: Source, folders: Mapping[str, Path], *, fps: float | None, shortest: bool) -> Loaded:
     arrays: dict[str, NDArray[Any]] = {}
     for stream, path in zip(folders, source.files, strict=True):
         try:
@@ -136,18 +150,28 @@ def _load(source: Source, folders: Mapping[str, Path], *, fps: float, shortest: 
             with loaded:
                 arrays |= {name: loaded[name] for name in loaded.files}
     streams = {name: _checked(table, name, source) for name, table in arrays.items() if name not in TIME_ARRAYS}
-    lengths = {name: len(table) for name, table in streams.items()}
+    times = {name: _time(arrays[name], name, source) for name in TIME_ARRAYS if name in arrays}
+    lengths = {name: len(table) for name, table in (streams | times).items()}
     if not streams:
         raise ConfigError(f"{source.files[0]} holds no features: no array in it")
     if len(set(lengths.values())) > 1 and not shortest:
-        raise ConfigError(f"the streams of {source.id!r} have different lengths: {lengths}; make them at the same "
+        raise ConfigError(f"the arrays of {source.id!r} have different lengths: {lengths}; make them at the same "
                           "moments, or cut all to the shortest with --shortest")
     length = min(lengths.values())
-    frame, pts_s = arrays.get("frame", np.arange(length)), arrays.get("pts_s", np.arange(length) / fps)
-    if min(len(frame), len(pts_s)) < length:
-        raise ConfigError(f"{source.files[0]}: {length} moments, but `frame` or `pts_s` has fewer")
-    return Loaded({name: table[:length] for name, table in streams.items()}, frame[:length].astype(np.int64),
-                  pts_s[:length].astype(np.float64))
+    pts_s = times.get("pts_s", np.arange(length) / fps if fps else np.full(length, np.nan))
+    return Loaded({name: table[:length] for name, table in streams.items()},
+                  times.get("frame", np.full(length, -1))[:length].astype(np.int64), pts_s[:length].astype(np.float64))
+
+
+def _time(values: NDArray[Any], name: str, source: Source) -> NDArray[Any]:
+    """Check an array of times or frame indices; NaN and -1 throughout are how a store says that it knows none."""
+    numbers = values.dtype.kind in ("iu" if name == "frame" else "iuf")
+    known = numbers and not (np.isnan(values).all() or (values == -1).all())
+    ordered = not known or bool(np.isfinite(values).all() and (np.diff(values) >= 0).all())
+    if not numbers or values.ndim != 1 or not ordered:
+        raise ConfigError(f"{', '.join(map(str, source.files))}: `{name}` must be numbers (T,) that never decrease, not "
+                          f"{values.dtype} of shape {values.shape}")
+    return values
 
 
 def _checked(table: NDArray[Any], stream: str, source: Source) -> NDArray[Any]:
@@ -162,7 +186,7 @@ def _checked(table: NDArray[Any], stream: str, source: Source) -> NDArray[Any]:
     return flat
 
 
-def _packed(sources: Sequence[Source], folders: Mapping[str, Path], dims: Mapping[str, int], *, fps: float,
+def _packed(sources: Sequence[Source], folders: Mapping[str, Path], dims: Mapping[str, int], *, fps: float | None,
             shortest: bool) -> Iterator[list[tuple[Source, Loaded]]]:
     """Yield videos in portions of about `SHARD_BYTES`."""
     portion: list[tuple[Source, Loaded]] = []
@@ -212,7 +236,8 @@ def _as_stored(table: NDArray[Any], dtype: str, source: Source) -> NDArray[Any]:
 
 def _video(source: Source, loaded: Loaded, row: LabelRow | None) -> Video:
     digest = hashlib.sha256("".join(file_digest(path)[0] for path in source.files).encode()).hexdigest()
-    pts_s = loaded.pts_s
-    probe = Probe("", 0, 0, 0, False, 0.0, float(pts_s[-1] - pts_s[0]), len(loaded.frame), 0, "", True)
+    timed = not np.isnan(loaded.pts_s).any()
+    duration_s = float(loaded.pts_s[-1] - loaded.pts_s[0]) if timed else 0.0
+    probe = Probe("", 0, 0, 0, False, 0.0, duration_s, len(loaded.frame), 0, "", timed)
     said = (row.label, row.split, row.group) if row else ("", "", "")
     return Video(source.id, str(source.files[0].resolve()), digest, *said, 0, len(loaded.frame), probe)

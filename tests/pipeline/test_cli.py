@@ -232,7 +232,8 @@ def test_plan_shows_what_would_be_done_and_writes_nothing(run, world, tmp_path, 
     monkeypatch.setattr("pipeline.estimate.CALIBRATION_S", 0.05)
     code, out, _ = run(*plan_words(world, tmp_path / "store"))
     assert code == 0
-    for text in ("0 of 6 shards are done", "videos   6, 0 of them no good, 0 cut short or damaged, 6 new", "6 shards, 18 moments, 114 frames",
+    for text in ("0 of 6 shards are done", "videos   6, 0 of them no good, 0 cut short or damaged, 6 new",
+                 "6 shards, 18 moments, 114 frames",
                  "rgb, flow on cpu", "time     about "):
         assert text in out, text
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.learn.exporting import export_store
+from pipeline.learn.exporting import export_store, read_videos
 from pipeline.learn.importing import import_store
 from pipeline.learn.score_fusion import fuse_scores
 from pipeline.learn.scores import fit_weights, normalise, read_scores
@@ -31,7 +31,7 @@ def test_two_folders_become_two_streams_of_one_store(tmp_path):
     assert store.trouble(store.report("000000")) == ""
 
 
-@pytest.mark.parametrize(("form", "count"), [("npy", 6), ("npz", 2), ("parquet", 2)])
+@pytest.mark.parametrize(("form", "count"), [("npy", 8), ("npz", 2), ("parquet", 2)])
 def test_what_is_exported_is_what_was_imported(make_store, tmp_path, form, count):
     rng = np.random.default_rng(0)
     times = np.array([0, 0.5, 2])
@@ -46,8 +46,6 @@ def test_what_is_exported_is_what_was_imported(make_store, tmp_path, form, count
         np.testing.assert_array_equal(np.load(tmp_path / "out" / "rgb" / "a" / "x.y.npy"), expected)
         np.testing.assert_array_equal(np.load(tmp_path / "out" / "pts_s" / "a" / "x.y.npy"), [0, 0.5, 2])
     elif form == "npz":
-        again = import_store({"": tmp_path / "out"}, tmp_path / "again", dtype="float16")
-        assert [(v.id, v.moments) for v in again.video_rows()] == [("a/x.y", 3), ("b", 1)]
         np.testing.assert_array_equal(np.load(tmp_path / "out" / "a" / "x.y.npz")["rgb"], expected)
     else:
         parquet = pytest.importorskip("pyarrow.parquet")
@@ -56,6 +54,65 @@ def test_what_is_exported_is_what_was_imported(make_store, tmp_path, form, count
         assert table["pts_s"] == [0, 0.5, 2]
     with pytest.raises(ConfigError, match="not empty"):
         export_store(store, tmp_path / "out", form=form)
+
+
+def same(one, other):
+    """Whether two stores hold the same videos, features and times, unknown ones included."""
+    pairs = list(zip(read_videos(one), read_videos(other), strict=True))
+    for (video, arrays), (again, copied) in pairs:
+        assert (video.id, set(arrays)) == (again.id, set(copied))
+        for name, values in arrays.items():
+            np.testing.assert_array_equal(copied[name], values, err_msg=f"{video.id} {name}")
+    return len(pairs)
+
+
+@pytest.mark.parametrize("form", ["npy", "npz"])
+def test_import_reads_back_what_export_wrote_times_included(make_store, tmp_path, form):
+    videos = {"a/x.y": {"rgb": np.ones((3, 2)), "flow": np.ones((3, 4)), "pts_s": np.array([0, 0.32, 0.64]),
+                        "frame": np.array([0, 8, 16])},
+              "b": {"rgb": np.ones((1, 2)), "flow": np.ones((1, 4))}}  # of b nobody knows the times
+    store = make_store(videos, dtype="float16")
+    export_store(store, tmp_path / "out", form=form)
+    again = import_store({"": tmp_path / "out"}, tmp_path / "again", dtype="float16")
+    assert same(store, again) == 2
+    (_, first), (_, second) = read_videos(again)
+    assert (first["pts_s"].tolist(), first["frame"].tolist()) == ([0, 0.32, 0.64], [0, 8, 16])
+    assert (np.isnan(second["pts_s"]).all(), second["frame"].tolist()) == (True, [-1])
+
+
+def test_folders_of_single_streams_are_read_with_their_times(make_store, tmp_path):
+    store = make_store({"v": {"rgb": np.ones((2, 3)), "flow": np.ones((2, 4)), "pts_s": np.array([1.5, 9])}})
+    export_store(store, tmp_path / "out")
+    folders = {name: tmp_path / "out" / name for name in ("rgb", "pts_s")}
+    (_, arrays), = read_videos(import_store(folders, tmp_path / "again"))
+    assert arrays["pts_s"].tolist() == [1.5, 9]
+    assert set(arrays) == {"frame", "pts_s", "rgb"}
+    with pytest.raises(ConfigError, match="no features"):
+        import_store({"pts_s": tmp_path / "out" / "pts_s"}, tmp_path / "none")
+
+
+def test_times_that_nobody_gives_are_unknown_and_never_made_up(tmp_path, caplog):
+    rgb = save(tmp_path / "rgb", {"v": np.ones((3, 2))})
+    (_, arrays), = read_videos(import_store({"rgb": rgb}, tmp_path / "store"))
+    assert np.isnan(arrays["pts_s"]).all()
+    assert arrays["frame"].tolist() == [-1] * 3
+    assert "the times of 1 of 1 videos are unknown" in caplog.text
+    assert Store.open(tmp_path / "store").read_plan().videos[0].probe.duration_s == 0
+    (_, arrays), = read_videos(import_store({"rgb": rgb}, tmp_path / "even", fps=2.0))
+    assert arrays["pts_s"].tolist() == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize("times", [{"pts_s": np.array([2.0, 1])}, {"pts_s": np.array([np.nan, 1])},
+                                   {"frame": np.ones(2)}, {"pts_s": np.ones((2, 1))},
+                                   {"pts_s": np.array(["a", "b"])}])
+def test_times_that_can_not_be_are_refused(make_store, times):
+    with pytest.raises(ConfigError, match=r"must be numbers \(T,\) that never decrease"):
+        make_store({"v": {"rgb": np.ones((2, 3))} | times})
+
+
+def test_times_of_another_length_than_the_features_are_refused(make_store):
+    with pytest.raises(ConfigError, match=r"different lengths: \{'rgb': 2, 'pts_s': 3\}"):
+        make_store({"v": {"rgb": np.ones((2, 3)), "pts_s": np.arange(3.0)}})
 
 
 def test_streams_of_different_lengths_are_refused_or_cut_when_asked(tmp_path):
