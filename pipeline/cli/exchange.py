@@ -17,8 +17,8 @@ PATH = click.Path(path_type=Path)
 @click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
 @click.option("--fps", type=float, help="Moments a second, where videos have no pts_s.  [default: unknown]")
 @click.option("--shortest", is_flag=True, help="Cut streams of different lengths to the shortest.")
-def import_features(sources: tuple[str, ...], out: Path, source: str, labels: Path | None, dtype: str, fps: float | None,
-                    *, shortest: bool) -> None:
+def import_features(sources: tuple[str, ...], out: Path, source: str, labels: Path | None, dtype: str,
+                    fps: float | None, *, shortest: bool) -> None:
     """Make a store from folders of features, (T, D) or (T, ...) a video."""
     from pipeline.learn.importing import import_store
     from schemas.labels import read_label_csv

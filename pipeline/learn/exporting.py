@@ -18,8 +18,8 @@ def export_store(store: Store, out: Path, *, form: str = "npy") -> int:
     """Write every video of a store as files of its own, folders mirrored.
 
     `npy`: `<out>/<stream>/<id>.npy` (T, D) as stored, and `<id>.npy` (T,) in the folders `pts_s` and `frame` beside it.
-    `npz`: `<out>/<id>.npz` with an array a stream, `pts_s` and `frame`. `parquet`: `<out>/<id>.parquet`, one row a moment: frame, pts_s, and a list of
-    numbers a stream. `import_store` reads the first two back, times included.
+    `npz`: `<out>/<id>.npz` with an array a stream, `pts_s` and `frame`. `parquet`: `<out>/<id>.parquet`, one row a
+    moment: frame, pts_s, and a list of numbers a stream. `import_store` reads the first two back, times included.
 
     Args:
         store: to be read.

@@ -169,8 +169,8 @@ def _time(values: NDArray[Any], name: str, source: Source) -> NDArray[Any]:
     known = numbers and not (np.isnan(values).all() or (values == -1).all())
     ordered = not known or bool(np.isfinite(values).all() and (np.diff(values) >= 0).all())
     if not numbers or values.ndim != 1 or not ordered:
-        raise ConfigError(f"{', '.join(map(str, source.files))}: `{name}` must be numbers (T,) that never decrease, not "
-                          f"{values.dtype} of shape {values.shape}")
+        raise ConfigError(f"{', '.join(map(str, source.files))}: `{name}` must be numbers (T,) that never decrease, "
+                          f"not {values.dtype} of shape {values.shape}")
     return values
 
 
