@@ -28,6 +28,7 @@ class Estimate:
         shards: of the whole store.
         shards_done: of them done already.
         videos_new: files the store does not know yet.
+        videos_relabelled: videos of the store of which label, split or group would change.
         failures: files that can not be planned.
         moments: rows to make.
         frames: work to do, in frames.
@@ -39,6 +40,7 @@ class Estimate:
     shards: int
     shards_done: int
     videos_new: int
+    videos_relabelled: int
     failures: tuple[Failure, ...]
     moments: int
     frames: int
@@ -67,15 +69,16 @@ def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, S
         old = store.read_plan()
         reports = good_reports(store, old)
         update = compare(old, found, list(reports.values()), retry_failed=False)
-        new = len(update.new)
+        new, relabelled = len(update.new), len(update.relabelled)
         plan = extended(update.plan, plan_videos(update.new, settings, inline=False))
     else:
-        new = len(found)
+        new, relabelled = len(found), 0
         plan = first_plan(plan_videos([(file, 0) for file in found], settings, inline=False), shard_frames)
     todo = [task for task in plan.live_shards if task.shard not in reports]
     per_frame_s, measured_on = measure(todo, settings, weights) if todo else (0.0, "")
     return Estimate(
-        shards=len(plan.shards), shards_done=len(reports), videos_new=new, failures=plan.failures,
+        shards=len(plan.shards), shards_done=len(reports), videos_new=new, videos_relabelled=relabelled,
+        failures=plan.failures,
         moments=sum(len(segment.frames) for task in todo for segment in task.segments),
         frames=sum(task.work_frames for task in todo), workers=min(workers or os.cpu_count() or 1, max(1, len(todo))),
         seconds_per_frame=per_frame_s, measured_on=measured_on)

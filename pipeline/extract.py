@@ -78,6 +78,7 @@ class Summary:
         lost: shards given up, with the reason.
         failed: every video of the store without a row: (path, reason, message).
         partial: every video of the store that broke off: (path, reason, message).
+        relabelled: ids of videos of which label, split or group changed in the plan.
         traces: each distinct bug's traceback, once.
     """
 
@@ -87,6 +88,7 @@ class Summary:
     lost: list[Lost] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     partial: list[Failure] = field(default_factory=list)
+    relabelled: tuple[str, ...] = ()
 
     @property
     def traces(self) -> list[str]:
@@ -117,10 +119,10 @@ def extract(job: Job) -> Summary:
         store.check_ids(video.id for video in job.videos)
     with store.lock():
         store.sweep()
-        plan = up_to_date(store, job)
+        plan, relabelled = up_to_date(store, job)
         reports = good_reports(store, plan)
         todo = [task for task in plan.live_shards if task.shard not in reports]
-        summary = Summary(store, kept=len(reports))
+        summary = Summary(store, kept=len(reports), relabelled=relabelled)
         logger.info("%s: %d videos, %d shards, %d of them done, %d frames to do", job.out, len(plan.latest()),
                     len(plan.shards), len(reports), sum(task.work_frames for task in todo))
         if todo:
@@ -174,19 +176,25 @@ def refuse_other(store: Store, origin: Origin, *, mixed_software: bool) -> None:
                          "--mixed-software (every shard records its versions).")
 
 
-def up_to_date(store: Store, job: Job) -> Plan:
-    """Bring the store's plan up to today's files, and write it before any work."""
+def up_to_date(store: Store, job: Job) -> tuple[Plan, tuple[str, ...]]:
+    """Bring the store's plan up to today's files and labels, and write it before any work.
+
+    Returns:
+        the plan, and the ids of its videos of which label, split or group changed.
+    """
+    relabelled: tuple[str, ...] = ()
     if (store.root / "plan.jsonl").exists():
         old = store.read_plan()
         reports = [report for task in old.shards if (report := store.report(task.shard))]
         update = compare(old, job.videos, reports, retry_failed=job.retry_failed)
         plan = extended(update.plan, _probed(update.new, job)) if update.new else update.plan
+        relabelled = update.relabelled
         if plan is old:
-            return plan
+            return plan, relabelled
     else:
         plan = first_plan(_probed([(found, 0) for found in job.videos], job), job.shard_frames)
     store.write_plan(plan)
-    return plan
+    return plan, relabelled
 
 
 def _probed(new: Sequence[tuple[Found, int]], job: Job) -> list[Planned | Failure]:

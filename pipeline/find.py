@@ -4,11 +4,12 @@ import glob
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from schemas.errors import ConfigError
 from schemas.labels import read_label_csv
+from schemas.plan import Video
 
 # Suffixes that count as videos when a folder is searched. Files that are named one by one may have any.
 VIDEO_SUFFIXES = frozenset({
@@ -28,12 +29,19 @@ class Found:
         path: absolute path.
         label: from a CSV, else empty.
         split: from a CSV, else empty.
+        group: from a CSV, else empty.
     """
 
     id: str
     path: str
     label: str = ""
     split: str = ""
+    group: str = ""
+
+
+def said_of(video: Found | Video) -> tuple[str, str, str]:
+    """Return what people say of a video: its label, split and group."""
+    return video.label, video.split, video.group
 
 
 def find_videos(videos: str, *, root: Path | None = None, keep_suffix: bool = False) -> list[Found]:
@@ -41,13 +49,14 @@ def find_videos(videos: str, *, root: Path | None = None, keep_suffix: bool = Fa
 
     Args:
         videos: a folder (searched to the bottom), a glob, a text file with one path a line, a CSV with
-            `path,label[,split]`, or one video file.
+            `path,label[,split][,group]`, or one video file.
         root: what ids are relative to; by default the folder, the part of the glob before its first wildcard, or the
             folder that the text file or CSV lies in.
         keep_suffix: keep suffixes in ids, for folders that hold the same name in several formats.
 
     Raises:
-        ConfigError: nothing is found, a listed path lies outside the root, or two files share an id.
+        ConfigError: nothing is found, a listed path lies outside the root, two files share an id, or a CSV contradicts
+            itself.
     """
     given = Path(videos)
     if given.is_dir():
@@ -102,7 +111,7 @@ def _unread(error: OSError) -> None:
 def _listed(path: Path) -> Iterator[Found]:
     if path.suffix.lower() == ".csv":
         for row in read_label_csv(path):
-            yield Found("", str(path.parent / row.path), row.label, row.split)
+            yield Found("", str(path.parent / row.path), row.label, row.split, row.group)
         return
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -125,7 +134,10 @@ def _named(files: Iterable[Found], root: Path, keep_suffix: bool) -> list[Found]
         if other is not None and other.path != str(path):
             raise ConfigError(f"two files share the id {video_id!r}: {other.path} and {path}. Rename one, or use "
                               "--keep-suffix, which keeps suffixes in ids")
-        named[video_id] = Found(video_id, str(path), file.label, file.split)
+        if other is not None and said_of(other) != said_of(file):
+            raise ConfigError(f"{path} is listed twice, as {said_of(other)} and as {said_of(file)}; write its path the "
+                              "same way in both lines, or leave one out")
+        named[video_id] = replace(file, id=video_id, path=str(path))
     return [named[video_id] for video_id in sorted(named)]
 
 

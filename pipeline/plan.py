@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.find import Found
+from pipeline.find import Found, said_of
 from schemas.errors import ConfigError, EmptyVideoError, InputError
 from schemas.flow_config import FlowFileSettings, Settings
 from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask, Video
@@ -42,7 +42,7 @@ def plan_video(found: Found, settings: Settings, attempt: int) -> Planned | Fail
         frames = _moments(found, seconds(ticks, time_base), settings)
     except InputError as error:
         return Failure(found.id, found.path, mark, type(error).__name__, str(error))
-    video = Video(found.id, found.path, mark, found.label, found.split, attempt, len(frames), facts)
+    video = Video(found.id, found.path, mark, *said_of(found), attempt, len(frames), facts)
     if isinstance(settings, FlowFileSettings):  # one video, one output: it stays in one piece
         stop = len(ticks) if settings.rgb else int(frames[-1]) + settings.step + 1
         return Planned(video, (Segment(video.id, 0, len(frames), tuple(frames.tolist()), 0, stop, None),))
@@ -137,16 +137,21 @@ class Update:
     """What a store's plan lacks.
 
     Attributes:
-        plan: the old plan, with paths as they are today.
+        plan: the old plan, with paths, labels, splits and groups as they are today.
         new: files to probe, with the attempt each is.
+        relabelled: ids of planned videos of which label, split or group changed.
     """
 
     plan: Plan
     new: tuple[tuple[Found, int], ...]
+    relabelled: tuple[str, ...]
 
 
 def compare(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport], *, retry_failed: bool) -> Update:
     """Hold the files of today against a store's plan.
+
+    What a CSV says of a video today (label, split, group) takes the place of what the plan says; a folder or a list of
+    paths says nothing, so the plan stays as it is.
 
     Raises:
         ConfigError: a file whose features are in the store is another file now.
@@ -154,14 +159,16 @@ def compare(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport], 
     latest, failures = plan.latest(), {failure.id: failure for failure in plan.failures}
     outcome = outcomes(plan, reports)
     new: list[tuple[Found, int]] = []
-    moved: dict[str, str] = {}
+    today: dict[str, Found] = {}
     changed: list[str] = []
-    for file in found:
-        video = latest.get(file.id)
+    for one in found:
+        video = latest.get(one.id)
         if video is None:
-            if file.id not in failures or retry_failed:
-                new.append((file, 0))
+            if one.id not in failures or retry_failed:
+                new.append((one, 0))
             continue
+        file = today[one.id] = one if one.label else replace(one, label=video.label, split=video.split,
+                                                             group=video.group)
         if retry_failed and outcome.get(file.id) == "failed":
             new.append((file, video.attempt + 1))
         elif _changed(file, video):
@@ -169,13 +176,15 @@ def compare(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport], 
                 new.append((file, video.attempt + 1))
             elif outcome.get(file.id) in ("ok", "partial"):
                 changed.append(file.path)
-        elif file.path != video.path:
-            moved[file.id] = file.path
     if changed:
         raise ConfigError(f"{len(changed)} files changed since their features were computed, {changed[0]} first; "
                           "choose another --out, or bring the old files back")
     _tell_missing(latest, found)
-    return Update(_moved(plan, moved) if moved else plan, tuple(new))
+    relabelled = tuple(name for name, file in today.items() if said_of(file) != said_of(latest[name]))
+    if relabelled:
+        logger.info("%d videos have another label, split or group than before (%s first); features do not depend on it",
+                    len(relabelled), relabelled[0])
+    return Update(_renewed(plan, today), tuple(new), relabelled)
 
 
 def outcomes(plan: Plan, reports: Iterable[ShardReport]) -> dict[str, str]:
@@ -203,10 +212,16 @@ def _tell_missing(latest: dict[str, Video], found: Sequence[Found]) -> None:
                     len(missing), missing[0])
 
 
-def _moved(plan: Plan, paths: dict[str, str]) -> Plan:
-    """Return the plan with today's paths of files that lie elsewhere now."""
-    def here(video: Video) -> Video:
-        return replace(video, path=paths[video.id]) if video.id in paths else video
+def _renewed(plan: Plan, today: dict[str, Found]) -> Plan:
+    """Return the plan with today's paths, labels, splits and groups; the very same plan when nothing is new."""
+    def renewed(video: Video) -> Video:
+        file = today.get(video.id)
+        if file is None or (file.path, *said_of(file)) == (video.path, *said_of(video)):
+            return video
+        return replace(video, path=file.path, label=file.label, split=file.split, group=file.group)
 
-    shards = tuple(replace(task, videos=tuple(here(video) for video in task.videos)) for task in plan.shards)
-    return replace(plan, videos=tuple(here(video) for video in plan.videos), shards=shards)
+    videos = tuple(renewed(video) for video in plan.videos)
+    if videos == plan.videos:
+        return plan
+    shards = tuple(replace(task, videos=tuple(renewed(video) for video in task.videos)) for task in plan.shards)
+    return replace(plan, videos=videos, shards=shards)

@@ -1,7 +1,9 @@
 """Who does what: videos, their segments, and the shards that the segments are packed into.
 
 A plan is JSON lines: one `plan` line, then `video`, `failure` and `shard` lines. It is written before any work and does
-not depend on how many workers will run it. New videos are appended as new shards; what is planned never changes.
+not depend on how many workers will run it. New videos are appended as new shards; what is planned never changes, but
+for what people say of a video (label, split, group) and where its file lies: the plan is where these are kept, and the
+only place, so that they can be corrected without making a feature anew.
 """
 
 import itertools
@@ -13,7 +15,7 @@ from typing import Any
 from schemas.config import known
 from schemas.errors import StoreError
 
-PLAN_SCHEMA = 1
+PLAN_SCHEMA = 2
 OUTCOMES = ("ok", "partial", "failed")
 _LINES = ("plan", "video", "failure", "shard")
 
@@ -59,6 +61,7 @@ class Video:
         fingerprint: digest of the file's size and both its ends: the same file wherever it lies.
         label: from a CSV; empty when none was given.
         split: from a CSV; empty when none was given.
+        group: the recording, person or source it belongs to, from a CSV; empty when none was given.
         attempt: 0, and one more each time a failed video is planned anew; the rows of the last attempt count.
         moments: how many moments the video has.
         probe: what the file says of itself.
@@ -69,6 +72,7 @@ class Video:
     fingerprint: str
     label: str
     split: str
+    group: str
     attempt: int
     moments: int
     probe: Probe
@@ -285,6 +289,8 @@ class Plan:
                 match known("line", row.pop("type"), _LINES):
                     case "plan":
                         head = row
+                        if head["schema"] != PLAN_SCHEMA:  # before a line of another version is misread
+                            break
                     case "video":
                         video = Video(**row | {"probe": Probe(**row["probe"])})
                         videos[video.id, video.attempt] = video
@@ -297,7 +303,8 @@ class Plan:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"line {number} of the plan is not a plan's: {error!r}") from error
         if schema != PLAN_SCHEMA:
-            raise StoreError(f"plan of schema {schema}; this version reads schema {PLAN_SCHEMA}")
+            raise StoreError(f"plan of schema {schema}; this version reads schema {PLAN_SCHEMA}. Make the store anew "
+                         "in another folder, or read it with the version that made it")
         if promised != number:
             raise StoreError(f"the plan is cut short: {number} of its {promised} lines are there")
         return plan

@@ -1,8 +1,9 @@
-"""The HDF5 layout of a shard, schema 1. The only file that knows it, and the only door to h5py.
+"""The HDF5 layout of a shard, schema 2. The only file that knows it, and the only door to h5py.
 
     /                    attrs: format, schema, shard, kind, settings (JSON), digest, software (JSON), streams
-    /videos/             id path fingerprint label split attempt codec width height rotation fps duration_s frames
-                         one row per video of the shard, failed ones too
+    /videos/             id path fingerprint attempt codec width height rotation fps duration_s frames
+                         one row per video of the shard, failed ones too; labels are in the plan, where they can be
+                         corrected
     /segments/           video (row in /videos) start stop (moments of the video) row_start row_stop (rows in /moments)
                          outcome
     /moments/            frame int64 (N,), pts_s float64 (N,)
@@ -31,10 +32,10 @@ from schemas.errors import ResourceError, StoreError
 from schemas.plan import Video
 
 SHARD_FORMAT = "vidu-pipe shard"
-SHARD_SCHEMA = 1
+SHARD_SCHEMA = 2
 CHUNK_BYTES = 1 << 20
 _CACHE_BYTES = 8 << 20  # holds several chunks: rows are read in runs that share their first and last one
-_TEXT_COLUMNS = ("id", "path", "fingerprint", "label", "split")
+_TEXT_COLUMNS = ("id", "path", "fingerprint")
 _PROBE_COLUMNS = {"codec": "text", "width": "int64", "height": "int64", "rotation": "int64", "fps": "float64",
                   "duration_s": "float64", "frames": "int64"}
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from schemas.errors import ConfigError, ResourceError, StoreError
-from schemas.plan import Plan, ShardReport
+from schemas.plan import Plan, ShardReport, Video
 from schemas.shard import Origin, check_shard, commit_file, file_digest, open_shard, temporary_beside
 
 STORE_FORMAT = "vidu-pipe store"
@@ -53,10 +53,12 @@ class VideoRows:
 
     Attributes:
         id: the video's id.
-        path: absolute path of the file when it was planned.
-        label: from the plan's CSV; empty when none was given.
-        split: from the plan's CSV; empty when none was given.
+        path: absolute path of the file, as the plan has it.
+        label: from the plan, so from the last CSV that named the video; empty when none did.
+        split: from the plan; empty when none was given.
+        group: from the plan; empty when none was given.
         attempt: of the video.
+        outcome: `ok`, or `partial` when moments that were planned are not there, or the file is damaged.
         pieces: in order of moments.
     """
 
@@ -64,7 +66,9 @@ class VideoRows:
     path: str
     label: str
     split: str
+    group: str
     attempt: int
+    outcome: str
     pieces: tuple[Piece, ...]
 
     @property
@@ -219,23 +223,19 @@ class Store:
             StoreError: a shard that is reported can not be read.
         """
         plan = self.read_plan()
-        found: dict[str, VideoRows] = {}
-        for task in plan.shards:
+        latest, found = plan.latest(), dict[str, list[Piece]]()
+        for task in plan.live_shards:
             if self.report(task.shard) is None:
                 continue
             with open_shard(self.shard_path(task.shard)) as shard:
-                table = shard.videos
+                ids, attempts = shard.videos["id"], shard.videos["attempt"]
                 for segment in shard.segments:
-                    video = {name: table[name][segment.video] for name in ("id", "path", "label", "split", "attempt")}
-                    old = found.get(video["id"])
-                    kept = old.pieces if old is not None and old.attempt == video["attempt"] else ()
-                    if old is None or old.attempt <= video["attempt"]:
+                    video = latest[ids[segment.video]]
+                    if attempts[segment.video] == video.attempt:
                         piece = Piece(task.shard, segment.start, segment.row_start, segment.row_stop, segment.outcome)
-                        pieces = sorted((*kept, piece), key=lambda p: p.start)
-                        found[video["id"]] = VideoRows(**video, pieces=tuple(pieces))
-        rows = (VideoRows(v.id, v.path, v.label, v.split, v.attempt,
-                          tuple(p for p in v.pieces if p.row_stop > p.row_start)) for v in found.values())
-        return sorted((video for video in rows if video.pieces), key=lambda video: video.id)
+                        found.setdefault(video.id, []).append(piece)
+        rows = (_rows_of(latest[video], found[video]) for video in sorted(found))
+        return [video for video in rows if video.pieces]
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -259,6 +259,15 @@ class Store:
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
             yield
+
+
+def _rows_of(video: Video, pieces: Iterable[Piece]) -> VideoRows:
+    ordered = sorted(pieces, key=lambda piece: piece.start)
+    whole = (all(piece.outcome == "ok" for piece in ordered)
+             and sum(piece.row_stop - piece.row_start for piece in ordered) == video.moments)
+    kept = tuple(piece for piece in ordered if piece.row_stop > piece.row_start)
+    return VideoRows(video.id, video.path, video.label, video.split, video.group, video.attempt,
+                     "ok" if whole else "partial", kept)
 
 
 def _write_text(path: Path, lines: Iterable[str]) -> None:

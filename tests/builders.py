@@ -24,7 +24,7 @@ ORIGIN = Origin("extract", SETTINGS.as_dict(), SETTINGS.digest, {"torch": "1.0"}
 def a_video(video_id: str = "a/b", **changes: Any) -> Video:
     """A video of 30 frames."""
     return replace(Video(id=video_id, path=f"/videos/{video_id}.mp4", fingerprint="f" * 16, label="", split="",
-                         attempt=0, moments=4, probe=PROBE), **changes)
+                         group="", attempt=0, moments=4, probe=PROBE), **changes)
 
 
 def a_segment(video_id: str = "a/b", start: int = 0, stop: int = 4) -> Segment:

@@ -20,13 +20,13 @@ from schemas.flow_file import H5Writer, NpyWriter
 from schemas.flow_store import FlowStore, refuse, remove_output
 from schemas.frames import FlowBatch, FrameBatch
 from schemas.plan import Segment, ShardReport, ShardTask, Video
+from schemas.software import versions
 from workers.decode import decode
 from workers.flow import FlowMethod, make_flow
 from workers.flow.flofile import write_flo
 from workers.flow.images import quantised, write_picture
 from workers.ledger import Ledger, Progress
 from workers.pairs import PairFlow
-from workers.software import versions
 
 WINDOW_FRAMES = {"cpu": 16, "cuda": 128}
 # Libraries whose version can change a displacement or a byte of an image.

@@ -7,11 +7,11 @@ import torch
 from schemas.config import ExtractSettings, StreamSettings
 from schemas.errors import ResourceError
 from schemas.shard import Origin
+from schemas.software import versions
 from workers.backbones import State, make_backbone, weights_digest
 from workers.features import StreamNetwork
 from workers.flow import FlowMethod, make_flow
 from workers.folding import folded
-from workers.software import versions
 
 # Libraries whose version can change a bit of a feature.
 _SOFTWARE = ("av", "numba", "numpy", "opencv-contrib-python-headless", "timm", "torch", "torchvision", "vidu-pipe")

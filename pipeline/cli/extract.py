@@ -55,7 +55,8 @@ def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its opt
     for failure in result.failures:
         click.echo(f"would fail: {failure.id} ({failure.reason}) {failure.message}", err=True)
     click.echo(f"store    {options['out']}: {result.shards_done} of {result.shards} shards are done")
-    click.echo(f"videos   {len(found)}, {len(result.failures)} of them no good, {result.videos_new} new to the store")
+    click.echo(f"videos   {len(found)}, {len(result.failures)} of them no good, {result.videos_new} new to the store"
+               + (f", {result.videos_relabelled} with other labels" if result.videos_relabelled else ""))
     click.echo(f"to do    {result.shards - result.shards_done} shards, {result.moments:,} moments, "
                f"{result.frames:,} frames")
     streams = ", ".join(stream.name for stream in settings.streams)

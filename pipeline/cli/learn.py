@@ -21,7 +21,8 @@ split_options = [
     click.option("--folds", type=click.IntRange(1), help="K-fold cross-validation; 1 holds out one fifth.  "
                  "[default: the labels' split, else 5]"),
     click.option("--leave-one-group-out", is_flag=True, help="As many folds as there are groups."),
-    click.option("--group-by", default="", metavar="REGEX", help="What belongs together, found in the video id."),
+    click.option("--group-by", default="", metavar="REGEX", help="What belongs together, found in the video id.  "
+                 "[default: the group column of --labels, else the plan's, else UCF-style names]"),
     click.option("--split-files", type=FILE, help="Folder of UCF101's or HMDB51's official split files."),
     click.option("--split-number", type=click.IntRange(1, 3), default=1, show_default=True),
 ]
@@ -138,7 +139,7 @@ def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, 
 @click.command("evaluate")
 @click.argument("run", type=FILE)
 @click.option("--store", type=FILE, help="Features to judge on.  [default: those of the run]")
-@click.option("--labels", type=FILE, help="CSV of path,label[,split].  [default: the plan's, or folders]")
+@click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  [default: the plan's, or folders]")
 @click.option("--part", type=click.Choice(["train", "val", "test", "all"]), default="all", show_default=True,
               help="Which part of the labels' split to judge.")
 @click.option("--out", type=FILE, help="CSV of predictions to write.")

@@ -24,8 +24,8 @@ def stack_options(options: list[Callable[[Command], Command]]) -> Callable[[Comm
 
 
 video_options = stack_options([
-    click.option("--videos", required=True, help="Folder, glob, text file of paths, CSV with path,label[,split], or "
-                                                 "one video."),
+    click.option("--videos", required=True, help="Folder, glob, text file of paths, CSV with "
+                                                 "path,label[,split][,group], or one video."),
     click.option("--root", type=FILE, help="Folder that video ids are relative to."),
     click.option("--keep-suffix", is_flag=True, help="Keep suffixes in ids, for one name in several formats."),
 ])

@@ -74,6 +74,9 @@ def tell(summary: "Summary", elapsed_s: float, options: dict[str, Any], *, unit:
     for lost in summary.lost:
         name = f"shard {lost.task.shard}" if unit == "shards" else ", ".join(video.id for video in lost.task.videos)
         click.echo(f"not made: {name}: {lost.why}", err=True)
+    if summary.relabelled:
+        click.echo(f"labels: {len(summary.relabelled)} videos have another label, split or group now "
+                   f"({summary.relabelled[0]} first)")
     bad = f"{len(summary.partial)} broke off, {len(summary.failed)} failed"
     click.echo(f"{options['out']}: {len(summary.made)} {unit} made, {summary.kept} were done before; {bad}")
     if summary.lost:

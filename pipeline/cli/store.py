@@ -72,6 +72,10 @@ def inspect(store: Path, list_videos: bool) -> int:
     click.echo(f"store     {store} ({opened.origin.kind}, settings {opened.origin.digest})")
     click.echo(f"videos    {len(rows):,} with features, {len(partial)} of them broke off; {len(failed)} failed")
     click.echo(f"moments   {moments:,}, {count(moments / max(1, len(rows)))} a video")
+    if named := [video for video in rows if video.label]:
+        splits = sorted({video.split for video in named} - {""})
+        click.echo(f"labels    of {len(named):,} videos from a CSV: {len({video.label for video in named}):,} labels, "
+                   f"splits {', '.join(splits) or 'none'}, {len({video.group for video in named} - {''}):,} groups")
     click.echo(f"shards    {len(reports)} of {len(plan.shards)}, {amount_of_bytes(size)}")
     if reports:
         with open_shard(opened.shard_path(reports[0].shard)) as shard:
@@ -82,7 +86,9 @@ def inspect(store: Path, list_videos: bool) -> int:
     click.echo("software  " + ", ".join(f"{name} {version}" for name, version in opened.origin.software.items()))
     if list_videos:
         for video in rows:
-            click.echo(f"video     {video.id}  {video.moments} moments  {video.label}")
+            said = "  ".join(f"{name} {value}" for name, value in (
+                ("label", video.label), ("split", video.split), ("group", video.group)) if value)
+            click.echo(f"video     {video.id}  {video.moments} moments  {said}".rstrip())
     for title, videos in (("partial", partial), ("failed", failed)):
         for bad in videos:
             click.echo(f"{title:<9} {bad.id} ({bad.reason}) {bad.message}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.learn.dataset import read_dataset
+from pipeline.learn.dataset import Dataset, read_dataset
 from pipeline.learn.device import prepare_torch
 from pipeline.learn.metrics import class_table, judge
 from pipeline.learn.model import load_model
@@ -112,13 +112,15 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
                         for v, name in enumerate(data.ids))
     if out is not None:
         write_predictions(out, predictions)
-    return Evaluation(len(videos), _seen(run, data.paths), "lrap" if several else "top1",
+    return Evaluation(len(videos), _seen(run, features, data), "lrap" if several else "top1",
                       judge(targets.members, probabilities, multilabel=several), *bootstrap_mean(values, units),
                       class_table(targets.members, probabilities, classes, multilabel=several), predictions)
 
 
-def _seen(run: Run, paths: tuple[str, ...]) -> int:
-    """Count the videos that the kept model was trained on, by the path of their file."""
+def _seen(run: Run, store: Store, data: Dataset) -> int:
+    """Count the videos that the kept model was trained on: by id in the run's own store, else by the file's path."""
     crossed = run.results().trained_on == "all videos"
-    trained = {row.path for row in run.splits() if crossed or row.part != "test"}
-    return sum(path in trained for path in paths)
+    trained = [row for row in run.splits() if crossed or row.part != "test"]
+    if store.root.resolve() == Path(run.settings["store"]["path"]):
+        return len({row.video for row in trained} & set(data.ids))
+    return len({row.path for row in trained} & set(data.paths))

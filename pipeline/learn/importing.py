@@ -68,7 +68,7 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
             stream called `features`.
         out: directory of the new store.
         source: what computed the features, in words; stores of the same words, streams and dtype are comparable.
-        labels: of `read_label_csv`; label, split of each video are kept in the store.
+        labels: of `read_label_csv`; label, split and group of each video are kept in its plan.
         dtype: `float16` or `float32`, as stored.
         fps: moments a second, where a file has no `pts_s`.
         shortest: streams of different lengths are cut to the shortest instead of being refused.
@@ -214,5 +214,5 @@ def _video(source: Source, loaded: Loaded, row: LabelRow | None) -> Video:
     digest = hashlib.sha256("".join(file_digest(path)[0] for path in source.files).encode()).hexdigest()
     pts_s = loaded.pts_s
     probe = Probe("", 0, 0, 0, False, 0.0, float(pts_s[-1] - pts_s[0]), len(loaded.frame), 0, "", True)
-    return Video(source.id, str(source.files[0].resolve()), digest, row.label if row else "", row.split if row else "",
-                 0, len(loaded.frame), probe)
+    said = (row.label, row.split, row.group) if row else ("", "", "")
+    return Video(source.id, str(source.files[0].resolve()), digest, *said, 0, len(loaded.frame), probe)

@@ -79,7 +79,7 @@ class Predictor:
         """Judge every video as a whole, in their order."""
         scores = predict(self.model, self._data, np.arange(len(self._videos)), self._device)
         each = self.model.probabilities(scores).numpy()
-        return [Said(video.id, video.path, _outcome(video), video.moments, probabilities)
+        return [Said(video.id, video.path, video.outcome, video.moments, probabilities)
                 for video, probabilities in zip(self._videos, each, strict=True)]
 
     def timeline(self, index: int, window: int) -> Timeline:
@@ -132,7 +132,3 @@ def moments_of(store: Store, video: VideoRows) -> tuple[NDArray[np.int64], NDArr
         with open_shard(store.shard_path(piece.shard)) as shard:
             parts.append(shard.moments(piece.row_start, piece.row_stop))
     return np.concatenate([frame for frame, _ in parts]), np.concatenate([pts_s for _, pts_s in parts])
-
-
-def _outcome(video: VideoRows) -> str:
-    return "ok" if all(piece.outcome == "ok" for piece in video.pieces) else "partial"

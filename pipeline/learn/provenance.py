@@ -1,6 +1,5 @@
 """What a run's settings.json says: all that was asked, of which features, with which versions."""
 
-import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +12,7 @@ from pipeline.learn.request import Request
 from pipeline.learn.rows import Row
 from pipeline.learn.settings import TrainSettings
 from pipeline.learn.splits import Fold
+from schemas.software import versions
 
 SOFTWARE = ("torch", "numpy", "h5py", "scikit-learn", "vidu-pipe")
 
@@ -30,7 +30,7 @@ def run_settings(request: Request, material: Material, rows: Sequence[Row], devi
                   "files": str(split.files) if split.files else "", "number": split.number if split.files else None,
                   "labels": str(request.labels) if request.labels else ""},
         "store": {"path": str(request.store.resolve()), **asdict(material.data.origin)},
-        "software": _versions(),
+        "software": versions(SOFTWARE),
     }
 
 
@@ -52,14 +52,3 @@ def done(asked: TrainSettings, row: Row, trainings: Sequence[Fold]) -> dict[str,
 
 def _same(values: Sequence[float]) -> float | list[float]:
     return values[0] if len(set(values)) == 1 else list(values)
-
-
-def _versions() -> dict[str, str]:
-    """Version by library; a checkout that is run without being installed has none of its own."""
-    found = {}
-    for name in SOFTWARE:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -52,6 +52,9 @@ class Targets:
 def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dict[str, LabelRow]:
     """Tell label, split and group of every video, from a CSV, or else from the plan, or else from the folder.
 
+    A CSV decides label and split alone. Groups say what was recorded together, which another choice of labels does not
+    change: a CSV that names none leaves those of the plan in force, so that no split leaks for want of a column.
+
     Args:
         videos: of the store.
         csv: of `read_label_csv`; when given, videos that are not in it are left out.
@@ -71,8 +74,10 @@ def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dic
         if absent or unused:
             logger.warning("%d videos of the store are not in the label file and are left out; %d of its paths are not "
                            "in the store", absent, unused)
-        return found
-    rows = {video.id: LabelRow(video.id, split_labels(video.label or folder_label(video.id)), video.split, "")
+        if any(row.group for row in found.values()):
+            return found
+        return {video.id: replace(found[video.id], group=video.group) for video in videos if video.id in found}
+    rows = {video.id: LabelRow(video.id, split_labels(video.label or folder_label(video.id)), video.split, video.group)
             for video in videos}
     bare = [video_id for video_id, row in rows.items() if not row.labels]
     if bare:

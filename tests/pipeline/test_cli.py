@@ -1,5 +1,6 @@
 """The command line as a user meets it: words in, words and an exit code out."""
 
+import importlib.metadata
 import json
 import logging
 import os
@@ -235,14 +236,40 @@ def test_plan_names_files_that_would_fail(run, world, tmp_path, bad_folder, monk
     assert "videos   7, 1 of them no good" in out
 
 
-def test_a_csv_of_labels_brings_them_into_the_store(run, world, tmp_path):
-    table = world.folder / "labels.csv"
-    table.write_text("path,label,split\n" + "".join(
-        f"class{k % 2}/v{k}.{('mp4', 'avi')[k % 2]},kind{k % 2},train\n" for k in range(2)))
-    code, _, _ = run(*world.options(tmp_path / "store", "--inline", "--videos", table))
-    table.unlink()
-    assert code == 0
-    assert [(v.id, v.label, v.split) for v in Store.open(tmp_path / "store").video_rows()] == [
-        ("class0/v0", "kind0", "train"), ("class1/v1", "kind1", "train")]
+def test_a_csv_brings_labels_splits_and_groups_and_corrects_them_without_new_features(run, world, tmp_path):
+    store = tmp_path / "store"
+
+    def extract(label, split):
+        table = tmp_path / "labels.csv"
+        table.write_text("path,label,split,group\n" + "".join(
+            f"{world.folder}/class{k % 2}/v{k}.{('mp4', 'avi')[k % 2]},{label}{k},{split},g{k}\n" for k in range(2)))
+        return run(*world.options(store, "--inline", "--root", world.folder, "--videos", table))
+
+    assert extract("kind", "train")[0] == 0
+    shards = digests(store)
+    said = [(v.id, v.label, v.split, v.group) for v in Store.open(store).video_rows()]
+    assert said == [("class0/v0", "kind0", "train", "g0"), ("class1/v1", "kind1", "train", "g1")]
+    code, out, _ = extract("corrected", "test")
+    assert (code, "2 videos have another label, split or group now (class0/v0 first)" in out) == (0, True)
+    assert "0 shards made, 2 were done before" in out
+    assert [(v.label, v.split) for v in Store.open(store).video_rows()] == [
+        ("corrected0", "test"), ("corrected1", "test")]
+    assert digests(store) == shards
+    assert "2 labels, splits test, 2 groups" in run("inspect", store)[1]
 
 
+
+
+def test_a_checkout_that_is_not_installed_extracts_and_plans_all_the_same(run, world, tmp_path, monkeypatch):
+    known = importlib.metadata.version
+
+    def unknown_house(name):
+        if name == "vidu-pipe":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return known(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", unknown_house)
+    assert run(*world.options(tmp_path / "store", "--inline"))[0] == 0
+    assert Store.open(tmp_path / "store").origin.software["vidu-pipe"] == "not installed"
+    assert run("plan", *world.options(tmp_path / "store")[1:])[0] == 0
+    assert run("--version")[:2] == (0, "vidu-pipe, version not installed\n")

@@ -101,11 +101,18 @@ def test_a_text_file_lists_paths_relative_to_itself_of_any_suffix(tmp_path):
     assert ids(str(tmp_path / "list.txt"), root=tmp_path / "v") == ["a", "b", "gone"]
 
 
-def test_a_csv_brings_labels_and_splits(tmp_path):
+def test_a_csv_brings_labels_splits_and_groups(tmp_path):
     touch(tmp_path, "a.mp4", "b.mp4")
-    (tmp_path / "list.csv").write_text("path,label,split\nb.mp4,wave,test\na.mp4,run,train\n")
-    assert [(v.id, v.label, v.split) for v in find_videos(str(tmp_path / "list.csv"))] == [
-        ("a", "run", "train"), ("b", "wave", "test")]
+    (tmp_path / "list.csv").write_text("path,label,split,group\nb.mp4,wave,test,bob\na.mp4,run,train,anna\n")
+    assert [(v.id, v.label, v.split, v.group) for v in find_videos(str(tmp_path / "list.csv"))] == [
+        ("a", "run", "train", "anna"), ("b", "wave", "test", "bob")]
+
+
+def test_a_csv_that_says_two_things_of_one_file_is_refused(tmp_path):
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "list.csv").write_text("path,label\na.mp4,wave\n./a.mp4,run\n")
+    with pytest.raises(ConfigError, match=r"a\.mp4 is listed twice, as \('wave', '', ''\) and as \('run'"):
+        find_videos(str(tmp_path / "list.csv"))
 
 
 def test_one_video_is_enough(tmp_path):

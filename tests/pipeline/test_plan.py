@@ -192,6 +192,30 @@ def test_a_file_that_was_moved_keeps_its_features(files, known, tmp_path):
     assert [video.path for video in update.plan.shards[0].videos] == [str(moved), files[1].path]
 
 
+def test_what_a_csv_says_today_takes_the_place_of_what_the_plan_says_and_is_counted(files, known, caplog):
+    caplog.set_level("INFO")
+    plan, reports = known
+    said = [replace(files[0], label="run", split="test", group="anna"), replace(files[1], label="sit")]
+    update = compare(plan, said, reports, retry_failed=False)
+    assert (update.new, update.relabelled) == ((), ("a", "b"))
+    for videos in (update.plan.videos, update.plan.shards[0].videos):
+        assert [(v.label, v.split, v.group) for v in videos] == [("run", "test", "anna"), ("sit", "", "")]
+    assert "2 videos have another label, split or group than before (a first)" in caplog.text
+    again = compare(update.plan, said, reports, retry_failed=False)
+    assert (again.plan is update.plan, again.relabelled) == (True, ())
+    dropped = compare(update.plan, [replace(said[0], split="", group="")], reports, retry_failed=False)
+    assert (dropped.plan.latest()["a"].split, dropped.plan.latest()["a"].group, dropped.relabelled) == ("", "", ("a",))
+
+
+def test_a_folder_says_nothing_of_labels_so_those_of_the_plan_stay_even_when_a_video_is_tried_again(files, known):
+    plan, reports = known
+    said = compare(plan, [replace(files[0], label="run", group="anna")], reports, retry_failed=False).plan
+    assert compare(said, files, reports, retry_failed=False).plan is said
+    failed = [report_of(said.shards[0], "failed", 0)]
+    (found, attempt), *_ = compare(said, files, failed, retry_failed=True).new
+    assert (found.label, found.group, attempt) == ("run", "anna", 1)
+
+
 def test_a_file_that_is_another_now_is_refused_once_it_has_features(files, known, tmp_path):
     plan, reports = known
     (tmp_path / "a.mp4").write_bytes(b"other")
@@ -233,10 +257,10 @@ def test_the_outcome_of_a_video_is_that_of_all_its_segments_in_its_last_attempt(
 
 def test_a_file_is_planned_by_its_own_times_and_a_bad_one_becomes_a_failure(tmp_path):
     path = write_video(tmp_path / "a.mkv", frames=20, width=32, height=32)
-    result = plan_video(Found("a", str(path), "run", "train"), SETTINGS, 2)
+    result = plan_video(Found("a", str(path), "run", "train", "anna"), SETTINGS, 2)
     assert isinstance(result, Planned)
     video = result.video
-    assert (video.label, video.split, video.attempt, video.moments) == ("run", "train", 2, 3)
+    assert (video.label, video.split, video.group, video.attempt, video.moments) == ("run", "train", "anna", 2, 3)
     assert [segment.frames for segment in result.segments] == [(0, 8, 16)]
     path.write_bytes(b"nonsense")
     result = plan_video(Found("a", str(path)), SETTINGS, 0)

@@ -28,7 +28,8 @@ def segments(draw, video):
 @st.composite
 def plans(draw):
     videos = {(video.id, video.attempt): video for video in draw(st.lists(
-        st.builds(a_video, names, label=st.text(max_size=5), attempt=st.integers(0, 2)), max_size=5))}
+        st.builds(a_video, names, label=st.text(max_size=5), group=st.text(max_size=5), attempt=st.integers(0, 2)),
+        max_size=5))}
     shards = []
     for number in range(draw(st.integers(0, 3)) if videos else 0):
         chosen = draw(st.lists(st.sampled_from(list(videos.values())), min_size=1, max_size=4,
@@ -61,11 +62,19 @@ def test_a_plan_that_lost_lines_is_not_taken_for_a_smaller_one(plan, data):
 
 @pytest.mark.parametrize("damage", [
     lambda line: line[:-9], lambda line: "", lambda line: "[1]", lambda line: "null", lambda line: '{"type": "song"}',
-    lambda line: line.replace('"schema": 1', '"schema": 9'), lambda line: line.replace("plan", "video")])
+    lambda line: line.replace('"schema": 2', '"schema": 9'), lambda line: line.replace("plan", "video")])
 def test_a_damaged_line_is_a_store_error(damage):
     lines = list(a_plan(a_task()).to_json_lines())
     with pytest.raises(StoreError, match=r"not a plan's|schema 9"):
         Plan.from_json_lines([damage(lines[0]), *lines[1:]])
+
+
+def test_a_plan_of_an_older_version_is_refused_by_its_version_and_not_as_damaged():
+    lines = [json.loads(line) for line in a_plan(a_task()).to_json_lines()]
+    lines[0]["schema"] = 1
+    del lines[1]["group"]
+    with pytest.raises(StoreError, match=r"plan of schema 1; this version reads schema 2\. Make the store anew"):
+        Plan.from_json_lines(json.dumps(line) for line in lines)
 
 
 def test_a_shard_of_a_video_nobody_planned_is_a_store_error():

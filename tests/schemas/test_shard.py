@@ -22,7 +22,7 @@ from tests.schemas.test_plan import names
 
 @st.composite
 def contents(draw):
-    videos = draw(st.lists(st.builds(a_video, names, label=names, path=names, attempt=st.integers(0, 3)), max_size=4))
+    videos = draw(st.lists(st.builds(a_video, names, path=names, attempt=st.integers(0, 3)), max_size=4))
     counts = [draw(st.integers(0, 5)) for _ in range(draw(st.integers(0, 5)) if videos else 0)]
     segments, row = [], 0
     for count in counts:
@@ -46,7 +46,7 @@ def test_a_shard_gives_back_what_was_written(tmp_path, content):
     check_shard(path)
     with open_shard(path) as shard:
         assert (shard.name, shard.origin, shard.rows) == ("000003", ORIGIN, len(content.frame))
-        for column in ("id", "path", "label", "attempt", "fingerprint", "split"):
+        for column in ("id", "path", "attempt", "fingerprint"):
             assert shard.videos[column] == [getattr(video, column) for video in content.videos]
         for column in ("codec", "width", "height", "rotation", "fps", "duration_s", "frames"):
             assert shard.videos[column] == [getattr(video.probe, column) for video in content.videos]
@@ -78,7 +78,7 @@ def test_any_hdf5_tool_reads_the_documented_layout(tmp_path):
     write_shard(tmp_path / "s.h5", content)
     with h5py.File(tmp_path / "s.h5") as file:
         assert dict(file.attrs) | {"streams": list(file.attrs["streams"])} == {
-            "format": "vidu-pipe shard", "schema": 1, "shard": "000000", "kind": "extract", "digest": ORIGIN.digest,
+            "format": "vidu-pipe shard", "schema": 2, "shard": "000000", "kind": "extract", "digest": ORIGIN.digest,
             "settings": json.dumps(ORIGIN.settings, sort_keys=True), "streams": ["rgb", "flow"],
             "software": json.dumps(ORIGIN.software, sort_keys=True)}
         assert set(file) == {"videos", "segments", "moments", "streams"}
@@ -165,12 +165,12 @@ def test_a_missing_shard_is_a_store_error(tmp_path):
 
 def test_a_foreign_hdf5_file_and_another_schema_are_refused(tmp_path, good_bytes):
     h5py.File(tmp_path / "s.h5", "w").close()
-    with pytest.raises(StoreError, match="not a shard of schema 1"):
+    with pytest.raises(StoreError, match="not a shard of schema 2"):
         check_shard(tmp_path / "s.h5")
     (tmp_path / "t.h5").write_bytes(good_bytes)
     with h5py.File(tmp_path / "t.h5", "r+") as file:
-        file.attrs["schema"] = 2
-    with pytest.raises(StoreError, match="schema 2"):
+        file.attrs["schema"] = 3
+    with pytest.raises(StoreError, match="schema 3"):
         check_shard(tmp_path / "t.h5")
 
 

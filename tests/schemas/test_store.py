@@ -137,6 +137,28 @@ def test_a_video_whose_last_attempt_failed_has_no_rows(tmp_path):
     assert rows_of(store) == {}
 
 
+def test_what_people_say_of_a_video_is_read_from_the_plan_and_can_be_corrected_there(tmp_path):
+    store = a_store(tmp_path, a_task())
+    video = replace(a_video(), label="run", split="test", group="anna", path="/elsewhere/b.mp4")
+    store.write_plan(replace(store.read_plan(), videos=(video,)))
+    found, = store.video_rows()
+    assert (found.label, found.split, found.group, found.path) == ("run", "test", "anna", "/elsewhere/b.mp4")
+
+
+@pytest.mark.parametrize(("first", "second", "outcome"), [
+    (("ok", 3), ("ok", 1), "ok"), (("ok", 3), ("failed", 0), "partial"), (("ok", 3), None, "partial"),
+    (("partial", 3), ("ok", 1), "partial")])
+def test_a_video_of_which_any_part_is_missing_is_partial(tmp_path, first, second, outcome):
+    tasks = [replace(a_task(f"00000{number}", ("c",)), segments=(a_segment("c", *moments),))
+             for number, moments in enumerate(((0, 3), (3, 4)))]
+    store = Store.create(tmp_path, ORIGIN)
+    store.write_plan(a_plan(*tasks))
+    for task, result in zip(tasks, (first, second), strict=True):
+        if result:  # else the shard is not made yet
+            put_shard(store, task, {"c": result})
+    assert [video.outcome for video in store.video_rows()] == [outcome]
+
+
 def test_a_shard_that_is_not_reported_is_not_read(tmp_path):
     store = a_store(tmp_path, a_task("000000", ("a",)), a_task("000001", ("b",)))
     (tmp_path / "reports" / "000001.json").unlink()

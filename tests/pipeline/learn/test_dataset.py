@@ -53,8 +53,8 @@ def test_pieces_of_one_video_in_two_shards_are_joined_in_time(store, videos):
     table = store.read_plan().videos
     write_shard(store.shard_path("000001"), ShardContent("000001", origin, table, segments, frame, pts_s,
                                                          {name: 2 * values for name, values in columns.items()}))
-    video = VideoRows("x", "/x", "", "", 0, (Piece("000001", 0, 1, 3, "ok"), Piece("000000", 2, 2, 6, "ok"),
-                                             Piece("000000", 6, 6, 7, "ok")))
+    video = VideoRows("x", "/x", "", "", "", 0, "ok", (Piece("000001", 0, 1, 3, "ok"), Piece("000000", 2, 2, 6, "ok"),
+                                                       Piece("000000", 6, 6, 7, "ok")))
     data = read_dataset(store, [video])
     expected = np.concatenate([2 * columns["rgb"][1:3], columns["rgb"][2:7]])
     np.testing.assert_array_equal(data.streams["rgb"], expected)
@@ -67,7 +67,7 @@ def test_shards_of_different_dims_are_refused(store):
                                                          pts_s, {"rgb": np.ones((len(frame), 9), np.float32)}))
     pieces = (Piece("000000", 0, 0, 1, "ok"), Piece("000001", 1, 1, 2, "ok"))
     with pytest.raises(StoreError, match=r"000001\.h5: streams"):
-        read_dataset(store, [VideoRows("x", "/x", "", "", 0, pieces)], streams=["rgb"])
+        read_dataset(store, [VideoRows("x", "/x", "", "", "", 0, "ok", pieces)], streams=["rgb"])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

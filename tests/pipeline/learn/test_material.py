@@ -1,0 +1,53 @@
+"""Where labels, splits and groups of what is learnt from come from, and which of several wins."""
+
+import numpy as np
+import pytest
+
+from pipeline.learn.material import prepare
+from pipeline.learn.request import Request, SplitChoice
+from schemas.errors import ConfigError
+from schemas.labels import LabelRow
+
+IDS = [f"{label}/{name}" for label in ("run", "sit") for name in ("ann1", "ann2", "bob1", "bob2")]
+
+
+@pytest.fixture
+def grouped(make_store):
+    """A store whose plan says that `ann1` and `ann2` are of one person."""
+    videos = {name: {"rgb": np.ones((2, 3)) + number} for number, name in enumerate(IDS)}
+    rows = [LabelRow(name, (name.split("/")[0],), "", name.split("/")[1][:3]) for name in IDS]
+    return make_store(videos, labels=rows)
+
+
+def material(store, tmp_path, *, labels="", **split):
+    path = None
+    if labels:
+        path = tmp_path / "labels.csv"
+        path.write_text(labels)
+    return prepare(Request(command="train-pooling", store=store.root, labels=path, split=SplitChoice(**split)))
+
+
+def said(cells):
+    return "path,label,split,group\n" + "".join(f"{name},{name.split('/')[0]},{cells(name)}\n" for name in IDS)
+
+
+def test_groups_of_the_plan_are_never_parted_though_nothing_is_asked_for(grouped, tmp_path):
+    found = material(grouped, tmp_path)
+    assert found.groups == ["ann", "ann", "bob", "bob"] * 2
+    for fold in found.folds:
+        assert not {found.groups[v] for v in fold.train} & {found.groups[v] for v in fold.test}
+
+
+def test_a_regular_expression_wins_over_the_groups_of_the_plan_and_of_a_label_file(grouped, tmp_path):
+    by_name = material(grouped, tmp_path, labels=said(lambda _: ",x"), group_by=r"/([a-z]+\d)").groups
+    assert by_name == ["ann1", "ann2", "bob1", "bob2"] * 2
+
+
+def test_groups_of_a_label_file_win_over_those_of_the_plan(grouped, tmp_path):
+    assert material(grouped, tmp_path, labels=said(lambda name: f",n{name[-1]}")).groups == ["n1", "n2"] * 4
+
+
+def test_a_label_file_without_groups_leaves_those_of_the_plan_in_force(grouped, tmp_path):
+    assert material(grouped, tmp_path, labels=said(lambda _: ",")).groups == ["ann", "ann", "bob", "bob"] * 2
+    with pytest.raises(ConfigError, match=r"the split leaks: 'run/ann1' \(train\) and 'run/ann2' \(test\)"):
+        material(grouped, tmp_path, labels=said(lambda name: "train," if name.endswith("1") else "test,"))
