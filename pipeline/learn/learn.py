@@ -21,6 +21,7 @@ from pipeline.learn.results import Said, conclude, main_values
 from pipeline.learn.rows import Row, make_rows
 from pipeline.learn.run import Prediction, Run, Scores
 from pipeline.learn.splits import Fold
+from schemas.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def learn(request: Request, out: Path | None = None) -> Run:
     device = prepare_torch(request.device, request.threads)
     material = prepare(request)
     rows = make_rows(request, material.data.dims, material.targets)
+    _check_weights(request.score_weights, rows, material)
     run = _begin(run_settings(request, material, rows, device), request.command, out)
     run.write_labels(material.targets.classes, multilabel=material.targets.multilabel)
     run.write_splits(split_rows(material))
@@ -53,6 +55,15 @@ def learn(request: Request, out: Path | None = None) -> Run:
     return run
 
 
+def _check_weights(weights: str | tuple[float, ...], rows: Sequence[Row], material: Material) -> None:
+    """Refuse weights of a late fusion that would be left aside."""
+    if weights != "equal" and not any(row.parts for row in rows):
+        raise ConfigError("--score-weights are those of the fusion score, which is not asked for: add it to --fusion")
+    if weights == "fit" and not all(len(fold.val) for fold in material.trainings):
+        raise ConfigError("--score-weights fit needs a validation part in every training, to fit them on: --val 0.2 "
+                          "cuts one where there are videos enough; or give numbers, as 1,1.5")
+
+
 def _begin(settings: dict[str, Any], command: str, out: Path | None) -> Run:
     """Begin a run, or go on with the unfinished one."""
     if out is not None:
@@ -61,11 +72,11 @@ def _begin(settings: dict[str, Any], command: str, out: Path | None) -> Run:
     stem = f"{command.removeprefix('train-')}-"
     numbers = [int(path.name.removeprefix(stem)) for path in folder.glob(f"{stem}*")
                if path.name.removeprefix(stem).isdigit()]
-    if numbers:
-        last = folder / f"{stem}{max(numbers)}"
-        if Run.is_unfinished(last, settings):
-            logger.info("going on with %s", last)
-            return Run.create(last, settings)
+    for number in sorted(numbers):
+        known = folder / f"{stem}{number}"
+        if Run.is_unfinished(known, settings):
+            logger.info("going on with %s", known)
+            return Run.create(known, settings)
     return Run.create(folder / f"{stem}{max(numbers, default=0) + 1}", settings)
 
 

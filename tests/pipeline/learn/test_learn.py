@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.learn import checkpoint
 from pipeline.learn.evaluate import evaluate_run
+from pipeline.learn.experiment import Experiment
 from pipeline.learn.learn import learn
 from pipeline.learn.model import load_model
 from pipeline.learn.provenance import done
@@ -21,6 +22,7 @@ from pipeline.learn.run import Run
 from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
 from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.store import Store
 
 QUICK = TrainSettings(epochs=10, learning_rate=2e-2)
 
@@ -129,7 +131,7 @@ def test_a_run_directory_is_never_overwritten(run, halves, tmp_path):
         learn(fusion(halves), run.root)
     shutil.copytree(run.root, tmp_path / "unfinished")
     (tmp_path / "unfinished" / "results.json").unlink()
-    with pytest.raises(ConfigError, match=r"other settings \(seed\)"):
+    with pytest.raises(ConfigError, match=r"other settings \(seed, split\)"):
         learn(fusion(halves, seed=3), tmp_path / "unfinished")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
@@ -151,6 +153,75 @@ def test_the_kept_model_says_what_the_run_says(halves, tmp_path):
     assert found.seen == 0
     assert evaluate_run(run.root, part="train").seen > 0
     assert (tmp_path / "said.csv").read_text().count("\n") == found.videos + 1
+
+
+def test_a_run_is_judged_with_its_own_labels_and_groups_on_its_own_store(halves, tmp_path):
+    labels = tmp_path / "labels.csv"
+    rows = [(video.id, int(video.id[-2:])) for video in halves.video_rows()]
+    labels.write_text("path,label,group\n" + "".join(f"{name},{name[:5].upper()},g{n % 6}\n" for name, n in rows))
+    run = learn(fusion(halves, labels=labels, split=SplitChoice(folds=1), fusions=("concat",)), tmp_path / "run")
+    found, kept = evaluate_run(run.root, part="test"), run.results().row(run.results().kept)
+    assert (found.metrics["top1"], found.low, found.high) == (kept.metrics["top1"], kept.low, kept.high)
+    assert {one.name for one in found.classes} == {"LOOK0", "LOOK1"}
+
+
+def test_an_unfinished_store_is_learnt_from_with_a_warning(halves, tmp_path, caplog):
+    shutil.copytree(halves.root, tmp_path / "whole")
+    store = Store.open(tmp_path / "whole")
+    plan = store.read_plan()
+    store.write_plan(replace(plan, shards=(*plan.shards, replace(plan.shards[0], shard="000001"))))
+    learn(fusion(store, fusions=("concat",), alone=False), tmp_path / "run")
+    assert "is unfinished: 1 of its 2 shards are not made" in caplog.text
+
+
+def test_an_interrupted_run_is_not_taken_up_with_other_labels(halves, tmp_path, monkeypatch):
+    labels = tmp_path / "labels.csv"
+    lines = [f"{video.id},{video.id[:5]}\n" for video in halves.video_rows()]
+    labels.write_text("".join(lines))
+    request = fusion(halves, labels=labels, fusions=("concat",))
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Experiment, "train", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            learn(request, tmp_path / "run")
+    labels.write_text("".join(lines[:-1]))
+    with pytest.raises(ConfigError, match=r"other settings \(split\), or its videos or labels have changed"):
+        learn(request, tmp_path / "run")
+    labels.write_text("".join(lines))
+    assert learn(request, tmp_path / "run").results().videos == len(lines)
+
+
+def test_a_part_without_a_video_is_answered_with_the_parts_there_are(run):
+    with pytest.raises(ConfigError, match=r"in the part 'val'; its videos are in: test"):
+        evaluate_run(run.root, part="val")
+
+
+def test_where_there_is_one_stream_it_is_said_that_nothing_is_fused(halves, tmp_path, caplog):
+    run = learn(fusion(halves, streams=("rgb",), training=replace(QUICK, epochs=1)), tmp_path / "run")
+    assert "one stream, rgb, so there is nothing to fuse" in caplog.text
+    assert (run.results().verdict, [row.name for row in run.results().rows]) == ("", ["rgb"])
+
+
+def test_three_streams_are_fused_and_paired_with_the_best_of_them(make_store, tmp_path):
+    rng = np.random.default_rng(0)
+    videos = {f"{a}{b}{c}/{n}": {name: rng.normal(4 * half, 1, (3, 4 + k)) for k, (name, half) in enumerate(
+                  (("rgb", a), ("flow", b), ("pose", c)))}
+              for a in (0, 1) for b in (0, 1) for c in (0, 1) for n in range(6)}
+    run = learn(fusion(make_store(videos), score_weights=(1.0, 1.5, 1.0)), tmp_path / "run")
+    results = run.results()
+    assert [row.name for row in results.rows[:3]] == ["rgb", "flow", "pose"]
+    assert max(row.metrics["top1"] for row in results.rows[:3]) < 0.5
+    for row in results.rows[3:]:
+        assert row.streams == ("rgb", "flow", "pose")
+        assert row.metrics["top1"] > 0.85
+
+
+def test_others_may_read_a_run(run):
+    modes = {path.name: path.stat().st_mode & 0o777 for path in run.root.iterdir() if path.is_file()}
+    assert len(set(modes.values())) == 1, modes
 
 
 def test_a_store_of_other_features_is_refused_with_the_difference(run, make_store):
@@ -244,6 +315,8 @@ def test_official_split_files_are_followed(make_store, tmp_path):
     ({"fusions": ("sum",)}, ConfigError, "unknown fusion 'sum'"),
     ({"streams": ("depth",)}, ConfigError, "no stream 'depth'; it has"),
     ({"score_weights": (1.0,)}, ConfigError, "1 score weights for 2 streams"),
+    ({"score_weights": "fit"}, ConfigError, "fit needs a validation part"),
+    ({"score_weights": (1.0, 1.5), "fusions": ("concat",)}, ConfigError, "which is not asked for"),
     ({"split": SplitChoice(group_by="nothing")}, ConfigError, "finds no group"),
     ({"split": SplitChoice(folds=500)}, ConfigError, "more than there are recordings"),
 ])
