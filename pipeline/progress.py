@@ -16,7 +16,42 @@ from schemas.errors import ConfigError
 from schemas.plan import ShardReport, ShardTask
 
 _LINE_EVERY_S = 10.0
+_TELLING_S = 5.0  # of work, before its speed says anything about the rest
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames [{elapsed}{postfix}]"
 logger = logging.getLogger(__name__)
+
+
+class Pace:
+    """How fast work goes, from its first word on: that processes take time to start says nothing of the rest."""
+
+    def __init__(self, total: int) -> None:
+        """Begin to wait for the first word of `total` frames of work."""
+        self._total = total
+        self._first: tuple[float, int] | None = None
+        self._last = (0.0, 0)
+
+    def follow(self, frames: int, now_s: float) -> None:
+        """Take note that so many frames are done by now."""
+        self._last = now_s, frames
+        if self._first is None and frames:
+            self._first = self._last
+
+    @property
+    def frames_per_s(self) -> float | None:
+        """The speed, once there is enough work behind it to mean something."""
+        if self._first is None:
+            return None
+        elapsed_s, frames = (last - first for last, first in zip(self._last, self._first, strict=True))
+        return frames / elapsed_s if frames > 0 and elapsed_s >= _TELLING_S else None
+
+    def __str__(self) -> str:
+        """Say speed and time left; only that work starts or goes on, where nobody can know them yet."""
+        if not self._last[1]:
+            return "starting"
+        speed = self.frames_per_s
+        if speed is None:
+            return "under way"
+        return f"{speed:.1f} frame/s, {tqdm.format_interval((self._total - self._last[1]) / speed)} left"
 
 
 class Display:
@@ -43,9 +78,10 @@ class Display:
         self._frames_total = sum(task.work_frames for task in tasks)
         self._told: dict[str, int] = defaultdict(int)  # frames told of shards that are not done yet
         self._frames_done = 0
-        self._began = self._spoke = time.monotonic()
+        self._pace = Pace(self._frames_total)
+        self._spoke = time.monotonic()
         self._lines = not quiet and not sys.stderr.isatty()
-        self._bar = tqdm(total=self._frames_total, unit="frame", unit_scale=True, smoothing=0.05, dynamic_ncols=True,
+        self._bar = tqdm(total=self._frames_total, unit_scale=True, dynamic_ncols=True, bar_format=_BAR,
                          disable=quiet or self._lines, desc=name, mininterval=0.2)
         try:
             self._json: TextIO | None = log_json.open("a") if log_json else None
@@ -103,13 +139,13 @@ class Display:
 
     def _move(self) -> None:
         frames = self._frames_done + sum(self._told.values())
-        state = f"{self._videos_done}/{self._videos} videos" + (f", {len(self._failed)} bad" if self._failed else "")
-        if self._lines and time.monotonic() - self._spoke > _LINE_EVERY_S:
-            self._spoke = time.monotonic()
-            rate = frames / (self._spoke - self._began)
-            left_s = (self._frames_total - frames) / rate if rate else float("inf")
-            logger.info("%d of %d frames, %.1f frame/s, %s, %.0f s left",
-                        frames, self._frames_total, rate, state, left_s)
+        now_s = time.monotonic()
+        self._pace.follow(frames, now_s)
+        bad = f", {len(self._failed)} bad" if self._failed else ""
+        state = f"{self._videos_done}/{self._videos} videos{bad}, {self._pace}"
+        if self._lines and now_s - self._spoke > _LINE_EVERY_S:
+            self._spoke = now_s
+            logger.info("%d of %d frames, %s", frames, self._frames_total, state)
         elif not self._bar.disable:
             self._bar.set_postfix_str(state, refresh=False)
             self._bar.update(frames - self._bar.n)
