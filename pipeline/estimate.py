@@ -17,6 +17,7 @@ from workers.process import rehearse
 from workers.tools import make_tools, origin_of
 
 CALIBRATION_S = 1.0
+ENGINE_S = 4.0  # Ray's own start and end on this machine; measured on 2 cores, little depends on them
 _SAMPLE_FRAMES = 64  # a batch of moments: the least work whose time is typical
 
 
@@ -34,6 +35,8 @@ class Estimate:
         moments: rows to make.
         frames: work to do, in frames.
         workers: how many would work at a time.
+        longest_frames: work of the longest shard, in frames: one worker does it alone.
+        start_s: from the command's start to the first frame: imports, weights, planning, Ray, imports of workers.
         seconds_per_frame: of one worker; 0 when there is nothing to measure.
         measured_on: id of the video that was measured on.
     """
@@ -46,24 +49,41 @@ class Estimate:
     damaged: tuple[Video, ...]
     moments: int
     frames: int
+    longest_frames: int
+    start_s: float
     workers: int
     seconds_per_frame: float
     measured_on: str
 
     @property
+    def work_s(self) -> float:
+        """Wall-clock estimate of the work, in seconds; no shorter than the longest shard takes alone."""
+        return max(self.frames / self.workers, self.longest_frames) * self.seconds_per_frame
+
+    @property
     def total_s(self) -> float:
-        """Wall-clock estimate, in seconds; no shorter than the longest shard would take alone."""
-        return self.frames * self.seconds_per_frame / self.workers
+        """Wall-clock estimate of the whole job, in seconds."""
+        return self.start_s + self.work_s
 
 
 def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, State], out: Path,
-             shard_frames: int | None, workers: int | None) -> Estimate:
+             shard_frames: int | None, workers: int | None, *, prepared_s: float) -> Estimate:
     """Plan without writing, and measure for about a second.
+
+    Args:
+        found: files.
+        settings: of the extraction.
+        weights: state dict by stream.
+        out: the store's folder, there or not.
+        shard_frames: as in `Job`.
+        workers: how many would work at a time; None: one a core.
+        prepared_s: what it took this process to import libraries and prepare networks; each worker does that too.
 
     Raises:
         ConfigError: as `extract` would.
         StoreError: the store in `out` is damaged, or was made with other settings.
     """
+    began = time.perf_counter()
     plan, reports = Plan(0, (), (), ()), dict[str, ShardReport]()
     if Store.exists(out) and (out / "plan.jsonl").exists():
         store = Store.open(out)
@@ -77,17 +97,37 @@ def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, S
         new, relabelled = len(found), 0
         plan = first_plan(plan_videos([(file, 0) for file in found], settings, inline=False), shard_frames)
     todo = [task for task in plan.live_shards if task.shard not in reports]
-    per_frame_s, measured_on = measure(todo, settings, weights) if todo else (0.0, "")
+    planned_s = time.perf_counter() - began
+    measured = measure(todo, settings, weights) if todo else Measured(0.0, 0.0, "")
     return Estimate(
         shards=len(plan.shards), shards_done=len(reports), videos_new=new, videos_relabelled=relabelled,
         failures=plan.failures, damaged=tuple(video for video in plan.latest().values() if video.probe.damage),
         moments=sum(len(segment.frames) for task in todo for segment in task.segments),
-        frames=sum(task.work_frames for task in todo), workers=min(workers or os.cpu_count() or 1, max(1, len(todo))),
-        seconds_per_frame=per_frame_s, measured_on=measured_on)
+        frames=sum(task.work_frames for task in todo),
+        longest_frames=max((task.work_frames for task in todo), default=0),
+        start_s=prepared_s + planned_s + ENGINE_S + prepared_s + measured.tools_s,
+        workers=min(workers or os.cpu_count() or 1, max(1, len(todo))),
+        seconds_per_frame=measured.per_frame_s, measured_on=measured.video)
 
 
-def measure(todo: list[ShardTask], settings: ExtractSettings, weights: dict[str, State]) -> tuple[float, str]:
-    """Work for about a second on the middle shard and return (seconds per frame, video id)."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a second of real work showed.
+
+    Attributes:
+        tools_s: until the first frames were done: networks built, compiled code loaded, caches filled.
+        per_frame_s: seconds a frame, from then on.
+        video: id of the video it was measured on.
+    """
+
+    tools_s: float
+    per_frame_s: float
+    video: str
+
+
+def measure(todo: list[ShardTask], settings: ExtractSettings, weights: dict[str, State]) -> Measured:
+    """Work for about a second on the middle shard."""
+    began = time.perf_counter()
     tools = make_tools(settings, weights)
     task = todo[len(todo) // 2]
     segment = max(task.segments, key=lambda one: one.work_frames)
@@ -97,7 +137,7 @@ def measure(todo: list[ShardTask], settings: ExtractSettings, weights: dict[str,
     trial = replace(task, segments=(sample,))
     for _ in rehearse(trial, tools):  # once unmeasured: compiled code is loaded, caches are filled
         pass
-    frames, began = 0, time.perf_counter()
-    while time.perf_counter() - began < CALIBRATION_S:
+    frames, warm = 0, time.perf_counter()
+    while time.perf_counter() - warm < CALIBRATION_S:
         frames += sum(progress.frames for progress in rehearse(trial, tools))
-    return (time.perf_counter() - began) / frames, segment.video
+    return Measured(warm - began, (time.perf_counter() - warm) / frames, segment.video)

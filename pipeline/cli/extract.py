@@ -1,5 +1,6 @@
 """`vidu-pipe extract` and `vidu-pipe plan`."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,7 +28,7 @@ def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
         from pipeline.extract import Job
         from pipeline.prepare import prepare
 
-        wishes, found = wishes_of(options), found_of(options)
+        found, wishes = found_of(options), wishes_of(options)  # what is quick to refuse first
         settings, weights = prepare(wishes)
         return Job(videos=found, settings=settings, weights=weights, out=options["out"],
                    shard_frames=options["shard_frames"], **job_fields(options))
@@ -46,12 +47,14 @@ def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
 @click.option("--workers", type=click.IntRange(1), help="How many will run at a time.  [default: one a core]")
 def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its options say
     """Show what extract would do, and how long it would take on this machine. Writes nothing."""
+    began = time.perf_counter()
     from pipeline.estimate import estimate
     from pipeline.prepare import prepare
 
-    wishes, found = wishes_of(options), found_of(options)
+    found, wishes = found_of(options), wishes_of(options)  # what is quick to refuse first
     settings, weights = prepare(wishes)
-    result = estimate(found, settings, weights, options["out"], options["shard_frames"], options["workers"])
+    result = estimate(found, settings, weights, options["out"], options["shard_frames"], options["workers"],
+                      prepared_s=time.perf_counter() - began)
     for failure in result.failures:
         click.echo(f"would fail: {failure.id} ({failure.reason}) {failure.message}", err=True)
     for video in result.damaged:
@@ -65,6 +68,7 @@ def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its opt
     streams = ", ".join(stream.name for stream in settings.streams)
     click.echo(f"settings {settings.digest}: {streams} on {settings.device}")
     if result.seconds_per_frame:
-        click.echo(f"time     about {duration(result.total_s)} with {result.workers} workers "
+        click.echo(f"time     about {duration(result.total_s)} with {result.workers} workers: "
+                   f"{duration(result.start_s)} to start, {duration(result.work_s)} to work "
                    f"({count(1 / result.seconds_per_frame)} frame/s each, measured just now on {result.measured_on})")
     return 3 if result.failures or result.damaged else 0
