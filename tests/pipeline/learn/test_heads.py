@@ -154,7 +154,7 @@ def test_a_recurrent_head_remembers_its_first_moments_when_training_begins():
         x.requires_grad_()
         head(x, mask).sum().backward()
         seen = x.grad.abs().sum((0, 2))
-        assert seen[0] > 0.02 * seen[-1]  # with torch's own start a thousandth is left
+        assert seen[0] > 0.02 * seen[-1]  # with the start that torch gives 0.004 to 0.005
 
 
 def test_a_recurrent_head_projects_features_only_where_they_are_wider():
