@@ -1,6 +1,7 @@
 """Commands that learn from a store: train-pooling, train-lstm, train-fusion, evaluate."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,13 @@ shared_options = stack_options([*data_options, *split_options, *optimiser_option
 @shared_options
 def train_pooling(pool: str, k: int | None, clusters: int | None, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     """Train a classifier over the pooled moments of each video."""
+    if pool in ("lstm", "gru"):
+        raise click.UsageError(f"{pool} is no pool: vidu-pipe train-lstm --cell {pool}")
     _learn("train-pooling", head=pool, head_options=_given(k=k, clusters=clusters), fusions=(fusion,), **options)
 
 
 @click.command("train-lstm")
-@click.option("--cell", default="lstm", show_default=True, help="lstm or gru.")
+@click.option("--cell", type=click.Choice(["lstm", "gru"]), default="lstm", show_default=True)
 @click.option("--units", type=int, help="Hidden units in each direction.  [default: 128]")
 @click.option("--layers", type=int, help="Stacked layers.  [default: 1]")
 @click.option("--one-way", is_flag=True, help="Forward in time only.")
@@ -123,8 +126,13 @@ def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, 
     training = TrainSettings(**_given(**{name: options.pop(name) for name in names & set(options)}))
     split = SplitChoice(folds=0 if leave_one_group_out else folds, group_by=group_by, files=split_files,
                         number=split_number)
-    run = learn(Request(command=command, store=store, labels=labels, streams=_names(streams or ""), split=split,
-                        training=training, memory_bytes=int(memory_gb * 1e9), **options), out)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
+    try:
+        run = learn(Request(command=command, store=store, labels=labels, streams=_names(streams or ""), split=split,
+                            training=training, memory_bytes=int(memory_gb * 1e9), **options), out)
+    except KeyboardInterrupt:
+        click.echo("\ninterrupted. What is trained is kept; the same command again goes on there.", err=True)
+        raise click.exceptions.Exit(130) from None
     click.echo(results_table(run.results()))
     click.echo(f"\nrun     {run.root}")
     if report:
@@ -139,7 +147,8 @@ def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, 
 @click.command("evaluate")
 @click.argument("run", type=FILE)
 @click.option("--store", type=FILE, help="Features to judge on.  [default: those of the run]")
-@click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  [default: the plan's, or folders]")
+@click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  "
+              "[default: the run's on its own store, else the plan's, or folders]")
 @click.option("--part", type=click.Choice(["train", "val", "test", "all"]), default="all", show_default=True,
               help="Which part of the labels' split to judge.")
 @click.option("--out", type=FILE, help="CSV of predictions to write.")

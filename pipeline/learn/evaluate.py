@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.learn.dataset import Dataset, read_dataset
 from pipeline.learn.device import prepare_torch
+from pipeline.learn.material import videos_of
 from pipeline.learn.metrics import class_table, judge
 from pipeline.learn.model import load_model
 from pipeline.learn.records import top_classes
@@ -19,7 +20,7 @@ from pipeline.learn.targets import label_rows, make_targets
 from pipeline.learn.train import predict
 from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, StoreError
-from schemas.labels import read_label_csv
+from schemas.labels import LabelRow, read_label_csv, split_labels
 from schemas.shard import Origin
 from schemas.store import Store
 
@@ -79,7 +80,7 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     Args:
         root: the run's directory.
         store: features to judge on; None: the store of the run.
-        labels: a CSV; None: as in the plan, or by folder.
+        labels: a CSV; None: those of the run on its own store, else as in the plan, or by folder.
         part: `all`, or a part of the split; of the run's own split on its own store, else of the labels'.
         out: predictions are written there as CSV.
         device: `auto`, `cpu` or `cuda`.
@@ -93,10 +94,11 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     features = Store.open(store or Path(run.settings["store"]["path"]))
     model = load_model(run.model_settings(), run.model_path)
     check_origin(run, features, model.settings.streams)
-    rows = label_rows(features.video_rows(), read_label_csv(labels) if labels else ())
-    own = {row.video: row for row in run.splits()} if store is None else {}
-    parts = {name: own[name].part if name in own else row.split for name, row in rows.items()}
-    videos = [video for video in features.video_rows() if video.id in rows and part in ("all", parts[video.id])]
+    here = videos_of(features)
+    own = _own_rows(run) if store is None else {}
+    rows = own if own and labels is None else label_rows(here, read_label_csv(labels) if labels else ())
+    parts = {name: own[name].split if name in own else row.split for name, row in rows.items()}
+    videos = [video for video in here if video.id in rows and part in ("all", parts[video.id])]
     if not videos:
         raise ConfigError(f"no video of {features.root} is in the part {part!r}")
     data = read_dataset(features, videos, streams=list(model.settings.streams))
@@ -115,6 +117,11 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     return Evaluation(len(videos), _seen(run, features, data), "lrap" if several else "top1",
                       judge(targets.members, probabilities, multilabel=several), *bootstrap_mean(values, units),
                       class_table(targets.members, probabilities, classes, multilabel=several), predictions)
+
+
+def _own_rows(run: Run) -> dict[str, LabelRow]:
+    """Labels, parts and groups as the run knows them."""
+    return {row.video: LabelRow(row.path, split_labels(row.label), row.part, row.group) for row in run.splits()}
 
 
 def _seen(run: Run, store: Store, data: Dataset) -> int:

@@ -61,11 +61,11 @@ def _begin(settings: dict[str, Any], command: str, out: Path | None) -> Run:
     stem = f"{command.removeprefix('train-')}-"
     numbers = [int(path.name.removeprefix(stem)) for path in folder.glob(f"{stem}*")
                if path.name.removeprefix(stem).isdigit()]
-    if numbers:
-        last = folder / f"{stem}{max(numbers)}"
-        if Run.is_unfinished(last, settings):
-            logger.info("going on with %s", last)
-            return Run.create(last, settings)
+    for number in sorted(numbers):
+        known = folder / f"{stem}{number}"
+        if Run.is_unfinished(known, settings):
+            logger.info("going on with %s", known)
+            return Run.create(known, settings)
     return Run.create(folder / f"{stem}{max(numbers, default=0) + 1}", settings)
 
 

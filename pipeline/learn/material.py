@@ -14,7 +14,7 @@ from pipeline.learn.splits import Fold, check_classes, check_leaks, cut_validati
 from pipeline.learn.targets import Targets, label_rows, make_targets
 from schemas.errors import ConfigError
 from schemas.labels import LabelRow, match_parts, read_label_csv, read_split_files
-from schemas.store import Store
+from schemas.store import Store, VideoRows
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,7 @@ class Material:
 def prepare(request: Request) -> Material:
     """Read the store and divide its videos; everything that can be wrong with the request shows here, before work."""
     store = Store.open(request.store)
-    videos = store.video_rows()
-    if not videos:
-        raise ConfigError(f"{store.root} holds no video yet; `vidu-pipe status {store.root}` tells more")
+    videos = videos_of(store)
     labels = label_rows(videos, read_label_csv(request.labels) if request.labels else ())
     parts, kind = _parts(request.split, labels)
     videos = [video for video in videos if video.id in parts]
@@ -78,6 +76,22 @@ def prepare(request: Request) -> Material:
         check_classes(targets.classes, targets.members, fold)
     data = read_dataset(store, videos, streams=request.streams, memory_bytes=request.memory_bytes)
     return Material(data, targets, groups, folds, last, kind)
+
+
+def videos_of(store: Store) -> list[VideoRows]:
+    """Return the videos of a store; of one that is still being made those that are there, with a warning.
+
+    Raises:
+        ConfigError: there is none yet.
+    """
+    videos, shards = store.video_rows(), store.read_plan().shards
+    if not videos:
+        raise ConfigError(f"{store.root} holds no video yet; `vidu-pipe status {store.root}` tells more")
+    missing = sum(store.report(task.shard) is None for task in shards)
+    if missing:
+        logger.warning("%s is unfinished: %d of its %d shards are not made, so videos, or parts of them, are missing "
+                       "here; the command that began it goes on with it", store.root, missing, len(shards))
+    return videos
 
 
 def _parts(choice: SplitChoice, labels: dict[str, LabelRow]) -> tuple[dict[str, str], str]:

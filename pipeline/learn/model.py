@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pipeline.learn.fusion import Classifier, make_fusion
 from pipeline.learn.heads import Head, make_head
 from pipeline.learn.settings import ModelSettings
-from schemas.errors import ConfigError, StoreError
+from schemas.errors import ConfigError, ResourceError, StoreError
 
 SMALLEST_STD = 1e-4  # features that never change in training stay as they are instead of being blown up
 
@@ -127,10 +127,22 @@ def join_late(settings: ModelSettings, singles: Mapping[str, VideoClassifier]) -
 
 
 def save_model(model: VideoClassifier, path: Path) -> None:
-    """Write the model's tensors, standardisation included, as safetensors."""
-    from safetensors.torch import save_file
+    """Write the model's tensors, standardisation included, as safetensors; whole or not at all.
 
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, path)
+    Raises:
+        ResourceError: the file can not be written.
+    """
+    from safetensors.torch import save
+
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:  # the library's own way into a file makes one that nobody else may read
+        temporary.write_bytes(save({name: tensor.detach().cpu().contiguous()
+                                    for name, tensor in model.state_dict().items()}))
+        temporary.replace(path)
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_model(settings: ModelSettings, path: Path) -> VideoClassifier:

@@ -1,5 +1,7 @@
 """What a run's settings.json says: all that was asked, of which features, with which versions."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import torch
 
 from pipeline.learn.heads import HEADS
-from pipeline.learn.material import Material
+from pipeline.learn.material import Material, split_rows
 from pipeline.learn.request import Request
 from pipeline.learn.rows import Row
 from pipeline.learn.settings import TrainSettings
@@ -28,7 +30,7 @@ def run_settings(request: Request, material: Material, rows: Sequence[Row], devi
         "split": {"kind": material.kind, "folds": split.folds if material.kind == "made" else None,
                   "trainings": len(material.trainings), "group_by": split.group_by,
                   "files": str(split.files) if split.files else "", "number": split.number if split.files else None,
-                  "labels": str(request.labels) if request.labels else ""},
+                  "labels": str(request.labels) if request.labels else "", "digest": split_digest(material)},
         "store": {"path": str(request.store.resolve()), **asdict(material.data.origin)},
         "software": versions(SOFTWARE),
     }
@@ -48,6 +50,17 @@ def done(asked: TrainSettings, row: Row, trainings: Sequence[Fold]) -> dict[str,
         "batch": _same([asked.batch_of(train) for train, _ in sizes]),
         "val_fraction": _same([round(val / (train + val), 3) for train, val in sizes]),
     }
+
+
+def split_digest(material: Material) -> str:
+    """Return a digest of which videos, how long, with which label and group are in which part of which fold.
+
+    Store and labels may change between an interrupted training and its repetition; with it that is noticed, instead of
+    models being judged on videos they were trained on.
+    """
+    rows = [(row.video, row.label, row.group, row.fold, row.part) for row in split_rows(material)]
+    text = json.dumps([rows, material.data.lengths.tolist()])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _same(values: Sequence[float]) -> float | list[float]:

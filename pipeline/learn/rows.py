@@ -57,4 +57,4 @@ def make_rows(request: Request, dims: dict[str, int], targets: Targets) -> list[
     late = [name for name in request.fusions if FUSIONS[name].is_late]
     alone = [Row(name, settings([name], "concat")) for name in dims] if request.alone or late else []
     return alone + [Row(name, settings(list(dims), name), tuple(dims) if name in late else ())
-                    for name in request.fusions]
+                    for name in dict.fromkeys(request.fusions)]

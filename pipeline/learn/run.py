@@ -7,7 +7,8 @@
                                      from, `training` how it was really trained: as asked, with every open value filled
                                      in (null when it is put together from others)
                            training  `TrainSettings.as_dict`, as asked: null is the program's choice
-                           split     kind (csv | official | made), folds (0: leave one group out), group_by, ...
+                           split     kind (csv | official | made), folds (0: leave one group out), group_by, ...,
+                                     digest of the videos, their lengths, labels, groups and parts
                            store     {path, kind, digest, settings, software}: the origin of the features; `settings`
                                      is what `ExtractSettings.from_dict` reads when kind is `extract`
                            software  version by library
@@ -98,8 +99,9 @@ class Run:
             known = _read_json(root / "settings.json")
             if known != settings:
                 changed = sorted(key for key in known | settings if known.get(key) != settings.get(key))
-                raise ConfigError(f"{root} holds an unfinished run with other settings ({', '.join(changed)}); "
-                                  "repeat its command to finish it, or choose another --out")
+                raise ConfigError(f"{root} holds an unfinished run with other settings ({', '.join(changed)}), or its "
+                                  "videos or labels have changed since; repeat its command to finish it, or choose "
+                                  "another --out")
         elif present:
             raise ConfigError(f"{root} is not a run, and not empty; choose another --out")
         run = cls(root, settings)

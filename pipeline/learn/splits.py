@@ -193,7 +193,8 @@ def check_classes(names: Sequence[str], members: NDArray[np.bool_], fold: Fold) 
         ConfigError: the message names the class.
     """
     if not len(fold.train) or not len(fold.test):
-        raise ConfigError(f"the split leaves {len(fold.train)} videos to train on and {len(fold.test)} to test on")
+        raise ConfigError(f"the split leaves {len(fold.train)} videos to train on and {len(fold.test)} to test on; "
+                          "videos of both parts are needed, or --folds K, which makes a split of its own")
     missing = np.flatnonzero(members[fold.test].any(0) & ~members[fold.train].any(0))
     if len(missing):
         raise ConfigError(f"class {names[missing[0]]!r} is tested but has no training video in one of the folds; "

@@ -178,7 +178,7 @@ def _main(row: RowResult) -> float:
 
 
 def _spread(row: RowResult) -> str:
-    several = f", ± {percent(float(np.std(row.seeds, ddof=1)))} by seed" if len(row.seeds) > 1 else ""
+    several = f", ±\u00a0{percent(float(np.std(row.seeds, ddof=1)))}" if len(row.seeds) > 1 else ""
     return f"{percent(row.low)} to {percent(row.high)}{several}"
 
 

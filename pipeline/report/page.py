@@ -67,9 +67,10 @@ Section = tuple[str, str, Markup]
 
 def _headline(results: Results) -> str:
     main = charts.with_unit(float(np.mean(results.row(results.kept).seeds)))
-    if results.main == "lrap":
-        return f"{results.kept} ranks the labels of {results.videos:,} videos with an average precision of {main}"
     average = f", on average over {results.seeds} seeds" if results.seeds > 1 else ""
+    if results.main == "lrap":
+        return (f"{results.kept} ranks the labels of {results.videos:,} videos with an average precision of {main}"
+                f"{average}")
     return f"{results.kept} gets {main} of {results.videos:,} videos right{average}"
 
 
@@ -114,7 +115,8 @@ def _rows(data: ReportData) -> Section:
     if any(row.versus for row in results.rows):
         words += ["Differences are paired, on the same videos; p by a sign-flip test over ", f"{results.unit}s",
                   ", corrected for the number of fusions (Holm). "]
-    words += [f"Kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}."]
+    first = " with the first seed" if results.seeds > 1 else ""
+    words += [f"Kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}{first}."]
     title = "Which stream carries the label" if several else "How good it is, and how sure that is"
     return "rows", title, join([tag("p", *words), charts.rows_chart(results)])
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
+from pipeline.learn.experiment import Experiment
 from pipeline.learn.heads import LSTM, Mean
 from pipeline.learn.settings import VAL_FRACTION, VAL_WORTH_IT, TrainSettings
 from schemas.errors import ViduError
@@ -64,6 +65,8 @@ def test_features_are_imported_trained_judged_and_fused_from_the_command_line(vi
     (("train-fusion", "--score-weights", "a,b"), "neither equal, fit, nor numbers"),
     (("import", "--from", "rgb=rgb", "--from", "rgb=flow"), "two folders"),
     (("import", "--from", "nowhere"), "no folder nowhere"),
+    (("train-pooling", "--pool", "lstm"), "vidu-pipe train-lstm --cell lstm"),
+    (("train-lstm", "--cell", "mean"), "'mean' is not one of 'lstm', 'gru'"),
 ])
 def test_a_wrong_option_is_a_usage_error(vidu, features, words, message):
     result = vidu(*words)
@@ -79,6 +82,20 @@ def test_every_trainer_writes_event_files_into_its_run_when_asked(vidu, features
     assert result.exit_code == 0, result.output
     assert "curves  tensorboard --logdir run/tensorboard" in result.output
     assert list(Path("run/tensorboard/rgb/seed0-fold0").glob("events.out.tfevents.*"))
+
+
+def test_who_interrupts_training_is_told_how_it_goes_on(vidu, features, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    vidu("import", "--from", "rgb=rgb")
+    with monkeypatch.context() as patch:
+        patch.setattr(Experiment, "train", interrupt)
+        result = vidu("train-pooling", "--quiet")
+    assert result.exit_code == 130
+    assert "the same command again goes on" in result.output
+    assert "run     runs/pooling-2" in vidu("train-pooling", "--quiet", "--epochs", "1").output  # another one
+    assert "run     runs/pooling-1" in vidu("train-pooling", "--quiet").output
 
 
 def test_training_without_a_store_says_what_makes_one(vidu):

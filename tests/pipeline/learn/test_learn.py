@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.learn import checkpoint
 from pipeline.learn.evaluate import evaluate_run
+from pipeline.learn.experiment import Experiment
 from pipeline.learn.learn import learn
 from pipeline.learn.model import load_model
 from pipeline.learn.provenance import done
@@ -21,6 +22,7 @@ from pipeline.learn.run import Run
 from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
 from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.store import Store
 
 QUICK = TrainSettings(epochs=10, learning_rate=2e-2)
 
@@ -129,7 +131,7 @@ def test_a_run_directory_is_never_overwritten(run, halves, tmp_path):
         learn(fusion(halves), run.root)
     shutil.copytree(run.root, tmp_path / "unfinished")
     (tmp_path / "unfinished" / "results.json").unlink()
-    with pytest.raises(ConfigError, match=r"other settings \(seed\)"):
+    with pytest.raises(ConfigError, match=r"other settings \(seed, split\)"):
         learn(fusion(halves, seed=3), tmp_path / "unfinished")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
@@ -151,6 +153,50 @@ def test_the_kept_model_says_what_the_run_says(halves, tmp_path):
     assert found.seen == 0
     assert evaluate_run(run.root, part="train").seen > 0
     assert (tmp_path / "said.csv").read_text().count("\n") == found.videos + 1
+
+
+def test_a_run_is_judged_with_its_own_labels_and_groups_on_its_own_store(halves, tmp_path):
+    labels = tmp_path / "labels.csv"
+    rows = [(video.id, int(video.id[-2:])) for video in halves.video_rows()]
+    labels.write_text("path,label,group\n" + "".join(f"{name},{name[:5].upper()},g{n % 6}\n" for name, n in rows))
+    run = learn(fusion(halves, labels=labels, split=SplitChoice(folds=1), fusions=("concat",)), tmp_path / "run")
+    found, kept = evaluate_run(run.root, part="test"), run.results().row(run.results().kept)
+    assert (found.metrics["top1"], found.low, found.high) == (kept.metrics["top1"], kept.low, kept.high)
+    assert {one.name for one in found.classes} == {"LOOK0", "LOOK1"}
+
+
+def test_an_unfinished_store_is_learnt_from_with_a_warning(halves, tmp_path, caplog):
+    shutil.copytree(halves.root, tmp_path / "whole")
+    store = Store.open(tmp_path / "whole")
+    plan = store.read_plan()
+    store.write_plan(replace(plan, shards=(*plan.shards, replace(plan.shards[0], shard="000001"))))
+    learn(fusion(store, fusions=("concat",), alone=False), tmp_path / "run")
+    assert "is unfinished: 1 of its 2 shards are not made" in caplog.text
+
+
+def test_an_interrupted_run_is_not_taken_up_with_other_labels(halves, tmp_path, monkeypatch):
+    labels = tmp_path / "labels.csv"
+    lines = [f"{video.id},{video.id[:5]}\n" for video in halves.video_rows()]
+    labels.write_text("".join(lines))
+    request = fusion(halves, labels=labels, fusions=("concat",))
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Experiment, "train", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            learn(request, tmp_path / "run")
+    labels.write_text("".join(lines[:-1]))
+    with pytest.raises(ConfigError, match=r"other settings \(split\), or its videos or labels have changed"):
+        learn(request, tmp_path / "run")
+    labels.write_text("".join(lines))
+    assert learn(request, tmp_path / "run").results().videos == len(lines)
+
+
+def test_others_may_read_a_run(run):
+    modes = {path.name: path.stat().st_mode & 0o777 for path in run.root.iterdir() if path.is_file()}
+    assert len(set(modes.values())) == 1, modes
 
 
 def test_a_store_of_other_features_is_refused_with_the_difference(run, make_store):

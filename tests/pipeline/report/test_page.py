@@ -140,7 +140,7 @@ def test_several_seeds_are_marked_and_their_spread_is_told(run):
     first = replace(results.rows[0], seeds=(0.4, 0.5, 0.6))
     chart = rows_chart(replace(results, rows=(first, *results.rows[1:])))
     assert chart.count('class="seed"') == 3
-    assert "± 10.0 by seed" in parse(chart).text
+    assert "±\u00a010.0" in parse(chart).text
     assert "50.0 " in parse(chart).text
 
 
