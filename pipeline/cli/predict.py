@@ -5,7 +5,7 @@ import functools
 import json
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -63,6 +63,7 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
         device=options["device"] or "", mixed_software=options["mixed_software"], keep=options["keep_store"],
         window=options["window"] if folder else 0,
         engine={name: options[name] for name in ENGINE} | {"address": options["ray_address"]})
+    _make_room([folder, *(file.parent for file in (options["csv_file"], options["json_file"]) if file is not None)])
     predictions = predict_videos(job, None if folder is None else lambda line: _keep_timeline(line, folder, run))
     _tell(predictions, options["top"])
     if folder is not None and predictions.said:
@@ -73,6 +74,16 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
             _written(file, functools.partial(write, predictions=predictions, top=options["top"]))
             click.echo(f"written: {file}")
     return _tell_bad(predictions)
+
+
+def _make_room(folders: Sequence[Path | None]) -> None:
+    """Make the folders of what will be written: one that can not be is found before the videos are extracted."""
+    for folder in folders:
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResourceError(f"cannot write to {folder}: {error}") from error
 
 
 def _top(predictions: "Predictions", index: int, top: int) -> tuple[tuple[str, float], ...]:

@@ -37,6 +37,8 @@ def results_table(results: "Results") -> str:
              f"{results.units} {results.unit}s{test}",
              f"kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}"
              + (" with the first seed" if several else "")]
+    if results.main == "lrap":
+        notes.insert(0, "videos have several labels: LRAP is the label ranking average precision")
     return "\n".join([table(header, rows), "", *notes, *([results.verdict] if results.verdict else [])])
 
 

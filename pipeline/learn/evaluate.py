@@ -100,7 +100,8 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     parts = {name: own[name].split if name in own else row.split for name, row in rows.items()}
     videos = [video for video in here if video.id in rows and part in ("all", parts[video.id])]
     if not videos:
-        raise ConfigError(f"no video of {features.root} is in the part {part!r}")
+        raise ConfigError(f"no video of {features.root} is in the part {part!r}; its videos are in: "
+                          f"{', '.join(sorted(set(parts.values()) - {''})) or 'none, so --part all'}")
     data = read_dataset(features, videos, streams=list(model.settings.streams))
     classes, _ = run.labels()
     targets = make_targets(data.ids, rows, classes)

@@ -1,5 +1,6 @@
 """The rows of a run's table: which models a request trains and compares."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from pipeline.learn.request import Request
 from pipeline.learn.settings import ModelSettings
 from pipeline.learn.targets import Targets
 from schemas.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ def make_rows(request: Request, dims: dict[str, int], targets: Targets) -> list[
                              fusion=fusion, hidden=request.hidden, dropout=request.dropout)
 
     if len(dims) == 1:
+        if request.alone:
+            logger.warning("there is one stream, %s, so there is nothing to fuse", next(iter(dims)))
         return [Row(next(iter(dims)), settings(list(dims), "concat"))]
     if isinstance(request.score_weights, tuple) and len(request.score_weights) != len(dims):
         raise ConfigError(f"{len(request.score_weights)} score weights for {len(dims)} streams ({', '.join(dims)})")

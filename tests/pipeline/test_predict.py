@@ -208,6 +208,14 @@ def test_no_run_no_videos_and_nonsense_end_with_their_exit_codes(world, capsys, 
     assert "--window" in predict(world, capsys, "--window", 0, code=2).err
 
 
+def test_an_output_that_can_not_be_written_is_refused_before_the_videos_are_extracted(world, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    for option in ("--timeline", "--csv", "--json"):
+        told = predict(world, capsys, option, tmp_path / "file" / "x", code=1)
+        assert "cannot write to" in told.err
+        assert not told.out
+
+
 def test_the_report_of_a_real_run_has_a_map_and_pictures_of_its_mistakes(world, capsys):
     with pytest.raises(SystemExit) as end:
         main(["report", str(world / "run-mean"), "--map", "tsne", "--mistakes", "2"])

@@ -194,6 +194,31 @@ def test_an_interrupted_run_is_not_taken_up_with_other_labels(halves, tmp_path, 
     assert learn(request, tmp_path / "run").results().videos == len(lines)
 
 
+def test_a_part_without_a_video_is_answered_with_the_parts_there_are(run):
+    with pytest.raises(ConfigError, match=r"in the part 'val'; its videos are in: test"):
+        evaluate_run(run.root, part="val")
+
+
+def test_where_there_is_one_stream_it_is_said_that_nothing_is_fused(halves, tmp_path, caplog):
+    run = learn(fusion(halves, streams=("rgb",), training=replace(QUICK, epochs=1)), tmp_path / "run")
+    assert "one stream, rgb, so there is nothing to fuse" in caplog.text
+    assert (run.results().verdict, [row.name for row in run.results().rows]) == ("", ["rgb"])
+
+
+def test_three_streams_are_fused_and_paired_with_the_best_of_them(make_store, tmp_path):
+    rng = np.random.default_rng(0)
+    videos = {f"{a}{b}{c}/{n}": {name: rng.normal(4 * half, 1, (3, 4 + k)) for k, (name, half) in enumerate(
+                  (("rgb", a), ("flow", b), ("pose", c)))}
+              for a in (0, 1) for b in (0, 1) for c in (0, 1) for n in range(6)}
+    run = learn(fusion(make_store(videos), score_weights=(1.0, 1.5, 1.0)), tmp_path / "run")
+    results = run.results()
+    assert [row.name for row in results.rows[:3]] == ["rgb", "flow", "pose"]
+    assert max(row.metrics["top1"] for row in results.rows[:3]) < 0.5
+    for row in results.rows[3:]:
+        assert row.streams == ("rgb", "flow", "pose")
+        assert row.metrics["top1"] > 0.85
+
+
 def test_others_may_read_a_run(run):
     modes = {path.name: path.stat().st_mode & 0o777 for path in run.root.iterdir() if path.is_file()}
     assert len(set(modes.values())) == 1, modes
