@@ -70,7 +70,7 @@ def fusion_table(fused: "FusedScores") -> str:
     """Lay out what `fuse` found; two digits, since published numbers have them."""
     weights = ", ".join(f"{weight:.3g}" for weight in fused.weights)
     if not fused.rows:
-        return f"{fused.videos} videos fused with weights {weights}; no labels, so nothing is judged"
+        return f"{fused.videos} videos fused with weights {weights}; without one label a video nothing is judged"
     header = ["scores", "weight", "top-1 %", "95 % interval", "top-5 %", "p against fused"]
     rows = [[one.title, "" if one.weight is None else f"{one.weight:.3g}", f"{100 * one.top1:.2f}",
              f"{100 * one.low:.2f} to {100 * one.high:.2f}", f"{100 * one.top5:.2f}",

@@ -21,6 +21,7 @@ from pipeline.learn.results import Said, conclude, main_values
 from pipeline.learn.rows import Row, make_rows
 from pipeline.learn.run import Prediction, Run, Scores
 from pipeline.learn.splits import Fold
+from schemas.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def learn(request: Request, out: Path | None = None) -> Run:
     device = prepare_torch(request.device, request.threads)
     material = prepare(request)
     rows = make_rows(request, material.data.dims, material.targets)
+    _check_weights(request.score_weights, rows, material)
     run = _begin(run_settings(request, material, rows, device), request.command, out)
     run.write_labels(material.targets.classes, multilabel=material.targets.multilabel)
     run.write_splits(split_rows(material))
@@ -51,6 +53,15 @@ def learn(request: Request, out: Path | None = None) -> Run:
     _train_and_keep(run, experiment, rows, material, list(range(request.seed, request.seed + request.seeds)))
     shutil.rmtree(run.resume_folder)
     return run
+
+
+def _check_weights(weights: str | tuple[float, ...], rows: Sequence[Row], material: Material) -> None:
+    """Refuse weights of a late fusion that would be left aside."""
+    if weights != "equal" and not any(row.parts for row in rows):
+        raise ConfigError("--score-weights are those of the fusion score, which is not asked for: add it to --fusion")
+    if weights == "fit" and not all(len(fold.val) for fold in material.trainings):
+        raise ConfigError("--score-weights fit needs a validation part in every training, to fit them on: --val 0.2 "
+                          "cuts one where there are videos enough; or give numbers, as 1,1.5")
 
 
 def _begin(settings: dict[str, Any], command: str, out: Path | None) -> Run:

@@ -97,7 +97,7 @@ def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
     if array not in arrays and f"score_{array}" in arrays:
         array = f"score_{array}"
     if (array or len(tables) > 1) and array not in tables:
-        raise ConfigError(f"{path} holds the score arrays {', '.join(tables)}; choose one as {path.name}:{tables[0]}"
+        raise ConfigError(f"{path} holds the score arrays {', '.join(tables)}; choose one as {path}:{tables[0]}"
                           if tables else f"{path} holds no score array of names x classes")
     if not tables:
         raise ConfigError(f"{path} holds no score array of names x classes; it holds {', '.join(arrays)}")

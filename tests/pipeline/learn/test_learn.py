@@ -315,6 +315,8 @@ def test_official_split_files_are_followed(make_store, tmp_path):
     ({"fusions": ("sum",)}, ConfigError, "unknown fusion 'sum'"),
     ({"streams": ("depth",)}, ConfigError, "no stream 'depth'; it has"),
     ({"score_weights": (1.0,)}, ConfigError, "1 score weights for 2 streams"),
+    ({"score_weights": "fit"}, ConfigError, "fit needs a validation part"),
+    ({"score_weights": (1.0, 1.5), "fusions": ("concat",)}, ConfigError, "which is not asked for"),
     ({"split": SplitChoice(group_by="nothing")}, ConfigError, "finds no group"),
     ({"split": SplitChoice(folds=500)}, ConfigError, "more than there are recordings"),
 ])
