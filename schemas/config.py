@@ -17,7 +17,7 @@ from schemas.errors import ConfigError
 STREAMS = ("rgb", "flow")
 PRECISIONS = ("fp32", "bf16")
 CROPS = ("network", "none")
-# A frame keeps the crop its network was made with. A flow field shows who moves wherever he stands: with all of it seen,
+# A frame keeps the crop its network was made with. A flow field shows who moves wherever he stands: all of it seen,
 # a linear classifier lost less on UT-Interaction (log loss 0.85 for 0.96) and the same on Weizmann and on fights.
 DEFAULT_CROP = {"rgb": "network", "flow": "none"}
 FEATURE_DTYPES = ("float16", "float32")
