@@ -140,8 +140,8 @@ class _Recurrent(Head):
     Features are thinned by dropout and, where they are wider than `project`, projected to it: a video is one example
     for a thousand weights a unit otherwise. The gate that keeps the state starts open, at sigmoid(`KEEP`) = 0.88: at
     torch's start of 0.5 a moment is forgotten a few moments later, and few videos do not teach otherwise (the forget
-    gate's bias: Gers et al. 2000; Jozefowicz et al. 2015, section 2.2). With both, an LSTM over flow rose from 81 to 93 % on
-    Weizmann and from 50 to 80 % on UT-Interaction, groups left out.
+    gate's bias: Gers et al. 2000; Jozefowicz et al. 2015, section 2.2). With both, an LSTM over flow rose from 81 to
+    93 % on Weizmann and from 50 to 80 % on UT-Interaction, groups left out.
     """
 
     KEEP = 2.0
