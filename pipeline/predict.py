@@ -175,11 +175,11 @@ def _wishes(known: ExtractSettings, backbones: dict[str, str], job: PredictJob) 
     """
     flow = known.flow
     named: dict[str, Any] = {"rgb_backbone": backbones.get("rgb") or backbones["flow"]}
+    named |= {f"{stream.name}_crop": stream.crop for stream in known.streams}
     if flow is not None:
         named |= {"flow_backbone": backbones["flow"], "flow": flow.method, "flow_options": flow.options,
                   "flow_stack": flow.stack, "flow_bound_px": flow.bound_px}
     return Wishes(sampling=known.sampling, streams=tuple(stream.name for stream in known.streams),
-                  **{f"{stream.name}_crop": stream.crop for stream in known.streams},
                   short_side_px=known.short_side_px, upscale=known.upscale, weights=job.weights,
                   flow_weights=job.flow_weights, device=known.device, precision=known.precision,
                   feature_dtype=known.feature_dtype, **named)

@@ -25,6 +25,11 @@ from torch import Tensor, nn
 from schemas.errors import ConfigError, ResourceError
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
+# People move by a pixel or three a frame, which is little of a range made for 20, and a frozen network can not learn to
+# look closer. Brought nearer to the contrast of photographs, flow told more on all three action sets tried: log loss of
+# a linear classifier 0.42 instead of 0.48 (surveillance fights), 0.77 for 0.85 (UT-Interaction), 0.71 for 0.72
+# (Weizmann). Twice as much was worse, and so was a smaller bound, which clips.
+FLOW_CONTRAST = 4.0
 State = dict[str, Tensor]
 logger = logging.getLogger(__name__)
 
@@ -223,8 +228,8 @@ def make_backbone(name: str) -> Backbone:
 def widened(kernel: Tensor, channels: int) -> Tensor:
     """Adapt a first convolution from colour to `channels` channels: each gets the mean of the colours' kernels.
 
-    Cross-modality initialisation of Wang et al., Temporal Segment Networks, ECCV 2016, section 3.2. A kernel that has
-    `channels` inputs already (a network trained on flow) is left as it is.
+    Cross-modality initialisation of Wang et al., Temporal Segment Networks, ECCV 2016, section 3.2, times
+    `FLOW_CONTRAST`. A kernel that has `channels` inputs already (a network trained on flow) is left as it is.
 
     Args:
         kernel: float (K, 3, h, w), or (K, channels, h, w).
@@ -237,7 +242,7 @@ def widened(kernel: Tensor, channels: int) -> Tensor:
         return kernel
     if kernel.shape[1] != 3:
         raise ConfigError(f"weights take {kernel.shape[1]} input channels; 3 (RGB) or {channels} are needed")
-    return kernel.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1)
+    return FLOW_CONTRAST * kernel.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1)
 
 
 def read_weights(path: Path) -> State:

@@ -10,7 +10,15 @@ import torchvision
 from safetensors.torch import save_file
 
 from schemas.errors import ConfigError, ResourceError
-from workers.backbones import BACKBONES, DEFAULT_BACKBONE, make_backbone, read_weights, weights_digest, widened
+from workers.backbones import (
+    BACKBONES,
+    DEFAULT_BACKBONE,
+    FLOW_CONTRAST,
+    make_backbone,
+    read_weights,
+    weights_digest,
+    widened,
+)
 from workers.features import rgb_input
 
 TINY = "test_resnet"
@@ -47,7 +55,7 @@ def test_a_network_gives_one_row_of_its_dim_a_picture_from_colour_and_from_flow(
         else:
             assert weight.shape[1] == 10
             for channel in range(10):  # Wang et al. 2016: every channel gets the mean of the colours' kernels
-                assert torch.allclose(weight[:, channel], kernel.mean(dim=1))
+                assert torch.allclose(weight[:, channel], FLOW_CONTRAST * kernel.mean(dim=1))
 
 
 def test_features_of_a_network_that_pools_otherwise_are_still_global_averages():
@@ -92,6 +100,13 @@ def test_a_network_with_several_published_weights_is_asked_for_by_their_tag():
 def test_an_unknown_network_is_answered_with_the_nearest():
     with pytest.raises(ConfigError, match=r"unknown backbone 'resnet51'; nearest: .*resnet50"):
         make_backbone("resnet51")
+
+
+def test_a_kernel_for_colours_becomes_one_for_flow_that_sees_all_channels_alike_and_motion_with_more_contrast():
+    kernel = torch.randn(4, 3, 3, 3)
+    wide = widened(kernel, 20)
+    assert wide.shape == (4, 20, 3, 3)
+    torch.testing.assert_close(wide, FLOW_CONTRAST * kernel.mean(1, keepdim=True).expand(-1, 20, -1, -1))
 
 
 def test_a_kernel_made_for_flow_is_left_as_it_is_and_another_is_refused():

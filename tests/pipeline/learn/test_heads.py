@@ -16,8 +16,8 @@ def batch(lengths, dim=DIM, dtype=torch.float32):
     return x, mask
 
 
-SMALL = {"attention": {"hidden": 3}, "hard_attention": {"hidden": 3}, "lstm": {"hidden": 2}, "gru": {"hidden": 2},
-         "netvlad": {"clusters": 2, "project": 3}}  # finite differences take a step a number
+SMALL = {"attention": {"hidden": 3}, "hard_attention": {"hidden": 3}, "lstm": {"hidden": 2, "project": 2},
+         "gru": {"hidden": 2}, "netvlad": {"clusters": 2, "project": 3}}  # finite differences take a step a number
 
 
 @pytest.fixture(params=HEADS)
@@ -87,7 +87,7 @@ def test_a_head_that_reduces_once_leaves_a_single_moment_and_commutes_with_stand
 @pytest.mark.parametrize(("layers", "both_ways"), [(1, False), (2, True)])
 def test_recurrent_heads_equal_torchs_network_run_video_by_video(name, net, layers, both_ways):
     torch.manual_seed(0)
-    head = make_head(name, dim=DIM, hidden=4, layers=layers, both_ways=both_ways)
+    head = make_head(name, dim=DIM, hidden=4, layers=layers, both_ways=both_ways).eval()
     lone = net(DIM, 4, num_layers=layers, bidirectional=both_ways, batch_first=True)
     suffixes = ["", "_reverse"]
     lone.load_state_dict({f"{name[:-1]}{layer}{suffixes[way]}": value for layer, nets in enumerate(head.layers)
@@ -144,3 +144,20 @@ def test_netvlad_is_the_paper_s_sum_of_residuals():
 def test_an_unknown_head_or_option_is_refused(name, options, words):
     with pytest.raises(ConfigError, match=words):
         make_head(name, dim=DIM, **options)
+
+
+def test_a_recurrent_head_remembers_its_first_moments_when_training_begins():
+    for name in ("lstm", "gru"):
+        torch.manual_seed(0)
+        head = make_head(name, dim=DIM, both_ways=False).eval()
+        x, mask = batch([12, 12])
+        x.requires_grad_()
+        head(x, mask).sum().backward()
+        seen = x.grad.abs().sum((0, 2))
+        assert seen[0] > 0.02 * seen[-1]  # with the start that torch gives 0.004 to 0.005
+
+
+def test_a_recurrent_head_projects_features_only_where_they_are_wider():
+    assert isinstance(make_head("lstm", dim=30, project=128).project, torch.nn.Identity)
+    assert make_head("lstm", dim=1280).project.out_features == 128
+    assert isinstance(make_head("gru", dim=1280, project=0).project, torch.nn.Identity)
