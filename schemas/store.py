@@ -230,7 +230,10 @@ class Store:
             with open_shard(self.shard_path(task.shard)) as shard:
                 ids, attempts = shard.videos["id"], shard.videos["attempt"]
                 for segment in shard.segments:
-                    video = latest[ids[segment.video]]
+                    video = latest.get(ids[segment.video])
+                    if video is None:
+                        raise StoreError(f"{shard.path}: holds {ids[segment.video]!r}, which the plan does not know; "
+                                         "run extract again to remake it")
                     if attempts[segment.video] == video.attempt:
                         piece = Piece(task.shard, segment.start, segment.row_start, segment.row_stop, segment.outcome)
                         found.setdefault(video.id, []).append(piece)

@@ -145,6 +145,13 @@ def test_what_people_say_of_a_video_is_read_from_the_plan_and_can_be_corrected_t
     assert (found.label, found.split, found.group, found.path) == ("run", "test", "anna", "/elsewhere/b.mp4")
 
 
+def test_a_shard_with_a_video_that_nobody_planned_is_a_store_error_that_names_both(tmp_path):
+    store = a_store(tmp_path, a_task())
+    put_shard(store, a_task(videos=("stranger",)))
+    with pytest.raises(StoreError, match=r"000000\.h5: holds 'stranger', which the plan does not know"):
+        store.video_rows()
+
+
 @pytest.mark.parametrize(("first", "second", "outcome"), [
     (("ok", 3), ("ok", 1), "ok"), (("ok", 3), ("failed", 0), "partial"), (("ok", 3), None, "partial"),
     (("partial", 3), ("ok", 1), "partial")])
