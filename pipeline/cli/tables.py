@@ -32,6 +32,7 @@ def results_table(results: "Results") -> str:
     rows = [_line(row, results, several=several, compared=compared) for row in results.rows]
     head = results.rows[0].head
     test = "; p by paired sign-flip test, corrected for the number of fusions (Holm)" if compared else ""
+    test += f"; {results.reach}" if results.reach else ""
     seeds = f"; every number the mean over {results.seeds} seeds, ± their standard deviation" if several else ""
     notes = [f"{results.videos} videos, {results.judged}; head {head}{seeds}; interval by bootstrap over "
              f"{results.units} {results.unit}s{test}",

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.learn.statistics import reach
+
 TOP = 5  # classes a prediction names
 
 
@@ -111,6 +113,12 @@ class Results:
     rows: tuple[RowResult, ...]
     classes: tuple[ClassResult, ...]
     confusion: tuple[tuple[int, ...], ...] | None
+
+    @property
+    def reach(self) -> str:
+        """A remark where the paired tests can not show any difference with so few units; else empty."""
+        tests = sum(row.versus is not None for row in self.rows)
+        return reach(self.units, self.unit, tests) if tests else ""
 
     @property
     def seeds(self) -> int:
