@@ -78,7 +78,7 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
         while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience):
             started = time.perf_counter()
             epoch = len(state.history)
-            row = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}
+            row: dict[str, Any] = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}
             row |= train_epoch(state, task, loss, settings, device)
             row |= validate(model, task, loss, device)
             state.close_epoch(row | {"elapsed_s": round(time.perf_counter() - started, 4)}, checkpoint)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.learn.model import VideoClassifier
 from pipeline.learn import batches
+from pipeline.learn.model import VideoClassifier
 from pipeline.learn.objective import ONE_CYCLE_WARM_UP, make_loss, make_optimizer, rate_at
 from pipeline.learn.settings import SCHEDULES, VAL_WORTH_IT, ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
