@@ -175,5 +175,6 @@ def _weights(text: str) -> str | tuple[float, ...]:
         raise click.BadParameter(f"{text!r} is neither equal, fit, nor numbers as in 1,1.5",
                                  param_hint="--score-weights") from None
     if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-        raise click.BadParameter("weights must be finite and not negative, and one positive", param_hint="--score-weights")
+        raise click.BadParameter("weights must be finite and not negative, and one positive",
+                                 param_hint="--score-weights")
     return weights

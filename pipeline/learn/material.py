@@ -30,6 +30,7 @@ class Material:
         data: features.
         targets: labels.
         groups: V names.
+        fingerprints: V digests of the files.
         folds: one or more.
         last: all videos, which the kept row is trained on once more after cross-validation; None where there is none.
         kind: `csv`, `official` or `made`.
@@ -38,6 +39,7 @@ class Material:
     data: Dataset
     targets: Targets
     groups: list[str]
+    fingerprints: tuple[str, ...]
     folds: list[Fold]
     last: Fold | None
     kind: str
@@ -62,8 +64,9 @@ def prepare(request: Request) -> Material:
     videos = [video for video in videos if video.id in parts]
     ids = [video.id for video in videos]
     targets = make_targets(ids, labels)
+    prints = fingerprints(store, videos)
     groups = groups_of(ids, pattern=request.split.group_by, given={name: row.group for name, row in labels.items()},
-                       fingerprints=fingerprints(store, videos))
+                       fingerprints=prints)
     everything, last = np.arange(len(ids)), None
     if kind == "made":
         tests, crossed = _made(request, groups, targets)
@@ -75,7 +78,7 @@ def prepare(request: Request) -> Material:
         check_leaks(ids, groups, fold)
         check_classes(targets.classes, targets.members, fold)
     data = read_dataset(store, videos, streams=request.streams, memory_bytes=request.memory_bytes)
-    return Material(data, targets, groups, folds, last, kind)
+    return Material(data, targets, groups, prints, folds, last, kind)
 
 
 def videos_of(store: Store) -> list[VideoRows]:
@@ -135,5 +138,6 @@ def split_rows(material: Material) -> list[SplitRow]:
         for name in ("test",) if material.crossed else ("train", "val", "test"):
             for video in getattr(fold, name).tolist():
                 part[video], place[video] = name, number
-    return [SplitRow(data.ids[v], data.paths[v], material.targets.cell(v), material.groups[v], place[v], part[v])
+    return [SplitRow(data.ids[v], data.paths[v], material.targets.cell(v), material.groups[v], place[v], part[v],
+                     material.fingerprints[v])
             for v in sorted(part)]

@@ -189,7 +189,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class SplitRow:
-    """One line of splits.csv; the attributes are its columns."""
+    """One line of splits.csv; the attributes are its columns. `fingerprint` knows the file wherever it lies."""
 
     video: str
     path: str
@@ -197,6 +197,7 @@ class SplitRow:
     group: str
     fold: int
     part: str
+    fingerprint: str
 
 
 def top_classes(probabilities: NDArray[Any], classes: Sequence[str], top: int = TOP) -> tuple[tuple[str, float], ...]:
