@@ -1,6 +1,5 @@
 """Commands that learn from a store: train-pooling, train-lstm, train-fusion, evaluate."""
 
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,6 @@ import click
 
 from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.tables import results_table
-
-MANY_THREADS = 4  # small matrices gain nothing from more
 
 data_options = [
     click.option("--store", type=FILE, default=Path("features"), show_default=True, help="Where the features are."),
@@ -51,8 +48,8 @@ run_options = [
     click.option("--seeds", type=click.IntRange(1), default=1, show_default=True,
                  help="Train with so many seeds; show mean and spread."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
-    click.option("--threads", type=click.IntRange(1), default=lambda: min(MANY_THREADS, os.cpu_count() or 1),
-                 help="Of torch; part of what makes a result repeatable.  [default: the CPUs, at most 4]"),
+    click.option("--threads", type=click.IntRange(1), default=1, show_default=True,
+                 help="Of torch, and part of what makes a result repeatable; more slow a busy machine down."),
     click.option("--memory", "memory_gb", type=float, default=8.0, show_default=True,
                  help="GB of features held in memory; more are paged from a temporary file."),
     click.option("--report/--no-report", default=True, show_default=True, help="Write the run's report.html."),
@@ -177,6 +174,7 @@ def _weights(text: str) -> str | tuple[float, ...]:
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither equal, fit, nor numbers as in 1,1.5",
                                  param_hint="--score-weights") from None
-    if min(weights) < 0 or not sum(weights) > 0:
-        raise click.BadParameter("weights must not be negative, and one must be positive", param_hint="--score-weights")
+    if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
+        raise click.BadParameter("weights must be finite and not negative, and one positive",
+                                 param_hint="--score-weights")
     return weights

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pipeline.learn.score_fusion import FusedScores
 
 MAIN_NAMES = {"top1": "top-1", "lrap": "LRAP"}
+LRAP = "videos have several labels: LRAP is the label ranking average precision"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -32,13 +33,14 @@ def results_table(results: "Results") -> str:
     rows = [_line(row, results, several=several, compared=compared) for row in results.rows]
     head = results.rows[0].head
     test = "; p by paired sign-flip test, corrected for the number of fusions (Holm)" if compared else ""
+    test += f"; {results.reach}" if results.reach else ""
     seeds = f"; every number the mean over {results.seeds} seeds, ± their standard deviation" if several else ""
     notes = [f"{results.videos} videos, {results.judged}; head {head}{seeds}; interval by bootstrap over "
              f"{results.units} {results.unit}s{test}",
              f"kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}"
              + (" with the first seed" if several else "")]
     if results.main == "lrap":
-        notes.insert(0, "videos have several labels: LRAP is the label ranking average precision")
+        notes.insert(0, LRAP)
     return "\n".join([table(header, rows), "", *notes, *([results.verdict] if results.verdict else [])])
 
 
@@ -62,21 +64,27 @@ def evaluation_table(evaluation: "Evaluation") -> str:
                         for name, value in evaluation.metrics.items())
     seen = (f"\nwarning: {evaluation.seen} of these videos were in the model's training; numbers are too good"
             if evaluation.seen else "")
-    interval = f"{MAIN_NAMES[evaluation.main]} 95 % interval {_percent(evaluation.low)} to {_percent(evaluation.high)}"
+    interval = (f"{MAIN_NAMES[evaluation.main]} 95 % interval {_percent(evaluation.low)} to {_percent(evaluation.high)}, by "
+                f"bootstrap over {evaluation.units} {evaluation.unit}s")
     return f"{table(header, rows)}\n\n{evaluation.videos} videos: {numbers}\n{interval}{seen}"
 
 
 def fusion_table(fused: "FusedScores") -> str:
     """Lay out what `fuse` found; two digits, since published numbers have them."""
+    from pipeline.learn.statistics import reach
+
     weights = ", ".join(f"{weight:.3g}" for weight in fused.weights)
     if not fused.rows:
-        return f"{fused.videos} videos fused with weights {weights}; without one label a video nothing is judged"
-    header = ["scores", "weight", "top-1 %", "95 % interval", "top-5 %", "p against fused"]
-    rows = [[one.title, "" if one.weight is None else f"{one.weight:.3g}", f"{100 * one.top1:.2f}",
+        return f"{fused.videos} videos fused with weights {weights}; without labels nothing is judged"
+    header = ["scores", "weight", f"{MAIN_NAMES[fused.main]} %", "95 % interval", "top-5 %", "p against fused"]
+    rows = [[one.title, "" if one.weight is None else f"{one.weight:.3g}", f"{100 * one.main:.2f}",
              f"{100 * one.low:.2f} to {100 * one.high:.2f}", f"{100 * one.top5:.2f}",
              "" if one.p is None else f"{one.p:.2g}"] for one in fused.rows]
     how = "; weights fitted, each half of the videos judged with those of the other half" if fused.fitted else ""
-    return f"{table(header, rows)}\n\n{fused.videos} videos, joined by name{how}"
+    out_of_reach = reach(fused.units, fused.unit, 1)
+    over = f"; intervals by bootstrap and p by paired sign-flip test over {fused.units} {fused.unit}s"
+    notes = f"{fused.videos} videos, joined by name{how}{over}{'; ' if out_of_reach else ''}{out_of_reach}"
+    return "\n".join([table(header, rows), "", notes, *([LRAP] if fused.main == "lrap" else [])])
 
 
 def _percent(value: float) -> str:

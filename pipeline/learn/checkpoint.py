@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.learn.model import VideoClassifier
+from pipeline.learn.objective import Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -21,19 +22,26 @@ class State:
     Attributes:
         model: trained in place.
         optimizer: with its moments.
-        schedule: of the learning rate.
+        schedule: the learning rate, by the share of training done.
         order: generator of the order of videos.
         history: one row an epoch.
         best: weights of the epoch with the lowest validation loss; None without validation.
     """
 
     def __init__(self, model: VideoClassifier, optimizer: torch.optim.Optimizer,
-                 schedule: torch.optim.lr_scheduler.LRScheduler, order: torch.Generator) -> None:
+                 schedule: Schedule, order: torch.Generator) -> None:
         self.model, self.optimizer, self.schedule, self.order = model, optimizer, schedule, order
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] | None = None
         self._best_epoch = -1
         self._saved_at = time.perf_counter()
+
+    def set_rate(self, progress: float) -> float:
+        """Set the learning rate that holds when the share `progress` of training is done, and return it."""
+        rate = self.schedule(progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
 
     def waits_longer_than(self, patience: int) -> bool:
         """Whether more than `patience` epochs went by without a better one; never when it is 0."""
@@ -54,8 +62,8 @@ class State:
         temporary = path.with_suffix(".tmp")
         cuda = torch.cuda.get_rng_state_all() if _cuda_is_used() else []
         torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best,
-                    "schedule": self.schedule.state_dict(), "history": self.history, "best_epoch": self._best_epoch,
-                    "order": self.order.get_state(), "noise": torch.get_rng_state(), "cuda": cuda}, temporary)
+                    "history": self.history, "best_epoch": self._best_epoch, "order": self.order.get_state(),
+                    "noise": torch.get_rng_state(), "cuda": cuda}, temporary)
         temporary.replace(path)
         self._saved_at = time.perf_counter()
 
@@ -64,7 +72,6 @@ class State:
         kept = torch.load(path, weights_only=True, map_location="cpu")
         self.model.load_state_dict(kept["model"])
         self.optimizer.load_state_dict(kept["optimizer"])
-        self.schedule.load_state_dict(kept["schedule"])
         self.history, self.best, self._best_epoch = kept["history"], kept["best"], kept["best_epoch"]
         self.order.set_state(kept["order"])
         torch.set_rng_state(kept["noise"])

@@ -1,12 +1,14 @@
 """A run's model judged on another store, or on a part of its own."""
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.learn.dataset import Dataset, read_dataset
+from pipeline.learn.dataset import Dataset, fingerprints, read_dataset
 from pipeline.learn.device import prepare_torch
 from pipeline.learn.material import videos_of
 from pipeline.learn.metrics import class_table, judge
@@ -36,6 +38,8 @@ class Evaluation:
         metrics: as in a run's rows.
         low: lower end of the 95 % bootstrap interval of the main metric.
         high: its upper end.
+        unit: what its bootstrap draws: `video` or `group`.
+        units: how many of them there are.
         classes: per class.
         predictions: one a video.
     """
@@ -46,6 +50,8 @@ class Evaluation:
     metrics: dict[str, float]
     low: float
     high: float
+    unit: str
+    units: int
     classes: tuple[ClassResult, ...]
     predictions: tuple[Prediction, ...]
 
@@ -109,15 +115,18 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     scores = predict(model.to(chosen), data, np.arange(len(data.ids)), chosen)
     probabilities = model.probabilities(scores).numpy()
     several = model.settings.multilabel
-    units = unit_numbers(groups_of(data.ids, given={name: row.group for name, row in rows.items()}))
+    prints = fingerprints(features, videos)
+    groups = _groups(run, features, data.ids, prints, rows)
     values = main_values(targets.members, probabilities, multilabel=several)
     seed = int(run.settings["seed"])
     predictions = tuple(Prediction(name, seed, 0, targets.cell(v), top_classes(probabilities[v], classes))
                         for v, name in enumerate(data.ids))
     if out is not None:
         write_predictions(out, predictions)
-    return Evaluation(len(videos), _seen(run, features, data), "lrap" if several else "top1",
-                      judge(targets.members, probabilities, multilabel=several), *bootstrap_mean(values, units),
+    count = len(set(groups))
+    return Evaluation(len(videos), _seen(run, features, data, prints), "lrap" if several else "top1",
+                      judge(targets.members, probabilities, multilabel=several),
+                      *bootstrap_mean(values, unit_numbers(groups)), "video" if count == len(groups) else "group", count,
                       class_table(targets.members, probabilities, classes, multilabel=several), predictions)
 
 
@@ -126,10 +135,27 @@ def _own_rows(run: Run) -> dict[str, LabelRow]:
     return {row.video: LabelRow(row.path, split_labels(row.label), row.part, row.group) for row in run.splits()}
 
 
-def _seen(run: Run, store: Store, data: Dataset) -> int:
-    """Count the videos that the kept model was trained on: by id in the run's own store, else by the file's path."""
+def _is_own(run: Run, store: Store) -> bool:
+    return store.root.resolve() == Path(run.settings["store"]["path"])
+
+
+def _groups(run: Run, store: Store, ids: Sequence[str], prints: Sequence[str],
+            rows: Mapping[str, LabelRow]) -> list[str]:
+    """Tell the group of every video: that of the run for a video it knows, else found as the run found its own."""
+    pattern = str(run.settings["split"]["group_by"])
+    if not all(re.search(pattern, name) for name in ids):
+        pattern = ""  # videos of another kind of name
+    found = groups_of(ids, pattern=pattern, given={name: row.group for name, row in rows.items()}, fingerprints=prints)
+    own = {row.video: row.group for row in run.splits()} if _is_own(run, store) else {}
+    known = {row.fingerprint: row.group for row in run.splits() if row.fingerprint}
+    return [own.get(name) or known.get(mark) or group for name, mark, group in zip(ids, prints, found, strict=True)]
+
+
+def _seen(run: Run, store: Store, data: Dataset, prints: Sequence[str]) -> int:
+    """Count the videos that the kept model was trained on: by id in the run's own store, by content everywhere."""
     crossed = run.results().trained_on == "all videos"
     trained = [row for row in run.splits() if crossed or row.part != "test"]
-    if store.root.resolve() == Path(run.settings["store"]["path"]):
-        return len({row.video for row in trained} & set(data.ids))
-    return len({row.path for row in trained} & set(data.paths))
+    ids = {row.video for row in trained} if _is_own(run, store) else set()
+    marks, paths = {row.fingerprint for row in trained} - {""}, {row.path for row in trained}
+    return sum(name in ids or mark in marks or path in paths
+               for name, path, mark in zip(data.ids, data.paths, prints, strict=True))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.learn.dataset import Dataset, fingerprints, read_dataset
 from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.run import SplitRow
+from pipeline.learn.settings import TrainSettings
 from pipeline.learn.splits import Fold, check_classes, check_leaks, cut_validation, groups_of, made_folds
 from pipeline.learn.targets import Targets, label_rows, make_targets, tell_partial
 from schemas.errors import ConfigError
@@ -19,6 +20,7 @@ from schemas.store import Store, VideoRows
 logger = logging.getLogger(__name__)
 
 DEFAULT_FOLDS = 5
+VAL_TOLERANCE = 0.05  # of the share asked for
 LARGE_SET = 5000  # from so many videos on one held-out fifth is judged instead of five folds
 
 
@@ -30,6 +32,7 @@ class Material:
         data: features.
         targets: labels.
         groups: V names.
+        fingerprints: V digests of the files.
         folds: one or more.
         last: all videos, which the kept row is trained on once more after cross-validation; None where there is none.
         kind: `csv`, `official` or `made`.
@@ -38,6 +41,7 @@ class Material:
     data: Dataset
     targets: Targets
     groups: list[str]
+    fingerprints: tuple[str, ...]
     folds: list[Fold]
     last: Fold | None
     kind: str
@@ -63,8 +67,9 @@ def prepare(request: Request) -> Material:
     tell_partial(videos)
     ids = [video.id for video in videos]
     targets = make_targets(ids, labels)
+    prints = fingerprints(store, videos)
     groups = groups_of(ids, pattern=request.split.group_by, given={name: row.group for name, row in labels.items()},
-                       fingerprints=fingerprints(store, videos))
+                       fingerprints=prints)
     everything, last = np.arange(len(ids)), None
     if kind == "made":
         tests, crossed = _made(request, groups, targets)
@@ -75,8 +80,12 @@ def prepare(request: Request) -> Material:
     for fold in folds:
         check_leaks(ids, groups, fold)
         check_classes(targets.classes, targets.members, fold)
+    if kind == "made" or not any(part == "val" for part in parts.values()):
+        _check_validation([*folds, *([last] if last else [])], request.training)
+    elif request.training.val_fraction is not None:
+        raise ConfigError("--val cuts a validation part, and the labels' split has one already: leave --val out")
     data = read_dataset(store, videos, streams=request.streams, memory_bytes=request.memory_bytes)
-    return Material(data, targets, groups, folds, last, kind)
+    return Material(data, targets, groups, prints, folds, last, kind)
 
 
 def videos_of(store: Store) -> list[VideoRows]:
@@ -124,9 +133,31 @@ def _given_fold(parts: Sequence[str], groups: Sequence[str], targets: Targets, r
 
 def _with_validation(train: NDArray[np.int64], test: NDArray[np.int64], groups: Sequence[str], targets: Targets,
                      request: Request) -> Fold:
-    train, val = cut_validation(train, groups, targets.strata, fraction=request.training.val_share(len(train)),
-                                seed=request.seed)
-    return Fold(train, val, test)
+    share = request.training.val_share(len(train))
+    rest, val = cut_validation(train, groups, targets.strata, fraction=share, seed=request.seed)
+    return Fold(rest, val, test)
+
+
+def _check_validation(folds: Sequence[Fold], training: TrainSettings) -> None:
+    """Say where the validation part that is asked for can not be cut, and refuse what needs one and has none.
+
+    Raises:
+        ConfigError: `--patience` is given and a training has no validation part.
+    """
+    if training.patience and not all(len(fold.val) for fold in folds):
+        raise ConfigError(f"--patience {training.patience} waits for a validation loss, and there is no validation part: "
+                          "--val 0.2 cuts one where there are videos enough")
+    asked = training.val_fraction
+    if not asked:
+        return
+    shares = [len(fold.val) / (len(fold.val) + len(fold.train)) for fold in folds]
+    none, far = shares.count(0.0), max(shares, key=lambda share: abs(share - asked))
+    if none:
+        logger.warning("--val %g: in %d of %d trainings there is no validation part, since every cut by groups would "
+                       "take all training videos of a class", asked, none, len(folds))
+    elif abs(far - asked) > VAL_TOLERANCE:
+        logger.warning("--val %g: groups are not parted, so the nearest cut is %.2f in one of %d trainings", asked, far,
+                       len(folds))
 
 
 def split_rows(material: Material) -> list[SplitRow]:
@@ -136,5 +167,6 @@ def split_rows(material: Material) -> list[SplitRow]:
         for name in ("test",) if material.crossed else ("train", "val", "test"):
             for video in getattr(fold, name).tolist():
                 part[video], place[video] = name, number
-    return [SplitRow(data.ids[v], data.paths[v], material.targets.cell(v), material.groups[v], place[v], part[v])
+    return [SplitRow(data.ids[v], data.paths[v], material.targets.cell(v), material.groups[v], place[v], part[v],
+                     material.fingerprints[v])
             for v in sorted(part)]

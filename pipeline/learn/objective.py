@@ -1,5 +1,7 @@
 """What training minimises, and the steps it takes."""
 
+import functools
+import math
 from collections.abc import Callable
 
 import torch
@@ -8,9 +10,11 @@ from torch.nn import functional
 
 from pipeline.learn.settings import ModelSettings, TrainSettings
 
-ONE_CYCLE_WARM_UP = 0.2  # share of the steps in which the learning rate rises
+ONE_CYCLE_WARM_UP = 0.2  # share of training in which the learning rate rises
+ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1 / 250_000  # of the highest; as torch has them
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Schedule = Callable[[float], float]
 
 
 def make_loss(targets: Tensor, model: ModelSettings, settings: TrainSettings, device: torch.device) -> Loss:
@@ -36,17 +40,36 @@ def make_loss(targets: Tensor, model: ModelSettings, settings: TrainSettings, de
     return binary
 
 
-def make_optimizer(model: nn.Module, settings: TrainSettings, learning_rate: float,
-                   steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW, matrices decayed and vectors not, and its schedule over all epochs of `steps` each."""
+def make_optimizer(model: nn.Module, settings: TrainSettings,
+                   learning_rate: float) -> tuple[torch.optim.Optimizer, Schedule]:
+    """AdamW, matrices decayed and vectors not, and its learning rate as a function of the share of training done."""
     parameters = list(model.parameters())
     groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
               {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
-    whole = steps * settings.epochs
-    if settings.schedule == "one-cycle":
-        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=whole + 1,
-                                                              pct_start=ONE_CYCLE_WARM_UP, cycle_momentum=False)
-    if settings.schedule == "cosine":
-        return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, whole)
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+    return optimizer, functools.partial(rate_at, settings.schedule, learning_rate)
+
+
+def rate_at(schedule: str, highest: float, progress: float) -> float:
+    """Return the learning rate when the share `progress` of training, 0 to 1, is done.
+
+    Steps are not counted: how many an epoch has differs from epoch to epoch where batches of long videos are cut.
+
+    Args:
+        schedule: `one-cycle` (Smith and Topin 2017): up along a cosine, then down along one to nearly nothing; `cosine`
+            (Loshchilov and Hutter 2017): down to 0; `constant`.
+        highest: the highest rate.
+        progress: videos taken, of all that will be taken in all epochs.
+    """
+    if schedule == "constant":
+        return highest
+    if schedule == "cosine":
+        return _along(highest, 0.0, progress)
+    if progress < ONE_CYCLE_WARM_UP:
+        return _along(highest * ONE_CYCLE_START, highest, progress / ONE_CYCLE_WARM_UP)
+    return _along(highest, highest * ONE_CYCLE_END, (progress - ONE_CYCLE_WARM_UP) / (1 - ONE_CYCLE_WARM_UP))
+
+
+def _along(start: float, stop: float, share: float) -> float:
+    """From `start` to `stop` along half a cosine."""
+    return stop + (start - stop) * (1 + math.cos(math.pi * share)) / 2

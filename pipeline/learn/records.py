@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.learn.statistics import reach
+
 TOP = 5  # classes a prediction names
 
 
@@ -113,6 +115,12 @@ class Results:
     confusion: tuple[tuple[int, ...], ...] | None
 
     @property
+    def reach(self) -> str:
+        """A remark where the paired tests can not show any difference with so few units; else empty."""
+        tests = sum(row.versus is not None for row in self.rows)
+        return reach(self.units, self.unit, tests) if tests else ""
+
+    @property
     def seeds(self) -> int:
         """How many seeds every row was trained with."""
         return len(self.rows[0].seeds)
@@ -181,7 +189,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class SplitRow:
-    """One line of splits.csv; the attributes are its columns."""
+    """One line of splits.csv; the attributes are its columns. `fingerprint` knows the file wherever it lies."""
 
     video: str
     path: str
@@ -189,6 +197,7 @@ class SplitRow:
     group: str
     fold: int
     part: str
+    fingerprint: str
 
 
 def top_classes(probabilities: NDArray[Any], classes: Sequence[str], top: int = TOP) -> tuple[tuple[str, float], ...]:

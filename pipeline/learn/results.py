@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from pipeline.learn.metrics import class_table, confusion, hits, judge, ranking_precision
 from pipeline.learn.rows import Row
 from pipeline.learn.run import ClassResult, Results, RowResult, Versus
-from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p, unit_numbers
+from pipeline.learn.statistics import SIGNIFICANT, bootstrap_mean, holm, reach, sign_flip_p, unit_numbers
 from pipeline.learn.targets import Targets
-
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +75,12 @@ def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], 
     kept, kept_by = _choose(rows, crossed=crossed)
     best = next(one for one in said if one.row.name == kept.name).test
     count = int(units.max()) + 1
+    unit = "video" if count == len(judged) else "group"
     return Results(
         main="lrap" if targets.multilabel else "top1", judged="out of fold" if crossed else "test part",
-        videos=len(judged), unit="video" if count == len(judged) else "group", units=count,
+        videos=len(judged), unit=unit, units=count,
         kept=kept.name, kept_by=kept_by, trained_on="all videos" if crossed else "train part",
-        verdict=verdict(rows), rows=tuple(rows),
+        verdict=verdict(rows, count, unit), rows=tuple(rows),
         classes=mean_classes([class_table(members, p, targets.classes, multilabel=targets.multilabel) for p in best]),
         confusion=None if targets.multilabel else _summed([confusion(members, p) for p in best]))
 
@@ -114,7 +113,7 @@ def _compared(rows: list[RowResult], values: Mapping[str, NDArray[np.float64]],
     corrected = holm([sign_flip_p(difference, units) for difference in differences.values()])
     versus = {}
     for (name, difference), p in zip(differences.items(), corrected, strict=True):
-        low, high = bootstrap_mean(difference, units)
+        low, high = bootstrap_mean(difference, units, lowest=-1.0)
         versus[name] = Versus(best.name, float(difference.mean()), low, high, p)
     return [replace(row, versus=versus.get(row.name)) for row in rows]
 
@@ -133,8 +132,14 @@ def _choose(rows: Sequence[RowResult], *, crossed: bool) -> tuple[RowResult, str
     return (fused or list(rows))[0], "the first fusion, since without a validation part nothing fair can choose"
 
 
-def verdict(rows: Sequence[RowResult]) -> str:
-    """Say in one sentence whether fusion helps; empty when nothing was fused and compared."""
+def verdict(rows: Sequence[RowResult], units: int, unit: str) -> str:
+    """Say in one sentence whether fusion helps; empty when nothing was fused and compared.
+
+    Args:
+        rows: all of them.
+        units: how many units the test permutes.
+        unit: what they are.
+    """
     fused = [row for row in rows if row.versus]
     if not fused:
         return ""
@@ -149,4 +154,6 @@ def verdict(rows: Sequence[RowResult]) -> str:
         return f"Fusion does not help here: the best fusion is {gain}. Use {single.name} alone."
     if against.p < SIGNIFICANT:
         return f"Fusion helps: {gain}."
-    return f"Fusion is not shown to help: {gain}; a difference like this can be chance with so few videos."
+    if out_of_reach := reach(units, unit, len(fused)):
+        return f"Whether fusion helps can not be shown here: {gain}; {out_of_reach}."
+    return f"Fusion is not shown to help: {gain}; a difference like this can be chance with {units} {unit}s."

@@ -1,4 +1,4 @@
-"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 2).
+"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 3).
 
     settings.json        what was asked, all of it:
                            schema, command, seed, seeds, threads, device, score_weights
@@ -13,7 +13,7 @@
                                      is what `ExtractSettings.from_dict` reads when kind is `extract`
                            software  version by library
     labels.json          {schema, classes: [name, ...], multilabel}; position = column of every score
-    splits.csv           video,path,label,group,fold,part      one line a video; `fold` is the one in which it is
+    splits.csv           video,path,label,group,fold,part,fingerprint   one line a video; `fold` is the one in which it is
                                      tested (0 when there is one split); `part` is train | val | test, and always
                                      test in cross-validation
     metrics.jsonl        {row, seed, fold, epoch, learning_rate, train_loss, train_top1, val_loss, val_top1, elapsed_s}
@@ -63,7 +63,7 @@ __all__ = [
     "write_predictions",
 ]
 
-RUN_SCHEMA = 2
+RUN_SCHEMA = 3
 
 
 class Run:
@@ -173,7 +173,8 @@ class Run:
     def splits(self) -> list[SplitRow]:
         """Return the part and fold of every video."""
         with (self.root / "splits.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return [SplitRow(row["video"], row["path"], row["label"], row["group"], int(row["fold"]), row["part"])
+            return [SplitRow(row["video"], row["path"], row["label"], row["group"], int(row["fold"]), row["part"],
+                             row["fingerprint"])
                     for row in csv.DictReader(file)]
 
     def scores(self) -> Scores:

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn.metrics import hits
-from pipeline.learn.scores import Array, ScoreSet, fit_weights, join, normalise, read_scores
+from pipeline.learn.metrics import Members, hits
+from pipeline.learn.results import main_values
+from pipeline.learn.scores import Array, ScoreSet, cell_labels, check_place, fit_weights, join, normalise, read_all
 from pipeline.learn.splits import deal, groups_of
 from pipeline.learn.statistics import bootstrap_mean, sign_flip_p, unit_numbers
 from schemas.errors import ConfigError, ResourceError
-from schemas.labels import LabelRow, match_rows
+from schemas.labels import LabelRow, join_labels, match_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Judged:
     Attributes:
         title: a score array, or `fused`.
         weight: of the array; None for `fused`.
-        top1: share of videos whose label scores highest.
+        main: share of videos whose label scores highest; with several labels the label ranking average precision.
         low: lower end of its 95 % bootstrap interval.
         high: its upper end.
         top5: share of videos whose label is among the five best.
@@ -32,7 +33,7 @@ class Judged:
 
     title: str
     weight: float | None
-    top1: float
+    main: float
     low: float
     high: float
     top5: float
@@ -45,12 +46,18 @@ class FusedScores:
 
     Attributes:
         videos: how many were joined.
+        main: the metric of the rows: `top1`, or `lrap` when videos have several labels.
+        unit: what the bootstrap draws and the test permutes: `video` or `group`.
+        units: how many of them there are.
         fitted: weights were fitted, each half of the videos judged with those of the other half.
         rows: one a score array, then `fused`; empty without labels.
         weights: used for the scores that are written, in the order of the arrays.
     """
 
     videos: int
+    main: str
+    unit: str
+    units: int
     fitted: bool
     rows: tuple[Judged, ...]
     weights: tuple[float, ...]
@@ -71,44 +78,64 @@ def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "r
     Raises:
         ConfigError: files, names, classes or weights do not fit together.
     """
-    sets = join([read_scores(source) for source in sources], common=common)
+    sets = join(read_all(sources), common=common)
     tables = np.stack([normalise(one.scores, how) for one in sets])
-    truth = _truth(sets, labels)
+    members = _truth(sets, labels)
     groups = groups_of(sets[0].names)
     if weights == "fit":
-        if truth is None:
+        if members is None:
             raise ConfigError("--weights fit needs labels: in a score file, or as --labels CSV")
-        members = np.eye(tables.shape[2], dtype=np.bool_)[truth]
+        if len(set(groups)) < 2:
+            raise ConfigError("--weights fit needs two videos, or groups of videos, at least: each half is judged with "
+                              "weights of the other")
         fused, used = _cross_fitted(tables, members, groups), fit_weights(tables, members)
     else:
         used = _numbers(weights, len(sets))
         fused = np.tensordot(used, tables, axes=1)
     if out is not None:
         _write(out, sets[0], np.tensordot(used, tables, axes=1))
-    rows = _judge(sets, tables, fused, used, truth, groups) if truth is not None else ()
-    return FusedScores(len(sets[0].names), weights == "fit", rows, tuple(float(w) for w in used))
+    rows = _judge(sets, tables, fused, used, members, groups) if members is not None else ()
+    units = len(set(groups))
+    return FusedScores(len(groups), "lrap" if members is not None and _several(members) else "top1",
+                       "video" if units == len(groups) else "group", units, weights == "fit", rows,
+                       tuple(float(w) for w in used))
 
 
-def _truth(sets: Sequence[ScoreSet], labels: Sequence[LabelRow]) -> NDArray[np.int64] | None:
+def _several(members: Members) -> bool:
+    return bool((members.sum(1) > 1).any())
+
+
+def _truth(sets: Sequence[ScoreSet], labels: Sequence[LabelRow]) -> Members | None:
     names, classes = sets[0].names, sets[0].classes
     if labels:
         rows = match_rows(labels, dict.fromkeys(names, ""))
         missing = [name for name in names if name not in rows]
         if missing:
             raise ConfigError(f"{len(missing)} videos have no label in the label file, the first is {missing[0]!r}")
-        cells: Sequence[str] = [rows[name].labels[0] for name in names]
+        cells = tuple(cell_labels(rows[name].label, classes) for name in names)
     else:
-        labelled = [one for one in sets if one.labels]
-        if not labelled:
+        cells = next((one.labels for one in sets if one.labels), ())
+        if not cells:
             return None
-        # a file that names its classes is the better witness than one that numbers them
-        best = next((one for one in labelled if one.classes), labelled[0])
-        cells, classes = best.labels, best.classes
-    place = {name: index for index, name in enumerate(classes)}
-    try:
-        return np.array([place[cell] if place else int(cell) for cell in cells], dtype=np.int64)
-    except (KeyError, ValueError) as error:
-        raise ConfigError(f"a label is not among the classes of the score files: {error}") from error
+    members = np.zeros(sets[0].scores.shape, dtype=np.bool_)
+    for row, name, cell in zip(members, names, cells, strict=True):
+        if not cell:
+            raise ConfigError(f"{name!r} has no label")
+        row[[_place(label, classes, len(row), name) for label in cell]] = True
+    return members
+
+
+def _place(label: str, classes: Sequence[str], columns: int, video: str) -> int:
+    """The column of a label."""
+    if classes:
+        if label not in classes:
+            raise ConfigError(f"the label {label!r} of {video!r} is not among the classes of the score files: "
+                              f"{', '.join(classes[:20])}{' ...' if len(classes) > 20 else ''}")
+        return classes.index(label)
+    if not label.removeprefix("-").isdecimal():
+        raise ConfigError(f"the label {label!r} of {video!r} is a name, but no score file names its classes: give "
+                          "one an array `classes`, or labels as numbers of columns, from 0 on")
+    return check_place(int(label), columns, repr(video))
 
 
 def _numbers(text: str, count: int) -> NDArray[np.float64]:
@@ -120,6 +147,8 @@ def _numbers(text: str, count: int) -> NDArray[np.float64]:
         raise ConfigError(f"--weights {text!r} is neither equal, fit, nor numbers as in 1,1.5") from None
     if len(numbers) != count:
         raise ConfigError(f"{len(numbers)} weights for {count} score files")
+    if not np.isfinite(numbers).all() or numbers.min() < 0 or not numbers.any():
+        raise ConfigError(f"--weights {text!r}: weights are finite and not negative, and one is positive")
     return numbers
 
 
@@ -134,13 +163,12 @@ def _cross_fitted(tables: Array, members: NDArray[np.bool_], groups: Sequence[st
 
 
 def _judge(sets: Sequence[ScoreSet], tables: Array, fused: Array, used: NDArray[np.float64],
-           truth: NDArray[np.int64], groups: Sequence[str]) -> tuple[Judged, ...]:
-    units = unit_numbers(groups)
-    members = np.eye(tables.shape[2], dtype=np.bool_)[truth]
-    right = hits(members, fused)
+           members: Members, groups: Sequence[str]) -> tuple[Judged, ...]:
+    units, several = unit_numbers(groups), _several(members)
+    right = main_values(members, fused, multilabel=several)
 
     def row(title: str, weight: float | None, scores: Array) -> Judged:
-        mine = hits(members, scores)
+        mine = main_values(members, scores, multilabel=several)
         return Judged(title, weight, float(mine.mean()), *bootstrap_mean(mine, units),
                       float(hits(members, scores, top=5).mean()),
                       None if weight is None else sign_flip_p(right - mine, units))
@@ -154,15 +182,16 @@ def _write(path: Path, first: ScoreSet, fused: Array) -> None:
         if path.suffix == ".npz":
             arrays = {"names": np.array(first.names), "fused": fused.astype(np.float32)}
             arrays |= {"classes": np.array(first.classes)} if first.classes else {}
-            arrays |= {"labels": np.array(first.labels)} if first.labels else {}
+            arrays |= {"labels": np.array([join_labels(cell) for cell in first.labels])} if first.labels else {}
             np.savez(path, **arrays)  # type: ignore[arg-type]
         elif path.suffix == ".csv":
             titles = first.classes or tuple(str(number) for number in range(fused.shape[1]))
             with path.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
                 writer.writerow(["video", *(["label"] if first.labels else []), *titles])
-                writer.writerows([name, *(first.labels[i:i + 1]), *(f"{score:.6g}" for score in fused[i])]
-                                 for i, name in enumerate(first.names))
+                cells = [[join_labels(labels)] for labels in first.labels] or [[]] * len(first.names)
+                writer.writerows([name, *cell, *(f"{score:.6g}" for score in row)]
+                                 for name, cell, row in zip(first.names, cells, fused, strict=True))
         else:
             raise ConfigError(f"--out must end in .npz or .csv, not {path.name!r}")
     except OSError as error:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
-from schemas.labels import without_suffix
+from schemas.labels import join_labels, split_labels, without_suffix
 
 NORMALISATIONS = ("relu-l1", "softmax", "none")
 RIDGE = 1e-3  # separable labels would drive weights to infinity
@@ -33,14 +33,15 @@ class ScoreSet:
         title: for messages and tables.
         names: V video ids, each once, without suffix.
         scores: float64 (V, C).
-        labels: V labels, as class names where `classes` are known, else as numbers; empty when the file has none.
+        labels: the labels of each of V videos, as class names where `classes` are known, else as numbers; empty when
+            the file has none.
         classes: C names; empty when the file has none.
     """
 
     title: str
     names: tuple[str, ...]
     scores: Array
-    labels: tuple[str, ...]
+    labels: tuple[tuple[str, ...], ...]
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -63,6 +64,21 @@ class ScoreSet:
         if not np.isfinite(self.scores).all():
             bad = self.names[int(np.flatnonzero(~np.isfinite(self.scores).all(1))[0])]
             raise ConfigError(f"{self.title}: a score of {bad!r} is NaN or infinite")
+
+
+def read_all(sources: Sequence[str]) -> list[ScoreSet]:
+    """Read several sources; those of one title are called as they were asked for.
+
+    Raises:
+        ConfigError: one can not be read, or is named twice.
+    """
+    twice = next((source for source in sources if sources.count(source) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{twice} is named twice; --weights lets a file count more")
+    sets = [read_scores(source) for source in sources]
+    titles = [one.title for one in sets]
+    return [replace(one, title=source) if titles.count(one.title) > 1 else one
+            for one, source in zip(sets, sources, strict=True)]
 
 
 def read_scores(source: str) -> ScoreSet:
@@ -112,11 +128,40 @@ def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
         raise ConfigError(f"{path}: no array `names`, so its rows can not be told apart")
     labels, classes = beside("labels"), beside("classes")
     titles = tuple(str(name) for name in classes) if classes is not None else ()
-    cells: tuple[str, ...] = ()
-    if labels is not None and labels.ndim == 1:
-        cells = tuple(titles[int(label)] if titles and labels.dtype.kind in "iu" else str(label) for label in labels)
+    cells = () if labels is None else _label_cells(path, labels, titles, arrays[array].shape[1])
     return ScoreSet(array.removeprefix("score_"), tuple(without_suffix(str(name)) for name in names),
                     arrays[array].astype(np.float64), cells, titles)
+
+
+def _label_cells(path: Path, labels: Array, titles: tuple[str, ...], columns: int) -> tuple[tuple[str, ...], ...]:
+    """The labels of each video, from names (V,), `a;b` for several, numbers (V,), or a table (V, C) of 0 and 1."""
+    titles = titles or tuple(str(number) for number in range(columns))
+    if labels.ndim == 2 and labels.shape[1] == len(titles) and np.isin(labels, (0, 1)).all():
+        return tuple(tuple(titles[c] for c in np.flatnonzero(row)) for row in labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iuUS":
+        raise ConfigError(f"{path}: labels are names (V,), numbers (V,) or a table (V, {len(titles)}) of 0 and 1, not "
+                          f"{labels.dtype} of shape {labels.shape}")
+    if labels.dtype.kind in "iu":
+        return tuple((titles[check_place(label, len(titles), str(path))],) for label in labels.tolist())
+    return tuple(cell_labels(str(label), titles) for label in labels)
+
+
+def check_place(label: int, columns: int, where: str) -> int:
+    """Return a label given as a number if it is that of a column.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not 0 <= label < columns:
+        hint = "; if labels count from 1 here, subtract 1" if label == columns else ""
+        raise ConfigError(f"{where}: the label {label} is none of the {columns} columns, which count from 0 to "
+                          f"{columns - 1}{hint}")
+    return label
+
+
+def cell_labels(cell: str, classes: Sequence[str]) -> tuple[str, ...]:
+    """`a;b` -> ("a", "b"); a cell that is the name of a class is that class."""
+    return (cell,) if cell in classes else split_labels(cell)
 
 
 def _read_csv(path: Path) -> ScoreSet:
@@ -131,7 +176,7 @@ def _read_csv(path: Path) -> ScoreSet:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path} is not a table of scores (video[,label],CLASS,...): {error}") from error
-    labels = tuple(row[1] for row in rows) if first == 2 else ()
+    labels = tuple(cell_labels(row[1], header[first:]) for row in rows) if first == 2 else ()
     return ScoreSet(path.stem, tuple(without_suffix(row[0]) for row in rows), scores, labels, tuple(header[first:]))
 
 
@@ -157,30 +202,35 @@ def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
         raise ConfigError(f"the score files have no video in common; {first.title} has {_few(list(first.names))}, "
                           f"{sets[-1].title} has {_few(list(sets[-1].names))}")
     order = [name for name in first.names if name in shared]
-    joined = [_arranged(one, order, first.classes) for one in sets]
+    named = next((one for one in sets if one.classes), first)
+    joined = [_arranged(one, order, named) for one in sets]
     labelled = [one for one in joined if one.labels]
     for one in labelled[1:]:
-        # labels can be compared when both sides name them, or both number them
-        if bool(one.classes) == bool(labelled[0].classes) and one.labels != labelled[0].labels:
+        if one.labels != labelled[0].labels:
             index = next(i for i, (a, b) in enumerate(zip(labelled[0].labels, one.labels, strict=True)) if a != b)
-            raise ConfigError(f"{order[index]!r} is {labelled[0].labels[index]!r} in {labelled[0].title} and "
-                              f"{one.labels[index]!r} in {one.title}")
+            raise ConfigError(f"{order[index]!r} is {join_labels(labelled[0].labels[index])!r} in {labelled[0].title} "
+                              f"and {join_labels(one.labels[index])!r} in {one.title}")
     return joined
 
 
-def _arranged(one: ScoreSet, order: Sequence[str], classes: tuple[str, ...]) -> ScoreSet:
+def _arranged(one: ScoreSet, order: Sequence[str], named: ScoreSet) -> ScoreSet:
+    """Put videos in order, and columns in that of `named`; where a file names no classes, columns are in that order."""
+    classes, columns = named.classes, named.scores.shape[1]
     place = {name: index for index, name in enumerate(one.names)}
     rows = [place[name] for name in order]
     scores = one.scores[rows]
     if classes and one.classes and classes != one.classes:
         if set(classes) != set(one.classes):
             odd = sorted(set(classes) ^ set(one.classes))
-            raise ConfigError(f"{one.title} has other classes than the first file: {_few(odd)}")
+            raise ConfigError(f"{one.title} has other classes than {named.title}: {_few(odd)}")
         scores = scores[:, [one.classes.index(name) for name in classes]]
-    elif classes and scores.shape[1] != len(classes):
-        raise ConfigError(f"{one.title} has {scores.shape[1]} classes, the first file {len(classes)}")
+    elif scores.shape[1] != columns:
+        raise ConfigError(f"{one.title} has {scores.shape[1]} columns, {named.title} has {columns}: they do not speak "
+                          "of the same classes")
     labels = tuple(one.labels[row] for row in rows) if one.labels else ()
-    return replace(one, names=tuple(order), scores=scores, labels=labels, classes=classes if one.classes else ())
+    if classes and not one.classes:  # its labels are numbers of columns
+        labels = tuple(tuple(classes[int(label)] if label.isdecimal() else label for label in cell) for cell in labels)
+    return replace(one, names=tuple(order), scores=scores, labels=labels, classes=classes)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -99,10 +99,7 @@ def deal(groups: Sequence[str], classes: NDArray[np.int64], parts: int, seed: in
     Returns:
         int64 (V,), the part of every video.
     """
-    _, group = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
-    _, label = np.unique(classes, return_inverse=True)
-    counts = np.zeros((group.max() + 1, label.max() + 1))
-    np.add.at(counts, (group, label), 1)
+    group, counts = _counted(groups, classes)
     share = counts / counts.sum(0)
     order = np.random.default_rng(seed).permutation(len(counts))
     order = order[np.argsort(-counts[order].sum(1), kind="stable")]
@@ -116,6 +113,15 @@ def deal(groups: Sequence[str], classes: NDArray[np.int64], parts: int, seed: in
         held[place[index]] += share[index]
         sizes[place[index]] += counts[index].sum()
     return place[group]
+
+
+def _counted(groups: Sequence[str], classes: NDArray[np.int64]) -> tuple[Indices, NDArray[np.float64]]:
+    """Number groups and classes: the group of every video (V,), and how many videos of each class each has (G, C)."""
+    _, group = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
+    _, label = np.unique(classes, return_inverse=True)
+    counts = np.zeros((group.max() + 1, label.max() + 1))
+    np.add.at(counts, (group, label), 1)
+    return group.astype(np.int64), counts
 
 
 def made_folds(groups: Sequence[str], classes: NDArray[np.int64], names: Sequence[str], *, folds: int,
@@ -152,18 +158,48 @@ def cut_validation(train: Indices, groups: Sequence[str], classes: NDArray[np.in
                    seed: int) -> tuple[Indices, Indices]:
     """Cut a validation part from a training part, by groups, so that no class loses its last training video.
 
+    Groups are gone through class by class, in an order that `seed` decides, and one is taken whenever at least half of
+    it is owed to the part (error diffusion); then single groups are taken or given back while that brings the size
+    nearer to what is asked.
+
+    Args:
+        train: places of the videos to cut from.
+        groups: V names.
+        classes: int64 (V,).
+        fraction: of the videos of `train`.
+        seed: of the order.
+
     Returns:
-        train and val; val is empty when `fraction` is 0 or no such cut exists.
+        train and val; val is empty when `fraction` is 0 or no cut leaves every class in training.
     """
-    names = [groups[v] for v in train]
-    parts = min(round(1 / fraction), len(set(names))) if fraction else 0
-    if parts >= 2:
-        place = deal(names, classes[train], parts, seed)
-        for part in range(parts):
-            rest = train[place != part]
-            if len(rest) and set(classes[rest]) == set(classes[train]) and (place == part).any():
-                return rest, train[place == part]
-    return train, train[:0]
+    if not fraction:
+        return train, train[:0]
+    group, counts = _counted([groups[v] for v in train], classes[train])
+    whole, target = counts.sum(0), fraction * len(train)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    order = order[np.argsort(counts[order].argmax(1), kind="stable")]
+    chosen, held, owed = np.zeros(len(counts), dtype=np.bool_), np.zeros_like(whole), 0.0
+    for index in order:
+        size = counts[index].sum()
+        owed += fraction * size
+        if owed >= size / 2 and (held + counts[index] < whole).all():
+            chosen[index], held, owed = True, held + counts[index], owed - size
+    while (index := _nearer(chosen, counts, held, target)) is not None:
+        held = held + (-counts[index] if chosen[index] else counts[index])
+        chosen[index] = not chosen[index]
+    return train[~chosen[group]], train[chosen[group]]
+
+
+def _nearer(chosen: NDArray[np.bool_], counts: NDArray[np.float64], held: NDArray[np.float64],
+            target: float) -> int | None:
+    """Return the group which, taken or given back, brings the size of the part nearest to `target`, if one does."""
+    change = np.where(chosen, -1, 1)[:, None] * counts
+    sizes = held.sum() + change.sum(1)
+    legal = (held + change < counts.sum(0)).all(1) & (sizes > 0)
+    distance = np.where(legal, np.abs(sizes - target), np.inf)
+    best = int(distance.argmin())
+    now = abs(held.sum() - target) if chosen.any() else np.inf  # an empty part is no part
+    return best if distance[best] < now - 1e-9 else None
 
 
 def check_leaks(ids: Sequence[str], groups: Sequence[str], fold: Fold) -> None:

@@ -4,13 +4,16 @@ Videos of one recording are no independent witnesses, so what is drawn and what 
 every video is a group by itself, that is the ordinary bootstrap over videos and the exact McNemar test.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 2000
+SIGNIFICANT = 0.05
+RESAMPLES = 10_000
+_DRAWN_AT_ONCE = 1 << 22  # units, to bound memory
 PERMUTATIONS = 20_000
 EXACT_UNITS = 14  # up to 2 ** 14 sign patterns are all counted instead of sampled
 
@@ -24,17 +27,39 @@ def unit_numbers(groups: Sequence[str]) -> Indices:
     return units.astype(np.int64)
 
 
-def bootstrap_mean(values: Values, units: Indices, *, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean of `values` (V,), drawing whole units.
+def bootstrap_mean(values: Values, units: Indices, *, lowest: float = 0.0, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of `values` (V,), all between `lowest` and 1, by drawing whole units.
 
-    Efron 1979; for groups Field and Welsh 2007 (the cluster bootstrap).
+    The percentile interval (Efron 1979) of the cluster bootstrap (Field and Welsh 2007), with two corrections without
+    which it is too short where units are few: at 9 groups of 10 videos, 90 % right, it held the truth 85 times in 100.
+
+    - Quantiles are those of Student's t with G - 1 degrees of freedom: the expanded percentile interval (Hesterberg
+      2015, doi:10.1080/00031305.2015.1089789, section 5.3).
+    - Two made-up units join those that are drawn, one of the lowest and one of the highest value (as Agresti and
+      Caffo 2000, doi:10.1080/00031305.2000.10474560, add a success and a failure to each sample): else nothing is
+      wrong in any draw where everything was right, and the interval of 100 % has no width. Each weighs as many videos
+      as the square root of a unit's mean size, between one video (a unit's videos err independently) and a whole unit
+      (they err together). Over single videos that ends, at 100 %, near the rule of three: 3 / V below it.
+
+    `tests/pipeline/learn/test_statistics.py` simulates how often it holds the truth: 92 to 100 % of the time. With one
+    unit nothing is known, and the interval is all there is.
     """
+    from scipy.special import ndtr, stdtrit
+
     total, size = np.bincount(units, values), np.bincount(units).astype(np.float64)
+    if len(total) < 2:
+        return lowest, 1.0
+    weight = math.sqrt(size.mean())
+    total, size = np.append(total, [lowest * weight, weight]), np.append(size, [weight, weight])
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(total), size=(RESAMPLES, len(total)))
-    means = total[drawn].sum(1) / size[drawn].sum(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    rows = max(1, _DRAWN_AT_ONCE // len(total))
+    means = np.empty(RESAMPLES)
+    for start in range(0, RESAMPLES, rows):
+        drawn = rng.integers(len(total), size=(min(rows, RESAMPLES - start), len(total)))
+        means[start:start + rows] = total[drawn].sum(1) / size[drawn].sum(1)
+    tail = float(ndtr(stdtrit(len(total) - 3, 0.025)))
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return min(float(low), float(values.mean())), max(float(high), float(values.mean()))
 
 
 def sign_flip_p(differences: Values, units: Indices, *, seed: int = 0) -> float:
@@ -59,6 +84,23 @@ def sign_flip_p(differences: Values, units: Indices, *, seed: int = 0) -> float:
     reached = sum(int((np.abs(rng.choice((-1.0, 1.0), size=(1000, len(sums))) @ sums) >= observed).sum())
                   for _ in range(PERMUTATIONS // 1000))
     return (reached + 1) / (PERMUTATIONS + 1)
+
+
+def smallest_p(units: int, tests: int) -> float:
+    """Return the smallest p that `sign_flip_p` over so many units can give, corrected for so many tests by Holm's rule.
+
+    Of 2 ** G sign patterns two are as one-sided as can be.
+    """
+    return min(1.0, tests * 2.0 ** (1 - units))
+
+
+def reach(units: int, unit: str, tests: int) -> str:
+    """Say, where it is so, that the paired tests can not reach `SIGNIFICANT` with so few units; else empty."""
+    smallest = smallest_p(units, tests)
+    if smallest < SIGNIFICANT:
+        return ""
+    enough = next(more for more in itertools.count(units) if smallest_p(more, tests) < SIGNIFICANT)
+    return f"with {units} {unit}s p can not fall below {smallest:.2g}, whatever is found; {enough} {unit}s are needed"
 
 
 def _binomial_p(wins: int, trials: int) -> float:

@@ -70,17 +70,15 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
         model.branch(name).standardise(*task.data.moments(name, task.fold.train))
     model.to(device)
     loss = make_loss(task.targets[task.fold.train], model.settings, settings, device)
-    steps = sum(1 for _ in shuffled(task.data, task.fold.train, batch=settings.batch_of(len(task.fold.train)),
-                                    generator=torch.Generator()))
-    optimizer, schedule = make_optimizer(model, settings, settings.learning_rate or model.learning_rate, steps)
-    state = State(model, optimizer, schedule, order)
+    state = State(model, *make_optimizer(model, settings, settings.learning_rate or model.learning_rate), order)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
     with tqdm(total=settings.epochs, initial=len(state.history), desc=title, unit="epoch", leave=False,
               disable=True if quiet else None) as bar:
         while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience):
             started = time.perf_counter()
-            row = {"epoch": len(state.history), "learning_rate": optimizer.param_groups[0]["lr"]}
+            epoch = len(state.history)
+            row: dict[str, Any] = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}
             row |= train_epoch(state, task, loss, settings, device)
             row |= validate(model, task, loss, device)
             state.close_epoch(row | {"elapsed_s": round(time.perf_counter() - started, 4)}, checkpoint)
@@ -96,8 +94,9 @@ def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
                 device: torch.device) -> dict[str, float]:
     """Take every training video once."""
     model, total, right = state.model.train(), 0.0, torch.zeros((), device=device)
-    size = settings.batch_of(len(task.fold.train))
-    for videos in shuffled(task.data, task.fold.train, batch=size, generator=state.order):
+    count, taken = len(task.fold.train), 0
+    for videos in shuffled(task.data, task.fold.train, batch=settings.batch_of(count), generator=state.order):
+        state.set_rate((len(state.history) + taken / count) / settings.epochs)
         batch = gather(task.data, videos, device)
         targets = task.targets[videos].to(device)
         scores = model(batch.features, batch.mask)
@@ -109,10 +108,10 @@ def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
         if settings.clip_norm:
             nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         state.optimizer.step()
-        state.schedule.step()
+        taken += len(videos)
         total += value.item() * len(videos)
         right += correct(scores.detach(), targets).sum()
-    return {"train_loss": total / len(task.fold.train), "train_top1": float(right) / len(task.fold.train)}
+    return {"train_loss": total / count, "train_top1": float(right) / count}
 
 
 def validate(model: VideoClassifier, task: Task, loss: Loss, device: torch.device) -> dict[str, float | None]:

@@ -213,7 +213,8 @@ def _pairs(contenders: Sequence[Contender], units: NDArray[np.int64]) -> tuple[P
     couples = list(itertools.combinations(contenders, 2))
     differences = [second.values - first.values for first, second in couples]
     corrected = holm([sign_flip_p(difference, units) for difference in differences])
-    return tuple(Pair(first.title, second.title, float(difference.mean()), *bootstrap_mean(difference, units), p,
+    return tuple(Pair(first.title, second.title, float(difference.mean()),
+                      *bootstrap_mean(difference, units, lowest=-1.0), p,
                       int((difference < 0).sum()), int((difference > 0).sum()))
                  for (first, second), difference, p in zip(couples, differences, corrected, strict=True))
 

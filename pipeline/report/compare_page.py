@@ -1,5 +1,6 @@
 """A comparison of runs as one HTML file."""
 
+from pipeline.learn.statistics import SIGNIFICANT, reach
 from pipeline.report.charts import (
     CLASSES_SHOWN,
     Interval,
@@ -15,7 +16,6 @@ from pipeline.report.markup import Markup, join, name_of, tag
 from pipeline.report.page import document
 from pipeline.report.scatter import COLOURS
 
-SIGNIFICANT = 0.05
 _MAIN = {"top1": "top-1 accuracy", "lrap": "label ranking average precision"}
 
 
@@ -41,7 +41,8 @@ def headline(comparison: Comparison) -> str:
         return f"{best.title} and {second.title} are equally good"
     if pair.p < SIGNIFICANT:
         return f"{ahead} (p = {pair.p:.2g})"
-    return f"{ahead}, which can be chance (p = {pair.p:.2g})"
+    out_of_reach = reach(comparison.units, comparison.unit, len(comparison.pairs))
+    return f"{ahead}, which can be chance (p = {pair.p:.2g}{'; ' if out_of_reach else ''}{out_of_reach})"
 
 
 def several_seeds(comparison: Comparison) -> bool:

@@ -108,13 +108,16 @@ def _rows(data: ReportData) -> Section:
     results = data.results
     several = len(results.rows) > 1
     words = ["A dot is the ", _MAIN[results.main], ", its bar the 95 % bootstrap interval",
-             "; grey: one stream alone, blue: streams fused" if several else "", ". "]
+             "; grey: one stream alone, blue: streams fused" if several else "", ". ",
+             "Intervals are by a bootstrap that draws whole ", f"{results.unit}s", ", widened by Student's t for their "
+             "number (Hesterberg 2015), with one made-up unit all right and one all wrong among those drawn: in "
+             "simulations with 5 to 90 groups they held the truth 92 to 100 times in 100. "]
     if results.seeds > 1:
         words.append(f"Every number is the mean over {results.seeds} seeds; a stroke is one seed, ± the standard "
                      "deviation between them. ")
     if any(row.versus for row in results.rows):
         words += ["Differences are paired, on the same videos; p by a sign-flip test over ", f"{results.unit}s",
-                  ", corrected for the number of fusions (Holm). "]
+                  ", corrected for the number of fusions (Holm)", f"; {results.reach}" if results.reach else "", ". "]
     first = " with the first seed" if results.seeds > 1 else ""
     words += [f"Kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}{first}."]
     title = "Which stream carries the label" if several else "How good it is, and how sure that is"

@@ -119,8 +119,7 @@ def make_state(head, streams, task):
     """Build a model with its optimiser."""
     torch.manual_seed(0)
     model = VideoClassifier(ModelSettings(streams=streams, classes=CLASSES, head=head))
-    return State(model, *make_optimizer(model, SETTINGS, model.learning_rate, len(task.fold.train)),
-                 torch.Generator().manual_seed(0))
+    return State(model, *make_optimizer(model, SETTINGS, model.learning_rate), torch.Generator().manual_seed(0))
 
 
 def loader_epoch(state, loader, loss):

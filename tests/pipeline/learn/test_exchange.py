@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import label_ranking_average_precision_score
 
 from pipeline.learn.exporting import export_store, read_videos
 from pipeline.learn.importing import import_store
@@ -159,7 +160,7 @@ def test_published_numbers_of_two_stream_networks_come_out_to_the_digit(shared_d
     path = shared_data / "scores" / f"{file}_ucf101_split1.npz"
     fused = fuse_scores([f"{path}:{array}" for array in arrays], weights=weights, how=how)
     assert fused.videos == 3783
-    assert f"{100 * fused.rows[-1].top1:.2f}" == top1
+    assert f"{100 * fused.rows[-1].main:.2f}" == top1
 
 
 def scores_file(path, names, scores, labels=(), classes=()):
@@ -173,22 +174,22 @@ def scores_file(path, names, scores, labels=(), classes=()):
 def test_scores_are_joined_by_name_and_never_by_position(tmp_path):
     one = scores_file(tmp_path / "a.npz", ["x.avi", "y.avi"], [[1, 0], [0, 1]], labels=[0, 1])
     two = scores_file(tmp_path / "b.npz", ["y", "x"], [[0, 1], [1, 0]])
-    assert fuse_scores([one, two]).rows[-1].top1 == 1.0
+    assert fuse_scores([one, two]).rows[-1].main == 1.0
 
 
 def test_classes_are_joined_by_name(tmp_path):
     one = scores_file(tmp_path / "a.npz", ["x"], [[3, 0, 0]], labels=["run"], classes=["run", "sit", "lie"])
     (tmp_path / "b.csv").write_text("video,sit,run,lie\nx.mp4,0,1,0\n")
     fused = fuse_scores([one, str(tmp_path / "b.csv")], how="none", out=tmp_path / "out.csv")
-    assert fused.rows[1].top1 == 1.0
+    assert fused.rows[1].main == 1.0
     assert (tmp_path / "out.csv").read_text().splitlines() == ["video,label,run,sit,lie", "x,run,4,0,0"]
-    assert read_scores(str(tmp_path / "out.csv")).labels == ("run",)
+    assert read_scores(str(tmp_path / "out.csv")).labels == (("run",),)
 
 
 def test_videos_that_are_not_in_all_files_are_reported_or_left_out_when_asked(tmp_path):
     one = scores_file(tmp_path / "a.npz", ["x", "y"], [[1, 0], [0, 1]], labels=[0, 1])
     two = scores_file(tmp_path / "b.npz", ["y", "z"], [[0, 1], [1, 0]])
-    with pytest.raises(ConfigError, match=r"1 only in score \(x\), 1 only in score \(z\)"):
+    with pytest.raises(ConfigError, match=r"1 only in .*a\.npz \(x\), 1 only in .*b\.npz \(z\)"):
         fuse_scores([one, two])
     assert fuse_scores([one, two], common=True).videos == 1
 
@@ -196,12 +197,82 @@ def test_videos_that_are_not_in_all_files_are_reported_or_left_out_when_asked(tm
 def test_contradicting_labels_and_repeated_names_are_refused(tmp_path):
     one = scores_file(tmp_path / "a.npz", ["x", "y"], [[1, 0], [0, 1]], labels=[0, 1])
     two = scores_file(tmp_path / "b.npz", ["x", "y"], [[1, 0], [0, 1]], labels=[0, 0])
-    with pytest.raises(ConfigError, match="'y' is '1' in score and '0' in score"):
+    with pytest.raises(ConfigError, match=r"'y' is '1' in .*a\.npz and '0' in .*b\.npz"):
         fuse_scores([one, two])
     with pytest.raises(ConfigError, match="'x' stands there twice"):
         fuse_scores([scores_file(tmp_path / "c.npz", ["x", "x.avi"], [[1, 0], [0, 1]])])
     with pytest.raises(ConfigError, match="3 weights for 1 score files"):
         fuse_scores([one], weights="1,2,3")
+
+
+@pytest.mark.parametrize(("labels", "classes", "words"), [
+    ([1, 2], (), r"the label 2 is none of the 2 columns, which count from 0 to 1; if labels count from 1"),
+    ([1, 2], ("a", "b"), "the label 2 is none of the 2 columns"),
+    ([0, -1], (), "the label -1 is none of the 2 columns"),
+    ([0, -1], ("a", "b"), "the label -1 is none of the 2 columns"),
+    ([0.0, 1.0], (), "labels are names"),
+    (["a", "c"], ("a", "b"), "the label 'c' of 'y' is not among the classes"),
+    (["a", "b"], (), "is a name, but no score file names its classes"),
+    (["a", ""], ("a", "b"), "'y' has no label"),
+])
+def test_labels_that_are_no_column_are_refused(tmp_path, labels, classes, words):
+    source = scores_file(tmp_path / "a.npz", ["x", "y"], [[1, 0], [0, 1]], labels=labels, classes=classes)
+    with pytest.raises(ConfigError, match=words):
+        fuse_scores([source])
+
+
+@pytest.mark.parametrize("weights", ["nan,1", "inf,1", "0,0", "-1,2"])
+def test_weights_that_weigh_nothing_are_refused(tmp_path, weights):
+    sources = [scores_file(tmp_path / f"{name}.npz", ["x", "y"], [[1, 0], [0, 1]]) for name in "ab"]
+    with pytest.raises(ConfigError, match="finite and not negative, and one is positive"):
+        fuse_scores(sources, weights=weights)
+
+
+def test_files_of_different_widths_are_refused_and_one_file_twice_too(tmp_path):
+    one = scores_file(tmp_path / "a.npz", ["x"], [[1, 0]], labels=[0])
+    two = scores_file(tmp_path / "b.npz", ["x"], [[1, 0, 0]])
+    with pytest.raises(ConfigError, match=r"b\.npz has 3 columns, .*a\.npz has 2"):
+        fuse_scores([one, two])
+    with pytest.raises(ConfigError, match="named twice"):
+        fuse_scores([one, one])
+
+
+def test_a_file_without_class_names_takes_those_of_the_others(tmp_path):
+    one = scores_file(tmp_path / "a.npz", ["x", "y"], [[1, 0], [0, 1]], labels=[0, 1])
+    two = scores_file(tmp_path / "b.npz", ["x", "y"], [[1, 0], [0, 1]], labels=["run", "sit"], classes=["run", "sit"])
+    other = scores_file(tmp_path / "c.npz", ["x", "y"], [[1, 0], [0, 1]], labels=["sit", "sit"], classes=["run", "sit"])
+    assert fuse_scores([one, two], out=tmp_path / "out.csv").rows[-1].main == 1.0
+    assert (tmp_path / "out.csv").read_text().startswith("video,label,run,sit\nx,run,")
+    with pytest.raises(ConfigError, match=r"'x' is 'run' in .*a\.npz and 'sit' in"):
+        fuse_scores([one, other])
+
+
+def test_arrays_of_one_name_are_told_apart_by_their_files(tmp_path):
+    sources = [scores_file(tmp_path / f"{name}.npz", ["x", "y"], [[1, 0], [0, 1]], labels=[0, 1]) for name in "ab"]
+    assert [row.title for row in fuse_scores(sources).rows] == [*sources, "fused"]
+
+
+def test_videos_of_several_labels_are_judged_by_how_their_labels_rank(tmp_path):
+    rng = np.random.default_rng(0)
+    members = rng.random((40, 4)) < 0.4
+    members[np.arange(40), rng.integers(4, size=40)] = True
+    names, classes = [f"v{n}" for n in range(40)], list("abcd")
+    halves = [rng.random((40, 4)) + 2 * members * (np.arange(4) % 2 == half) for half in (0, 1)]
+    cells = [";".join(np.array(classes)[row]) for row in members]
+    one = scores_file(tmp_path / "a.npz", names, halves[0], labels=cells, classes=classes)
+    two = scores_file(tmp_path / "b.npz", names, halves[1], labels=members, classes=classes)
+    found = fuse_scores([one, two], out=tmp_path / "out.npz")
+    assert found.main == "lrap"
+    assert found.rows[-1].main == pytest.approx(label_ranking_average_precision_score(
+        members, sum(normalise(half, "relu-l1") for half in halves)))
+    assert found.rows[-1].main > max(row.main for row in found.rows[:-1])
+    assert fuse_scores([str(tmp_path / "out.npz")]).rows[0].main == pytest.approx(found.rows[-1].main)
+    assert fuse_scores([one, two], weights="fit").rows[-1].main > 0.9
+
+
+def test_weights_are_not_fitted_where_nothing_is_left_to_judge_them(tmp_path):
+    with pytest.raises(ConfigError, match="needs two videos"):
+        fuse_scores([scores_file(tmp_path / "a.npz", ["x"], [[1, 0]], labels=[0])], weights="fit")
 
 
 def test_fitted_weights_find_the_stream_that_knows():

@@ -10,6 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from pipeline.cli.tables import evaluation_table, results_table
 from pipeline.learn import checkpoint
 from pipeline.learn.evaluate import evaluate_run
 from pipeline.learn.experiment import Experiment
@@ -21,6 +22,7 @@ from pipeline.learn.rows import Row
 from pipeline.learn.run import Run
 from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
+from pipeline.report.make import make_report
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.store import Store
 
@@ -165,6 +167,22 @@ def test_a_run_is_judged_with_its_own_labels_and_groups_on_its_own_store(halves,
     assert {one.name for one in found.classes} == {"LOOK0", "LOOK1"}
 
 
+def test_training_videos_are_known_by_their_content_wherever_they_lie(make_store, tmp_path):
+    rng = np.random.default_rng(0)
+    videos = {f"{label}/{n}": {"rgb": rng.normal(3 * (label == "a"), 1, (3, 4))} for label in "ab" for n in range(10)}
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label,group\n" + "".join(f"{name},{name[0]},g{name[2:]}\n" for name in videos))
+    run = learn(fusion(make_store(videos), labels=labels, split=SplitChoice(folds=1), fusions=("concat",)),
+                tmp_path / "run")
+    moved = {f"{name[0]}/moved{name[2:]}": streams for name, streams in videos.items()}
+    fresh = {f"{label}/new{n}": {"rgb": rng.normal(size=(3, 4))} for label in "ab" for n in range(3)}
+    found = evaluate_run(run.root, store=make_store(moved | fresh, name="moved").root)
+    trained = sum(row.part == "train" for row in run.splits())
+    assert (found.videos, found.seen) == (26, trained)
+    assert (found.unit, found.units) == ("group", 10 + 6)  # the ten of the run's CSV, and new ones by themselves
+    assert "by bootstrap over 16 groups" in evaluation_table(found)
+
+
 def test_an_unfinished_store_is_learnt_from_with_a_warning(halves, tmp_path, caplog):
     shutil.copytree(halves.root, tmp_path / "whole")
     store = Store.open(tmp_path / "whole")
@@ -217,6 +235,19 @@ def test_three_streams_are_fused_and_paired_with_the_best_of_them(make_store, tm
     for row in results.rows[3:]:
         assert row.streams == ("rgb", "flow", "pose")
         assert row.metrics["top1"] > 0.85
+
+
+def test_where_groups_are_too_few_for_any_difference_to_show_that_is_said(halves, tmp_path):
+    labels = tmp_path / "labels.csv"
+    rows = [(video.id, int(video.id[-2:])) for video in halves.video_rows()]
+    labels.write_text("path,label,group\n" + "".join(f"{name},{name.split('/')[0]},g{n % 4}\n" for name, n in rows))
+    results = learn(fusion(halves, labels=labels), tmp_path / "run").results()
+    assert (results.units, results.unit) == (4, "group")
+    words = "with 4 groups p can not fall below 0.5, whatever is found; 8 groups are needed"
+    assert results.verdict.startswith("Whether fusion helps can not be shown here: ")
+    assert results.verdict.endswith(f"{words}.")
+    assert words in results_table(results).replace(results.verdict, "")
+    assert words in make_report(tmp_path / "run").read_text().replace(results.verdict, "")
 
 
 def test_others_may_read_a_run(run):
@@ -363,14 +394,14 @@ def test_values_that_differ_by_training_are_listed_by_training():
 
 def test_a_run_of_another_schema_is_refused_with_the_way_out(run, tmp_path):
     shutil.copytree(run.root, tmp_path / "old")
-    (tmp_path / "old" / "settings.json").write_text(json.dumps(run.settings | {"schema": 1}))
-    with pytest.raises(StoreError, match="a run of schema 1; this version reads 2: train it again"):
+    (tmp_path / "old" / "settings.json").write_text(json.dumps(run.settings | {"schema": 2}))
+    with pytest.raises(StoreError, match="a run of schema 2; this version reads 3: train it again"):
         Run.open(tmp_path / "old")
 
 
 def test_settings_hold_all_that_was_asked(run, halves):
     settings = json.loads((run.root / "settings.json").read_text())
-    assert settings["schema"] == 2
+    assert settings["schema"] == 3
     assert settings["training"]["epochs"] == QUICK.epochs
     assert settings["store"]["digest"] == halves.origin.digest
     assert [row["name"] for row in settings["rows"]] == ["rgb", "flow", "concat", "average", "score", "gated"]

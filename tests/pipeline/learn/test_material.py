@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.learn.material import prepare
 from pipeline.learn.request import Request, SplitChoice
+from pipeline.learn.settings import TrainSettings
 from schemas.errors import ConfigError
 from schemas.labels import LabelRow
 
@@ -63,3 +64,29 @@ def test_a_label_file_without_groups_leaves_those_of_the_plan_in_force(grouped, 
     assert material(grouped, tmp_path, labels=said(lambda _: ",")).groups == ["ann", "ann", "bob", "bob"] * 2
     with pytest.raises(ConfigError, match=r"the split leaks: 'run/ann1' \(train\) and 'run/ann2' \(test\)"):
         material(grouped, tmp_path, labels=said(lambda name: "train," if name.endswith("1") else "test,"))
+
+
+def test_where_no_validation_part_can_be_cut_or_only_a_larger_one_that_is_said(grouped, make_store, tmp_path, caplog):
+    def ask(store, share, **changes):
+        training = TrainSettings(val_fraction=share, **changes)
+        return prepare(Request(command="train-pooling", store=store.root, training=training, split=SplitChoice(folds=2)))
+
+    ask(grouped, 0.2)  # a fold's training part is one person
+    assert "--val 0.2: in 2 of 3 trainings there is no validation part" in caplog.text
+    caplog.clear()
+    videos = {f"{label}/{n}": {"rgb": np.ones((2, 3)) + n} for label in ("run", "sit") for n in range(40)}
+    rows = [LabelRow(name, (name[:3],), "", f"g{int(name[4:]) // 10}") for name in videos]
+    ask(make_store(videos, name="four", labels=rows), 0.3)
+    assert "--val 0.3: groups are not parted, so the nearest cut is 0.50 in one of 3 trainings" in caplog.text
+    with pytest.raises(ConfigError, match="--patience 3 waits for a validation loss"):
+        ask(grouped, None, patience=3)
+
+
+def test_a_split_that_has_a_validation_part_is_not_cut_another(grouped, tmp_path):
+    labels = tmp_path / "labels.csv"
+    parts = {"ann1": "train", "ann2": "train", "bob1": "val", "bob2": "test"}
+    labels.write_text("path,label,split,group\n" + "".join(
+        f"{name},{name[:3]},{parts[name[4:]]},{name[4:]}\n" for name in IDS))
+    with pytest.raises(ConfigError, match="the labels' split has one already"):
+        prepare(Request(command="train-pooling", store=grouped.root, labels=labels,
+                        training=TrainSettings(val_fraction=0.2)))

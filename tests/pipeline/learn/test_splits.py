@@ -77,6 +77,35 @@ def test_validation_is_cut_by_groups_and_leaves_every_class_in_training():
     assert set(classes[train]) == {0, 1}
 
 
+@pytest.mark.parametrize("fraction", [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.33, 0.4, 0.45, 0.5])
+@pytest.mark.parametrize("videos_a_group", [1, 2])
+def test_the_validation_part_is_as_large_as_asked(fraction, videos_a_group):
+    groups, classes = [f"g{index // videos_a_group}" for index in range(200)], np.repeat([0, 1, 2], [100, 60, 40])
+    train, val = cut_validation(np.arange(200), groups, classes, fraction=fraction, seed=0)
+    assert len(val) == pytest.approx(fraction * 200, abs=videos_a_group / 2)
+    assert not {groups[v] for v in train} & {groups[v] for v in val}
+    for label, count in enumerate((100, 60, 40)):
+        assert (classes[val] == label).sum() == pytest.approx(fraction * count, abs=2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2)), min_size=6, max_size=30),
+       st.sampled_from([0.1, 0.3, 0.5]), st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_no_single_group_taken_or_given_back_would_bring_the_validation_part_nearer(videos, fraction, seed):
+    groups, classes = np.array([f"g{group}" for group, _ in videos]), np.array([label for _, label in videos])
+    everything = np.arange(len(videos))
+    train, val = cut_validation(everything, list(groups), classes, fraction=fraction, seed=seed)
+    assert sorted([*train, *val]) == everything.tolist()
+    assert not set(groups[train]) & set(groups[val])
+    assert set(classes[train]) == set(classes)
+    distance = abs(len(val) - fraction * len(videos)) if len(val) else np.inf
+    for name in set(groups):
+        other = set(val) ^ set(np.flatnonzero(groups == name))
+        left = np.setdiff1d(everything, list(other))
+        if other and set(classes[left]) == set(classes):
+            assert abs(len(other) - fraction * len(videos)) >= distance - 1e-9
+
+
 def test_no_validation_is_cut_where_a_class_would_be_lost():
     train, val = cut_validation(np.arange(2), ["a", "b"], np.array([0, 1]), fraction=0.5, seed=0)
     assert train.tolist() == [0, 1]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.learn import batches
 from pipeline.learn.model import VideoClassifier
-from pipeline.learn.objective import make_loss, make_optimizer
+from pipeline.learn.objective import ONE_CYCLE_WARM_UP, make_loss, make_optimizer, rate_at
 from pipeline.learn.settings import SCHEDULES, VAL_WORTH_IT, ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
 from pipeline.learn.train import Task, fit, predict
@@ -37,6 +38,34 @@ def test_training_fits_what_can_be_fitted_with_every_schedule(schedule):
     assert history[-1]["train_top1"] == 1.0
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert history[-1]["val_loss"] is None
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_long_videos_whose_batches_are_cut_differently_in_each_epoch_are_trained_to_the_end(schedule, monkeypatch):
+    monkeypatch.setattr(batches, "FULL_BATCH_BYTES", 16 * 50 * 4 * 4)  # sixteen videos of 50 moments
+    monkeypatch.setattr(batches, "BUCKET_BATCHES", 2)
+    data = make_dataset(np.random.default_rng(0).permutation(np.repeat([2, 40, 60, 90], 30)), {"rgb": 4})
+    order = torch.Generator().manual_seed(0)
+    steps = {sum(1 for _ in batches.shuffled(data, np.arange(120), batch=16, generator=order)) for _ in range(20)}
+    assert len(steps) > 1  # or this test shows nothing
+    chosen = Task(data, torch.arange(120) % 2, Fold(np.arange(120), NONE, NONE))
+    _, history = train(chosen, epochs=20, schedule=schedule, batch=16)
+    assert len(history) == 20
+
+
+def test_schedules_are_torchs_where_every_epoch_has_as_many_steps():
+    steps = 1000
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    makers = {"one-cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=steps + 1,
+                                                                         pct_start=ONE_CYCLE_WARM_UP),
+              "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, steps)}
+    for name, make in makers.items():
+        optimizer = torch.optim.AdamW([parameter], lr=0.1)
+        schedule = make(optimizer)
+        for step in range(steps):
+            assert rate_at(name, 0.1, step / steps) == pytest.approx(schedule.get_last_lr()[0], abs=0.1 * 6 / steps)
+            optimizer.step()
+            schedule.step()
 
 
 def test_the_weights_of_the_best_epoch_are_kept():
@@ -90,7 +119,7 @@ def test_several_labels_are_learnt_with_binary_cross_entropy():
 
 
 def test_only_matrices_are_decayed():
-    optimizer, _ = make_optimizer(torch.nn.LSTM(2, 3), TrainSettings(weight_decay=0.3), 1e-3, 5)
+    optimizer, _ = make_optimizer(torch.nn.LSTM(2, 3), TrainSettings(weight_decay=0.3), 1e-3)
     decayed, free = optimizer.param_groups
     assert decayed["weight_decay"] == 0.3
     assert all(p.ndim > 1 for p in decayed["params"])

@@ -62,7 +62,7 @@ def make_run(root: Path, *, classes, names, labels, paths=None, rows=("rgb", "fl
         "software": {"torch": "0.0"}})
     run.write_labels(list(classes), multilabel=multilabel)
     paths = paths or [f"/nowhere/{name}.avi" for name in names]
-    run.write_splits([SplitRow(name, path, targets.cell(v), groups[v], v % 2, "test")
+    run.write_splits([SplitRow(name, path, targets.cell(v), groups[v], v % 2, "test", "")
                       for v, (name, path) in enumerate(zip(names, paths, strict=True))])
     run.write_metrics({"row": row, "seed": 0, "fold": fold, "epoch": epoch, "learning_rate": 1e-3,
                        "train_loss": 2.0 / (epoch + 1), "train_top1": epoch / epochs, "val_loss": 2.5 / (epoch + 1),
