@@ -35,13 +35,12 @@ def bootstrap_mean(values: Values, units: Indices, *, lowest: float = 0.0, seed:
 
     - Quantiles are those of Student's t with G - 1 degrees of freedom: the expanded percentile interval (Hesterberg
       2015, doi:10.1080/00031305.2015.1089789, section 5.3).
-    - Two made-up units join those that are drawn, one of the lowest and one of the highest value (as Agresti and
-      Caffo 2000, doi:10.1080/00031305.2000.10474560, add a success and a failure to each sample): else nothing is
-      wrong in any draw where everything was right, and the interval of 100 % has no width. Each weighs as many videos
-      as the square root of a unit's mean size, between one video (a unit's videos err independently) and a whole unit
-      (they err together). Over single videos that ends, at 100 %, near the rule of three: 3 / V below it.
+    - Two made-up units of one video each join those that are drawn, one of the lowest and one of the highest value (as
+      Agresti and Caffo 2000, doi:10.1080/00031305.2000.10474560, add a success and a failure to each sample): else
+      nothing is wrong in any draw where everything was right, and the interval of 100 % has no width. Over single
+      videos it ends there near the rule of three: 3 / V below.
 
-    `tests/pipeline/learn/test_statistics.py` simulates how often it holds the truth: 92 to 100 % of the time. With one
+    `tests/pipeline/learn/test_statistics.py` simulates how often it holds the truth: 90 to 100 % of the time. With one
     unit nothing is known, and the interval is all there is.
     """
     from scipy.special import ndtr, stdtrit
@@ -49,8 +48,7 @@ def bootstrap_mean(values: Values, units: Indices, *, lowest: float = 0.0, seed:
     total, size = np.bincount(units, values), np.bincount(units).astype(np.float64)
     if len(total) < 2:
         return lowest, 1.0
-    weight = math.sqrt(size.mean())
-    total, size = np.append(total, [lowest * weight, weight]), np.append(size, [weight, weight])
+    total, size = np.append(total, [lowest, 1.0]), np.append(size, [1.0, 1.0])
     rng = np.random.default_rng(seed)
     rows = max(1, _DRAWN_AT_ONCE // len(total))
     means = np.empty(RESAMPLES)

@@ -111,7 +111,7 @@ def _rows(data: ReportData) -> Section:
              "; grey: one stream alone, blue: streams fused" if several else "", ". ",
              "Intervals are by a bootstrap that draws whole ", f"{results.unit}s", ", widened by Student's t for their "
              "number (Hesterberg 2015), with one made-up unit all right and one all wrong among those drawn: in "
-             "simulations with 5 to 90 groups they held the truth 92 to 100 times in 100. "]
+             "simulations with 5 to 90 groups they held the truth 90 to 100 times in 100. "]
     if results.seeds > 1:
         words.append(f"Every number is the mean over {results.seeds} seeds; a stroke is one seed, ± the standard "
                      "deviation between them. ")
