@@ -80,7 +80,7 @@ def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dic
     odd = [video.id for video in videos if not video.label and LABEL_SEPARATOR in folder_label(video.id)]
     if odd:
         raise ConfigError(f"a folder is one label, and {folder_label(odd[0])!r} of {odd[0]!r} would be read as "
-                          f"several, since {LABEL_SEPARATOR!r} stands between the labels of a video: rename the folder, "
+                          f"several, since {LABEL_SEPARATOR!r} stands between labels of a video: rename the folder, "
                           "or give --labels CSV if its videos do have several labels")
     rows = {video.id: LabelRow(video.id, split_labels(video.label or folder_label(video.id)), video.split, video.group)
             for video in videos}
