@@ -22,7 +22,7 @@ split_options = [
     click.option("--group-by", default="", metavar="REGEX", help="What belongs together, found in the video id.  "
                  "[default: the group column of --labels, else the plan's, else UCF-style names]"),
     click.option("--split-files", type=FILE, help="Folder of UCF101's or HMDB51's official split files."),
-    click.option("--split-number", type=click.IntRange(1, 3), default=1, show_default=True),
+    click.option("--split-number", type=click.IntRange(1, 3), help="Which of their three splits.  [default: 1]"),
 ]
 optimiser_options = [
     click.option("--epochs", type=int, help="Passes over the training part, at most.  [default: 60]"),
@@ -39,6 +39,10 @@ optimiser_options = [
     click.option("--val", "val_fraction", type=float, help="Share of training that decides when to stop; 0: none.  "
                  "[default: 0.15 from 1000 videos on]"),
     click.option("--class-weights", is_flag=True, default=None, help="Rare classes count as much as common ones."),
+    click.option("--head-option", "head_options", multiple=True, metavar="NAME=VALUE",
+                 help="Option of the head.  [lstm, gru: hidden=128 layers=1 both_ways=yes project=128 dropout=0.5; "
+                 "attention: hidden=64; hard_attention: hidden=64 k=4 (moments selected); netvlad: clusters=8 "
+                 "project=128]"),
     click.option("--hidden-layer", "hidden", type=int, default=0, show_default=True,
                  help="Width of the classifier's hidden layer; 0: linear."),
     click.option("--dropout", type=float, default=0.5, show_default=True),
@@ -61,28 +65,22 @@ shared_options = stack_options([*data_options, *split_options, *optimiser_option
 
 @click.command("train-pooling")
 @click.option("--pool", default="mean", show_default=True, help="mean, max, attention, hard_attention or netvlad.")
-@click.option("--moments", "k", type=int, help="How many moments hard attention selects.  [default: 4]")
-@click.option("--clusters", type=int, help="Centres of NetVLAD.  [default: 8]")
 @click.option("--fusion", default="concat", show_default=True, help="How streams are joined.")
 @shared_options
-def train_pooling(pool: str, k: int | None, clusters: int | None, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def train_pooling(pool: str, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     """Train a classifier over the pooled moments of each video."""
     if pool in ("lstm", "gru"):
         raise click.UsageError(f"{pool} is no pool: vidu-pipe train-lstm --cell {pool}")
-    _learn("train-pooling", head=pool, head_options=_given(k=k, clusters=clusters), fusions=(fusion,), **options)
+    _learn("train-pooling", head=pool, fusions=(fusion,), **options)
 
 
 @click.command("train-lstm")
 @click.option("--cell", type=click.Choice(["lstm", "gru"]), default="lstm", show_default=True)
-@click.option("--units", type=int, help="Hidden units in each direction.  [default: 128]")
-@click.option("--layers", type=int, help="Stacked layers.  [default: 1]")
-@click.option("--one-way", is_flag=True, help="Forward in time only.")
 @click.option("--fusion", default="concat", show_default=True, help="How streams are joined.")
 @shared_options
-def train_lstm(cell: str, units: int | None, layers: int | None, one_way: bool, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def train_lstm(cell: str, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     """Train a recurrent classifier over the moments of each video."""
-    head_options = _given(hidden=units, layers=layers, both_ways=False if one_way else None)
-    _learn("train-lstm", head=cell, head_options=head_options, fusions=(fusion,), **options)
+    _learn("train-lstm", head=cell, fusions=(fusion,), **options)
 
 
 @click.command("train-fusion")
@@ -91,24 +89,20 @@ def train_lstm(cell: str, units: int | None, layers: int | None, one_way: bool, 
 @click.option("--fusion", "fusions", default="concat,average,score,gated", show_default=True, help="Comma-separated.")
 @click.option("--score-weights", default="equal", show_default=True,
               help="Of late fusion: equal, fit (on validation), or numbers in the order of streams, as 1,1.5.")
-@click.option("--units", type=int, help="Hidden units of lstm and gru, in each direction.  [default: 128]")
-@click.option("--layers", type=int, help="Stacked layers of lstm and gru.  [default: 1]")
-@click.option("--moments", "k", type=int, help="How many moments hard attention selects.  [default: 4]")
-@click.option("--clusters", type=int, help="Centres of NetVLAD.  [default: 8]")
 @shared_options
-def train_fusion(head: str, fusions: str, score_weights: str, units: int | None, layers: int | None, k: int | None,
-                 clusters: int | None, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def train_fusion(head: str, fusions: str, score_weights: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     """Train every stream alone and their fusions, and tell whether fusion helps."""
-    head_options = _given(hidden=units, layers=layers, k=k, clusters=clusters)
-    _learn("train-fusion", head=head, head_options=head_options, fusions=_names(fusions), alone=True,
-           score_weights=_weights(score_weights), **options)
+    _learn("train-fusion", head=head, fusions=_names(fusions), alone=True, score_weights=_weights(score_weights),
+           **options)
 
 
-def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, streams: str | None, folds: int | None,
-           leave_one_group_out: bool, group_by: str, split_files: Path | None, split_number: int, memory_gb: float,
-           report: bool, tensorboard: bool, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def _learn(command: str, *, head: str, head_options: tuple[str, ...], store: Path, out: Path | None,
+           labels: Path | None, streams: str | None, folds: int | None, leave_one_group_out: bool, group_by: str,
+           split_files: Path | None, split_number: int | None, memory_gb: float, report: bool, tensorboard: bool,
+           **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     from dataclasses import fields
 
+    from pipeline.learn.head_options import parse_head_options
     from pipeline.learn.learn import learn
     from pipeline.learn.request import Request, SplitChoice
     from pipeline.learn.settings import TrainSettings
@@ -119,14 +113,17 @@ def _learn(command: str, *, store: Path, out: Path | None, labels: Path | None, 
         event_writer()  # what is not installed is said before training, not after it
     if leave_one_group_out and folds is not None:
         raise click.UsageError("--folds and --leave-one-group-out exclude each other")
+    if split_number is not None and split_files is None:
+        raise click.UsageError("--split-number says which split of --split-files FOLDER, which is not given")
     names = {field.name for field in fields(TrainSettings)}
     training = TrainSettings(**_given(**{name: options.pop(name) for name in names & set(options)}))
     split = SplitChoice(folds=0 if leave_one_group_out else folds, group_by=group_by, files=split_files,
-                        number=split_number)
+                        number=split_number or 1)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
     try:
-        run = learn(Request(command=command, store=store, labels=labels, streams=_names(streams or ""), split=split,
-                            training=training, memory_bytes=int(memory_gb * 1e9), **options), out)
+        run = learn(Request(command=command, head=head, head_options=parse_head_options(head, head_options),
+                            store=store, labels=labels, streams=_names(streams or ""), split=split, training=training,
+                            memory_bytes=int(memory_gb * 1e9), **options), out)
     except KeyboardInterrupt:
         click.echo("\ninterrupted. What is trained is kept; the same command again goes on there.", err=True)
         raise click.exceptions.Exit(130) from None

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline.learn.predict import Timeline
     from pipeline.predict import Predictions
 
+logger = logging.getLogger(__name__)
+
 ENGINE = ("inline", "workers", "retries", "gpus_per_task", "quiet")
 DEFAULT_WINDOW = 11
 
@@ -140,6 +142,10 @@ def _keep_timeline(timeline: "Timeline", folder: Path, run: Any) -> None:  # noq
     from pipeline.report.make import write_page
     from pipeline.report.timeline import timeline_page
 
+    if len(timeline.frame) == 1:
+        logger.warning("%s has one moment, so its timeline is one row: the run's features were made with few moments a "
+                       "video (--samples, or a large --every); a run on features with more of them shows a course",
+                       timeline.video)
     classes, multilabel = run.labels()
     page = timeline_page(timeline, classes, multilabel=multilabel, head=run.model_settings().head)
     write_page(folder / f"{timeline.video}.html", page)

@@ -64,8 +64,8 @@ def evaluation_table(evaluation: "Evaluation") -> str:
                         for name, value in evaluation.metrics.items())
     seen = (f"\nwarning: {evaluation.seen} of these videos were in the model's training; numbers are too good"
             if evaluation.seen else "")
-    interval = (f"{MAIN_NAMES[evaluation.main]} 95 % interval {_percent(evaluation.low)} to {_percent(evaluation.high)}, by "
-                f"bootstrap over {evaluation.units} {evaluation.unit}s")
+    interval = (f"{MAIN_NAMES[evaluation.main]} 95 % interval {_percent(evaluation.low)} to {_percent(evaluation.high)}"
+                f", by bootstrap over {evaluation.units} {evaluation.unit}s")
     return f"{table(header, rows)}\n\n{evaluation.videos} videos: {numbers}\n{interval}{seen}"
 
 

@@ -126,7 +126,8 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     count = len(set(groups))
     return Evaluation(len(videos), _seen(run, features, data, prints), "lrap" if several else "top1",
                       judge(targets.members, probabilities, multilabel=several),
-                      *bootstrap_mean(values, unit_numbers(groups)), "video" if count == len(groups) else "group", count,
+                      *bootstrap_mean(values, unit_numbers(groups)), "video" if count == len(groups) else "group",
+                      count,
                       class_table(targets.members, probabilities, classes, multilabel=several), predictions)
 
 

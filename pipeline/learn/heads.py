@@ -69,6 +69,8 @@ class _Scorer(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
+        if hidden < 1:
+            raise ConfigError(f"attention has at least 1 hidden unit, not {hidden}")
         self.inner = nn.Linear(dim, hidden)
         self.outer = nn.Linear(hidden, 1, bias=False)
 
@@ -152,6 +154,9 @@ class _Recurrent(Head):
         super().__init__()
         if hidden < 1 or layers < 1:
             raise ConfigError(f"a recurrent head has at least 1 unit and 1 layer, not {hidden} and {layers}")
+        if project < 0 or not 0 <= dropout <= 0.95:
+            raise ConfigError(f"a recurrent head projects to 0 (not at all) or more dims, with dropout from 0 to 0.95, "
+                              f"not {project} and {dropout:g}")
         directions = 2 if both_ways else 1
         self.width = hidden * directions
         self.dropout = Dropout(dropout)  # of the features, and between layers

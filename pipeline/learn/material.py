@@ -145,8 +145,8 @@ def _check_validation(folds: Sequence[Fold], training: TrainSettings) -> None:
         ConfigError: `--patience` is given and a training has no validation part.
     """
     if training.patience and not all(len(fold.val) for fold in folds):
-        raise ConfigError(f"--patience {training.patience} waits for a validation loss, and there is no validation part: "
-                          "--val 0.2 cuts one where there are videos enough")
+        raise ConfigError(f"--patience {training.patience} waits for a validation loss, and there is no validation "
+                          "part: --val 0.2 cuts one where there are videos enough")
     asked = training.val_fraction
     if not asked:
         return

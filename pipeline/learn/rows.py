@@ -14,6 +14,8 @@ from schemas.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+PLAIN = "concat"  # of one stream: the classifier over its vector as it is
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -56,10 +58,13 @@ def make_rows(request: Request, dims: dict[str, int], targets: Targets) -> list[
     if len(dims) == 1:
         if request.alone:
             logger.warning("there is one stream, %s, so there is nothing to fuse", next(iter(dims)))
-        return [Row(next(iter(dims)), settings(list(dims), "concat"))]
+        elif request.fusions != (PLAIN,):
+            raise ConfigError(f"--fusion {','.join(request.fusions)} joins streams, and there is one, "
+                              f"{next(iter(dims))}: leave --fusion out")
+        return [Row(next(iter(dims)), settings(list(dims), PLAIN))]
     if isinstance(request.score_weights, tuple) and len(request.score_weights) != len(dims):
         raise ConfigError(f"{len(request.score_weights)} score weights for {len(dims)} streams ({', '.join(dims)})")
     late = [name for name in request.fusions if FUSIONS[name].is_late]
-    alone = [Row(name, settings([name], "concat")) for name in dims] if request.alone or late else []
+    alone = [Row(name, settings([name], PLAIN)) for name in dims] if request.alone or late else []
     return alone + [Row(name, settings(list(dims), name), tuple(dims) if name in late else ())
                     for name in dict.fromkeys(request.fusions)]

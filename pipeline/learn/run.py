@@ -13,9 +13,9 @@
                                      is what `ExtractSettings.from_dict` reads when kind is `extract`
                            software  version by library
     labels.json          {schema, classes: [name, ...], multilabel}; position = column of every score
-    splits.csv           video,path,label,group,fold,part,fingerprint   one line a video; `fold` is the one in which it is
-                                     tested (0 when there is one split); `part` is train | val | test, and always
-                                     test in cross-validation
+    splits.csv           video,path,label,group,fold,part,fingerprint  one line a video; `fold` is the one in which it
+                                     is tested (0 when there is one split); `part` is train | val | test, and always
+                                     test in cross-validation; `fingerprint` knows the file wherever it lies
     metrics.jsonl        {row, seed, fold, epoch, learning_rate, train_loss, train_top1, val_loss, val_top1, elapsed_s}
                                      one line an epoch; val_* are null without a validation part; fold -1 is the
                                      last training on all videos, whose model is kept after cross-validation

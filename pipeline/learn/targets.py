@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.errors import ConfigError
-from schemas.labels import LabelRow, folder_label, join_labels, match_rows, split_labels
+from schemas.labels import LABEL_SEPARATOR, LabelRow, folder_label, join_labels, match_rows, split_labels
 from schemas.store import VideoRows
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dic
         video id -> row.
 
     Raises:
-        ConfigError: no row of the CSV fits, or without one a video has no label.
+        ConfigError: no row of the CSV fits, or without one a video has no label or its folder is named like several.
     """
     if csv:
         found = match_rows(csv, {video.id: video.path for video in videos})
@@ -77,6 +77,11 @@ def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dic
         if any(row.group for row in found.values()):
             return found
         return {video.id: replace(found[video.id], group=video.group) for video in videos if video.id in found}
+    odd = [video.id for video in videos if not video.label and LABEL_SEPARATOR in folder_label(video.id)]
+    if odd:
+        raise ConfigError(f"a folder is one label, and {folder_label(odd[0])!r} of {odd[0]!r} would be read as "
+                          f"several, since {LABEL_SEPARATOR!r} stands between labels of a video: rename the folder, "
+                          "or give --labels CSV if its videos do have several labels")
     rows = {video.id: LabelRow(video.id, split_labels(video.label or folder_label(video.id)), video.split, video.group)
             for video in videos}
     bare = [video_id for video_id, row in rows.items() if not row.labels]

@@ -137,6 +137,13 @@ def test_a_timeline_has_a_row_a_moment_that_sums_to_one_and_a_page(world, capsys
     assert "its lstm head included" in page.text
 
 
+def test_a_timeline_of_one_moment_comes_with_a_warning(world, capsys, caplog, tmp_path):
+    write_video(tmp_path / "short.mp4", frames=2)
+    predict(world, capsys, "--timeline", tmp_path / "lines", videos=tmp_path / "short.mp4")
+    assert len(rows_of(tmp_path / "lines" / "short.csv")) == 1
+    assert "short has one moment, so its timeline is one row" in caplog.text
+
+
 def test_a_timeline_without_a_folder_goes_to_timelines(world, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     predict(world, capsys, "--timeline", "--window", 99, videos="videos/dark")

@@ -1,6 +1,7 @@
 """The learning commands as a user types them."""
 
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from pipeline.learn.experiment import Experiment
-from pipeline.learn.heads import LSTM, Mean
+from pipeline.learn.head_options import parse_head_options
+from pipeline.learn.heads import HEADS, LSTM, Mean
+from pipeline.learn.run import Run
 from pipeline.learn.settings import VAL_FRACTION, VAL_WORTH_IT, TrainSettings
 from schemas.errors import ViduError
 
@@ -66,6 +69,9 @@ def test_features_are_imported_trained_judged_and_fused_from_the_command_line(vi
     (("import", "--from", "rgb=rgb", "--from", "rgb=flow"), "two folders"),
     (("import", "--from", "nowhere"), "no folder nowhere"),
     (("train-pooling", "--pool", "lstm"), "vidu-pipe train-lstm --cell lstm"),
+    (("train-pooling", "--split-number", "2"), "which is not given"),
+    (("train-fusion", "--score-weights", "nan,1"), "must be finite"),
+    (("train-fusion", "--score-weights", "inf,1"), "must be finite"),
     (("train-lstm", "--cell", "mean"), "'mean' is not one of 'lstm', 'gru'"),
 ])
 def test_a_wrong_option_is_a_usage_error(vidu, features, words, message):
@@ -96,6 +102,43 @@ def test_who_interrupts_training_is_told_how_it_goes_on(vidu, features, monkeypa
     assert "the same command again goes on" in result.output
     assert "run     runs/pooling-2" in vidu("train-pooling", "--quiet", "--epochs", "1").output  # another one
     assert "run     runs/pooling-1" in vidu("train-pooling", "--quiet").output
+
+
+def test_every_option_of_every_head_is_reached_and_stands_in_the_help_with_its_default(vidu):
+    text = " ".join(vidu("train-fusion", "--help").output.split())
+    for head, make in HEADS.items():
+        for name, parameter in inspect.signature(make).parameters.items():
+            if name != "dim":
+                default = parameter.default
+                told = f"{name}={('yes' if default else 'no') if isinstance(default, bool) else default}"
+                assert re.search(rf"{head}[^;\]]*: [^;]*{re.escape(told)}", text), (head, told)
+                assert parse_head_options(head, [told]) == {name: default}
+
+
+@pytest.mark.parametrize(("command", "head"), [("train-lstm", "--cell"), ("train-fusion", "--head")])
+def test_a_head_is_made_with_the_options_given(vidu, features, command, head):
+    vidu("import", "--from", "rgb=rgb")
+    result = vidu(command, head, "gru", "--head-option", "both_ways=no", "--head-option", "hidden=5", "--no-report",
+                  "--epochs", "1", "--folds", "1", "--quiet", "--out", "run")
+    assert result.exit_code == 0, result.output
+    assert Run.open(Path("run")).model_settings().head_options == {"both_ways": False, "hidden": 5}
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("--pool", "mean", "--head-option", "k=3"), "head mean takes NAME=VALUE of these, .*: none"),
+    (("--pool", "attention", "--head-option", "hidden"), "shown with their defaults: hidden=64"),
+    (("--pool", "attention", "--head-option", "hidden=many"), "'many' is not a whole number"),
+    (("--pool", "attention", "--head-option", "hidden=0"), "at least 1 hidden unit"),
+    (("--pool", "attention", "--head-option", "hidden=2", "--head-option", "hidden=3"), "given twice"),
+    (("--pool", "medoid"), "unknown head 'medoid'"),
+    (("--fusion", "gated"), "joins streams, and there is one, rgb"),
+    (("--patience", "3"), "there is no validation part"),
+])
+def test_options_that_would_be_left_aside_are_refused(vidu, features, words, message):
+    vidu("import", "--from", "rgb=rgb")
+    with pytest.raises(ViduError, match=message):
+        vidu("train-pooling", *words)
+    assert not Path("runs").exists()
 
 
 def test_training_without_a_store_says_what_makes_one(vidu):

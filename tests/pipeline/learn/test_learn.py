@@ -363,6 +363,12 @@ def test_a_missing_device_is_a_resource_error(halves, tmp_path):
         learn(fusion(halves, device="cuda"), tmp_path / "run")
 
 
+def test_a_folder_named_like_several_labels_is_refused(make_store, tmp_path):
+    store = make_store({"a;b/1": {"rgb": np.ones((1, 2))}, "c/1": {"rgb": np.ones((1, 2))}})
+    with pytest.raises(ConfigError, match="'a;b' of 'a;b/1' would be read as several"):
+        learn(fusion(store), tmp_path / "run")
+
+
 def test_videos_without_a_label_are_named(make_store, tmp_path):
     store = make_store({"a/1": {"rgb": np.ones((1, 2))}, "bare": {"rgb": np.ones((1, 2))}})
     with pytest.raises(ConfigError, match="1 videos have no label, the first is 'bare'"):

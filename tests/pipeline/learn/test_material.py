@@ -69,7 +69,7 @@ def test_a_label_file_without_groups_leaves_those_of_the_plan_in_force(grouped, 
 def test_where_no_validation_part_can_be_cut_or_only_a_larger_one_that_is_said(grouped, make_store, tmp_path, caplog):
     def ask(store, share, **changes):
         training = TrainSettings(val_fraction=share, **changes)
-        return prepare(Request(command="train-pooling", store=store.root, training=training, split=SplitChoice(folds=2)))
+        return prepare(Request(command="train", store=store.root, training=training, split=SplitChoice(folds=2)))
 
     ask(grouped, 0.2)  # a fold's training part is one person
     assert "--val 0.2: in 2 of 3 trainings there is no validation part" in caplog.text

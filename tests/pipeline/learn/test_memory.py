@@ -32,4 +32,4 @@ def faults(mode):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc hands memory back and can be told not to")
 def test_memory_of_a_step_is_not_asked_of_the_kernel_again_by_the_next():
     pages_of_a_step = 4 * (40 << 20) // resource.getpagesize()
-    assert faults("keep") < pages_of_a_step  # in ten steps
+    assert faults("keep") < 2 * pages_of_a_step  # in ten steps, which ask ten times when nothing is kept
