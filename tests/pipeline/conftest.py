@@ -126,6 +126,11 @@ def poisoned_environment(**poison: str) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "poison"), str(ROOT)])} | poison
 
 
+# a shell starts what it puts in the background with SIGINT ignored, and so would be all that these tests start there
+MAIN = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from pipeline.cli import main; main()")
+
+
 @pytest.fixture
 def start_command() -> "Callable[..., Command]":
     """Start the command line; what still runs at the end of the test is killed."""
@@ -133,7 +138,7 @@ def start_command() -> "Callable[..., Command]":
 
     def start(*arguments: str, **poison: str) -> Command:
         environment = os.environ | poisoned_environment(**poison)
-        process = subprocess.Popen([sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
+        process = subprocess.Popen([sys.executable, "-c", MAIN, *arguments],
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
         started.append(Command(process))
         return started[-1]
