@@ -48,7 +48,7 @@ def make_store(root, videos):
     for start in range(0, videos, VIDEOS_PER_SHARD):
         ids = [f"v{n:05d}" for n in range(start, min(start + VIDEOS_PER_SHARD, videos))]
         rows = len(ids) * MOMENTS
-        planned = tuple(Video(name, f"/{name}.avi", name, str(int(name[1:]) % CLASSES), "", 0, MOMENTS, probe)
+        planned = tuple(Video(name, f"/{name}.avi", name, str(int(name[1:]) % CLASSES), "", "", 0, MOMENTS, probe)
                         for name in ids)
         segments = tuple(SegmentRows(i, 0, MOMENTS, i * MOMENTS, (i + 1) * MOMENTS, "ok") for i in range(len(ids)))
         frame = np.tile(np.arange(MOMENTS), len(ids))
