@@ -21,6 +21,7 @@ class Branch(nn.Module):
         head: the temporal head.
         mean: buffer (D,).
         std: buffer (D,).
+        done_before: features come standardised already, as while a fit that did it once for all of its epochs.
     """
 
     mean: Tensor
@@ -31,16 +32,22 @@ class Branch(nn.Module):
         self.head = head
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
+        self.done_before = False
 
     def standardise(self, mean: Tensor, std: Tensor) -> None:
         """Set mean and standard deviation, both (D,), of the training part."""
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std < SMALLEST_STD, 1.0, std))
 
+    def standardised(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D): (x - mean) / std, in one pass over x."""
+        scale = self.std.reciprocal()
+        return torch.addcmul(-self.mean * scale, x, scale)
+
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, T, D), (B, T) -> (B, E)."""
-        scale = self.std.reciprocal()
-        x = torch.addcmul(-self.mean * scale, x, scale)  # (x - mean) / std in one pass over the batch
+        if not self.done_before:
+            x = self.standardised(x)
         if x.shape[1] == 1 and self.head.reduces_once:
             return x.squeeze(1)
         vector: Tensor = self.head(x, mask)

@@ -34,7 +34,7 @@ def bootstrap_mean(values: Values, units: Indices, *, lowest: float = 0.0, seed:
     which it is too short where units are few: at 9 groups of 10 videos, 90 % right, it held the truth 85 times in 100.
 
     - Quantiles are those of Student's t with G - 1 degrees of freedom: the expanded percentile interval (Hesterberg
-      2015, doi:10.1080/00031305.2015.1089789, section 5.3).
+      2015, doi:10.1080/00031305.2015.1089789).
     - Two made-up units of one video each join those that are drawn, one of the lowest and one of the highest value (as
       Agresti and Caffo 2000, doi:10.1080/00031305.2000.10474560, add a success and a failure to each sample): else
       nothing is wrong in any draw where everything was right, and the interval of 100 % has no width. Over single

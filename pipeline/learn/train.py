@@ -6,8 +6,9 @@ from one of its own. A run that was interrupted goes on from its last checkpoint
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,10 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     state = State(model, *make_optimizer(model, settings, settings.learning_rate or model.learning_rate), order)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
-    with tqdm(total=settings.epochs, initial=len(state.history), desc=title, unit="epoch", leave=False,
-              disable=True if quiet else None) as bar:
+    bar = tqdm(total=settings.epochs, initial=len(state.history), desc=title, unit="epoch", leave=False,
+               disable=True if quiet else None)
+    with bar, standardised_once(model, task.data) as data:
+        task = replace(task, data=data)
         while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience):
             started = time.perf_counter()
             epoch = len(state.history)
@@ -90,6 +93,28 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     return state.history
 
 
+@contextmanager
+def standardised_once(model: VideoClassifier, data: Dataset) -> Iterator[Dataset]:
+    """Give features that are standardised already, where videos have one moment that every epoch would see the same.
+
+    Meanwhile the model takes them as they are; afterwards it standardises by itself again.
+    """
+    branches = {name: model.branch(name) for name in model.branches}
+    if not model.reduces_once or len(data.ids) < data.offsets[-1]:
+        yield data
+        return
+    with torch.no_grad():
+        ready = {name: branch.standardised(data.streams[name].to(branch.mean.device).float()).to(
+                     data.streams[name].device) for name, branch in branches.items()}
+    try:
+        for branch in branches.values():
+            branch.done_before = True
+        yield replace(data, streams=ready)
+    finally:
+        for branch in branches.values():
+            branch.done_before = False
+
+
 def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
                 device: torch.device) -> dict[str, float]:
     """Take every training video once."""
@@ -101,15 +126,15 @@ def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
         targets = task.targets[videos].to(device)
         scores = model(batch.features, batch.mask)
         value = loss(scores, targets)
-        if not math.isfinite(value.item()):
+        if not math.isfinite(number := value.item()):
             raise StoreError(_blame(task, videos, scores.detach()))
-        state.optimizer.zero_grad(set_to_none=True)
+        model.zero_grad()  # the optimizer's own is the same, with a record for the profiler each time
         value.backward()  # type: ignore[no-untyped-call]
         if settings.clip_norm:
             nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         state.optimizer.step()
         taken += len(videos)
-        total += value.item() * len(videos)
+        total += number * len(videos)
         right += correct(scores.detach(), targets).sum()
     return {"train_loss": total / count, "train_top1": float(right) / count}
 

