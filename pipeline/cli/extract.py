@@ -25,10 +25,10 @@ def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
     Exit code 3: done, but some videos failed or broke off; they are named at the end.
     """
     def job() -> "Job":
+        found, wishes = found_of(options), wishes_of(options)  # what is quick to refuse, before torch is imported
         from pipeline.extract import Job
         from pipeline.prepare import prepare
 
-        found, wishes = found_of(options), wishes_of(options)  # what is quick to refuse first
         settings, weights = prepare(wishes)
         return Job(videos=found, settings=settings, weights=weights, out=options["out"],
                    shard_frames=options["shard_frames"], **job_fields(options))
@@ -48,10 +48,10 @@ def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
 def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its options say
     """Show what extract would do, and how long it would take on this machine. Writes nothing."""
     began = time.perf_counter()
+    found, wishes = found_of(options), wishes_of(options)  # what is quick to refuse, before torch is imported
     from pipeline.estimate import estimate
     from pipeline.prepare import prepare
 
-    found, wishes = found_of(options), wishes_of(options)  # what is quick to refuse first
     settings, weights = prepare(wishes)
     result = estimate(found, settings, weights, options["out"], options["shard_frames"], options["workers"],
                       prepared_s=time.perf_counter() - began)

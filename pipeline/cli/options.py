@@ -62,13 +62,15 @@ def wishes_of(options: dict[str, Any]) -> "Wishes":
     Raises:
         ConfigError: they contradict each other or are out of range.
     """
-    from pipeline.prepare import Wishes, wanted_streams
     from schemas.config import Sampling
 
     ways = {name: options[name] for name in ("every", "fps", "samples") if options[name] is not None}
+    sampling = Sampling(**ways or {"every": 8})
+    from pipeline.prepare import Wishes, wanted_streams
+
     given = {name: options[name] for name in ("rgb_backbone", "flow_backbone") if options[name]}
     return Wishes(
-        sampling=Sampling(**ways or {"every": 8}), streams=wanted_streams(options["streams"]),
+        sampling=sampling, streams=wanted_streams(options["streams"]),
         short_side_px=options["short_side"], upscale=options["upscale"], flow=options["flow"],
         flow_options=flow_options_of(options["flow_options"]), flow_stack=options["flow_stack"],
         flow_bound_px=options["flow_bound"], rgb_crop=options["rgb_crop"], flow_crop=options["flow_crop"],
