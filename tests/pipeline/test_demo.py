@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from examples.demo_videos import MATERIALS, MOTIONS, write_set
+from examples.demo_videos import CODECS, FRAMES, MATERIALS, MOTIONS, clip, write, write_set
 from pipeline.cli import cli
 from pipeline.learn.run import Run
+from workers.decode import decode
 
 PER_LABEL = 10
 VIDEOS = PER_LABEL * len(MATERIALS) * len(MOTIONS)
@@ -33,6 +35,18 @@ def run(tmp_path_factory):
         result = CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=False)
         assert result.exit_code == 0, result.output
     return Run.open(folder / "run")
+
+
+@pytest.mark.parametrize(("codec", "suffix"), CODECS)
+def test_the_same_clip_shows_the_same_pictures_whenever_it_is_made(tmp_path, codec, suffix):
+    shown = []
+    for name in ("once", "again"):
+        write(tmp_path / f"{name}{suffix}", codec, clip("brick", "rotating", np.random.default_rng(0)))
+        [window] = decode(str(tmp_path / f"{name}{suffix}"), start=0, stop=FRAMES, seek_pts=None,
+                          rgb_frames=np.array([], np.int64), grey=True, short_side=256, upscale=False,
+                          window_frames=FRAMES)
+        shown.append(window.grey)
+    assert np.array_equal(*shown)
 
 
 def share_right(run, row, half):
