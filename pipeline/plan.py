@@ -16,6 +16,7 @@ from pipeline.outcomes import outcomes
 from schemas.errors import ConfigError, EmptyVideoError, InputError
 from schemas.flow_config import FlowFileSettings, Settings
 from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask, Video
+from schemas.streams import Needs
 from workers.decode import probe, seconds
 from workers.fingerprint import fingerprint
 
@@ -47,7 +48,7 @@ def plan_video(found: Found, settings: Settings, attempt: int) -> Planned | Fail
     if isinstance(settings, FlowFileSettings):  # one video, one output: it stays in one piece
         stop = len(ticks) if settings.rgb else int(frames[-1]) + settings.step + 1
         return Planned(video, (Segment(video.id, 0, len(frames), tuple(frames.tolist()), 0, stop, None),))
-    return Planned(video, tuple(cut(video, frames, ticks, settings.flow.stack if settings.flow else 0)))
+    return Planned(video, tuple(cut(video, frames, ticks, settings.needs)))
 
 
 def _moments(found: Found, pts_s: NDArray[np.float64], settings: Settings) -> NDArray[np.int64]:
@@ -60,7 +61,7 @@ def _moments(found: Found, pts_s: NDArray[np.float64], settings: Settings) -> ND
     return np.array(starts, np.int64)
 
 
-def cut(video: Video, frames: NDArray[np.int64], ticks: NDArray[np.int64], stack: int) -> Iterable[Segment]:
+def cut(video: Video, frames: NDArray[np.int64], ticks: NDArray[np.int64], needs: Needs) -> Iterable[Segment]:
     """Cut a video's moments into segments.
 
     A video whose frames have no times of their own can not be sought, so it stays in one piece.
@@ -69,16 +70,13 @@ def cut(video: Video, frames: NDArray[np.int64], ticks: NDArray[np.int64], stack
         video: whose moments they are.
         frames: int64 (M,), frame indices that never decrease.
         ticks: int64 (N,), presentation time of every frame.
-        stack: L, or 0 without flow.
+        needs: what of the video the streams look at around a moment.
 
     Yields:
         segments that tile the moments.
     """
-    # field f - L//2 + L - 1 leads to frame f - L//2 + L; one field before f is read even for L = 1, for the last frame
-    before = max(stack // 2, 1) if stack else 0
-    after = stack - stack // 2
-    starts = np.maximum(frames - before, 0)
-    stops = np.minimum(frames + after + 1, len(ticks))
+    starts = np.maximum(frames - needs.before, 0)
+    stops = np.minimum(frames + needs.after + 1, len(ticks))
     first = 0
     for moment in range(1, len(frames) + 1):
         whole = moment < len(frames) and (not video.probe.exact_pts or (

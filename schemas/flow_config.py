@@ -4,16 +4,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from schemas.config import (
-    DEFAULT_FLOW_BOUND_PX,
-    DEVICES,
-    FEATURE_DTYPES,
-    ExtractSettings,
-    digest_of,
-    known,
-    within,
-)
+from schemas.checks import known, within
+from schemas.config import DEVICES, FEATURE_DTYPES, ExtractSettings, digest_of
 from schemas.errors import ConfigError
+from schemas.streams import DEFAULT_FLOW_BOUND_PX
 
 IMAGE_FORMATS = ("jpg", "png")  # a picture a component; displacements become 8 bits
 FOLDER_FORMATS = (*IMAGE_FORMATS, "flo")  # a folder a video

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from schemas.config import known
+from schemas.checks import known
 from schemas.errors import StoreError
 
 PLAN_SCHEMA = 2

@@ -25,7 +25,7 @@ from schemas.plan import Plan, ShardReport, Video
 from schemas.shard import Origin, check_shard, commit_file, file_digest, open_shard, temporary_beside
 
 STORE_FORMAT = "vidu-pipe store"
-STORE_SCHEMA = 1
+STORE_SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,8 @@ class Store:
             raise StoreError(f"{path} is damaged: {error!r}") from error
         if origin is None:
             raise StoreError(f"{path}: format {version[0]!r} schema {version[1]!r}; this version reads "
-                             f"{STORE_FORMAT!r} schema {STORE_SCHEMA}")
+                             f"{STORE_FORMAT!r} schema {STORE_SCHEMA}. Make the store anew in another folder, or read it "
+                             "with the version that made it")
         return cls(root, origin)
 
     @property

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from schemas.config import REFERENCE_SHORT_SIDE_PX
 from schemas.frames import FeatureBatch
+from schemas.streams import REFERENCE_SHORT_SIDE_PX
 from workers.backbones import Preprocessing
 
 BATCH = {"cpu": 8, "cuda": 64}
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def rgb_input(rgb: NDArray[np.uint8], preprocessing: Preprocessing, device: str) -> Tensor:
@@ -102,25 +103,24 @@ class StreamNetwork:
 
     Attributes:
         stream: the stream it serves.
-        network: (B, C, height, width) -> (B, D), in inference mode on `device`.
-        channels: C.
-        preprocessing: how it wants its pictures.
+        network: (B, *shape) -> (B, D), in inference mode on `device`.
+        shape: of one row of its input.
         device: `cpu` or `cuda`.
         precision: `fp32`, or `bf16` for the network's inner arithmetic.
     """
 
     stream: str
     network: nn.Module
-    channels: int
-    preprocessing: Preprocessing
+    shape: tuple[int, ...]
     device: str
     precision: str
 
     @torch.inference_mode()
     def run(self, rows: list[Tensor]) -> NDArray[np.float32]:
-        """Run one batch of at most `BATCH[device]` rows (C, height, width); return float32 (len(rows), D)."""
-        shape = (BATCH[self.device], self.channels, self.preprocessing.height, self.preprocessing.width)
-        batch = torch.zeros(shape, device=self.device).contiguous(memory_format=torch.channels_last)
+        """Run one batch of at most `BATCH[device]` rows of `shape`; return float32 (len(rows), D)."""
+        batch = torch.zeros((BATCH[self.device], *self.shape), device=self.device)
+        if batch.dim() in _CHANNELS_LAST:
+            batch = batch.contiguous(memory_format=_CHANNELS_LAST[batch.dim()])
         for slot, row in zip(batch, rows, strict=False):
             slot.copy_(row)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -145,7 +145,7 @@ class StreamFeatures:
         self._done: list[NDArray[np.float32]] = []
 
     def push(self, inputs: Tensor, owner: int) -> None:
-        """Add rows (N, C, height, width), which belong to segment `owner`."""
+        """Add rows (N, *shape), which belong to segment `owner`."""
         self._waiting.extend((owner, row) for row in inputs)
         while len(self._waiting) >= BATCH[self.network.device]:
             self._run()

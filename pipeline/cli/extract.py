@@ -1,12 +1,13 @@
-"""`vidu-pipe extract` and `vidu-pipe plan`."""
+"""`vidu-pipe extract`, `vidu-pipe plan` and `vidu-pipe config`."""
 
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import FILE, count, duration, found_of, video_options, wish_options, wishes_of
+from pipeline.cli.options import FILE, count, duration, found_of, video_options
 from pipeline.cli.running import job_fields, run_job, run_options, tell
+from pipeline.cli.settings import settings_of, settings_options
 
 if TYPE_CHECKING:
     from pipeline.extract import Job
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @video_options
 @click.option("--out", type=FILE, default="features", show_default=True, help="The store's folder.")
-@wish_options
+@settings_options
 @run_options
 @click.option("--shard-frames", type=click.IntRange(1), help="Work of a shard in frames.  [default: by the job]")
 def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its options say
@@ -25,11 +26,11 @@ def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
     Exit code 3: done, but some videos failed or broke off; they are named at the end.
     """
     def job() -> "Job":
-        found, wishes = found_of(options), wishes_of(options)  # what is quick to refuse, before torch is imported
+        found, asked = found_of(options), settings_of(options)  # what is quick to refuse, before torch is imported
         from pipeline.extract import Job
         from pipeline.prepare import prepare
 
-        settings, weights = prepare(wishes)
+        settings, weights = prepare(asked)
         return Job(videos=found, settings=settings, weights=weights, out=options["out"],
                    shard_frames=options["shard_frames"], **job_fields(options))
 
@@ -42,17 +43,17 @@ def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
 @click.command()
 @video_options
 @click.option("--out", type=FILE, default="features", show_default=True, help="The store's folder, there or not.")
-@wish_options
+@settings_options
 @click.option("--shard-frames", type=click.IntRange(1), help="Work of a shard in frames.  [default: by the job]")
 @click.option("--workers", type=click.IntRange(1), help="How many will run at a time.  [default: one a core]")
 def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its options say
     """Show what extract would do, and how long it would take on this machine. Writes nothing."""
     began = time.perf_counter()
-    found, wishes = found_of(options), wishes_of(options)  # what is quick to refuse, before torch is imported
+    found, asked = found_of(options), settings_of(options)  # what is quick to refuse, before torch is imported
     from pipeline.estimate import estimate
     from pipeline.prepare import prepare
 
-    settings, weights = prepare(wishes)
+    settings, weights = prepare(asked)
     result = estimate(found, settings, weights, options["out"], options["shard_frames"], options["workers"],
                       prepared_s=time.perf_counter() - began)
     for failure in result.failures:
@@ -72,3 +73,12 @@ def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its opt
                    f"{duration(result.start_s)} to start, {duration(result.work_s)} to work "
                    f"({count(1 / result.seconds_per_frame)} frame/s each, measured just now on {result.measured_on})")
     return 3 if result.failures or result.damaged else 0
+
+
+@click.command()
+@settings_options
+def config(**options: Any) -> None:  # noqa: ANN401 - click hands over what its options say
+    """Print the settings that these options mean, as a TOML file for --config."""
+    from pipeline.stored import to_toml
+
+    click.echo(to_toml(settings_of(options)), nl=False)

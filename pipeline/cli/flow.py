@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from pipeline.cli.options import FILE, flow_options_of, found_of
+from pipeline.cli.options import FILE, found_of
 from pipeline.cli.running import job_fields, run_job, run_options, tell
-from schemas.config import DEFAULT_FLOW_BOUND_PX, FEATURE_DTYPES
+from schemas.config import FEATURE_DTYPES
 from schemas.errors import ConfigError
 from schemas.flow_config import ARRAY_FORMATS, FLOW_FORMATS, IMAGE_FORMATS, FlowFileSettings
+from schemas.streams import DEFAULT_FLOW_BOUND_PX, Options
 
 if TYPE_CHECKING:
     from pipeline.extract import Job
@@ -78,15 +79,19 @@ def _only(allowed: set[str], way: str) -> None:
             raise ConfigError(f"{parameter.opts[0]} means nothing with {way}")
 
 
-def _method(options: dict[str, Any]) -> "tuple[str, FlowMethod]":
+def _method(options: dict[str, Any]) -> "tuple[str, Options, FlowMethod]":
+    """The device that is meant, the options that are not the method's own defaults, and the method."""
     from pipeline.devices import resolve_device
-    from workers.flow import make_flow
+    from schemas.options import parse_pairs, typed
+    from workers.flow import checked_options, make_flow
 
-    device = resolve_device(options["device"])
-    return device, make_flow(options["method"], device, **dict(flow_options_of(options["flow_options"])))
+    name, device = options["method"], resolve_device(options["device"])
+    pairs = parse_pairs("flow_options", options["flow_options"])
+    given = tuple(sorted((option, typed(option, text, None)) for option, text in pairs.items()))
+    return device, checked_options(name, device, given), make_flow(name, device, **dict(given))
 
 
-def settings_of(options: dict[str, Any], device: str) -> FlowFileSettings:
+def settings_of(options: dict[str, Any], device: str, flow_options: Options) -> FlowFileSettings:
     """Build the settings; bound and dtype have defaults where the format has use for them.
 
     Raises:
@@ -94,7 +99,7 @@ def settings_of(options: dict[str, Any], device: str) -> FlowFileSettings:
     """
     bound_px, dtype, name = options["bound"], options["dtype"], options["format"]
     return FlowFileSettings(
-        method=options["method"], options=flow_options_of(options["flow_options"]), format=name,
+        method=options["method"], options=flow_options, format=name,
         bound_px=DEFAULT_FLOW_BOUND_PX if bound_px is None and name in IMAGE_FORMATS else bound_px,
         dtype="float32" if dtype is None and name in ARRAY_FORMATS else dtype, every=options["every"],
         step=options["step"], rgb=options["rgb"], start_index=options["start_index"],
@@ -105,8 +110,8 @@ def _write(options: dict[str, Any]) -> int:
     def job() -> "Job":
         from pipeline.extract import Job
 
-        device, _ = _method(options)  # an unknown name is an error now, not in the first worker
-        settings = settings_of(options, device)
+        device, given, _ = _method(options)  # an unknown name is an error now, not in the first worker
+        settings = settings_of(options, device, given)
         return Job(videos=found_of(options), settings=settings, weights={}, out=options["out"], shard_frames=1,
                    **job_fields(options))
 
@@ -123,7 +128,7 @@ def _draw(options: dict[str, Any]) -> int:
     found = found_of(options)
     if len(found) != 1:
         raise ConfigError(f"--preview draws one video; --videos {options['videos']} are {len(found)}")
-    _, method = _method(options)
+    *_, method = _method(options)
     preview_video(found[0].path, path, Look(flow=method, scale_px=options["scale"],
                                             short_side_px=options["short_side"], upscale=options["upscale"]))
     click.echo(f"drawn: {path}")
@@ -136,7 +141,7 @@ def _write_pair(options: dict[str, Any]) -> int:
     out, preview = options["out"], options["preview"]
     if not out and not preview:
         raise ConfigError("--pair: give --out x.flo, or --preview x.png, or both")
-    _, method = _method(options)
+    *_, method = _method(options)
     first, second = options["pair"]
     length_px = flow_of_pair(first, second, method, out=out, preview=preview, scale_px=options["scale"])
     for path in (out, preview):

@@ -60,8 +60,9 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
 
     folder: Path | None = options["timeline"]
     run = Run.open(options["run"])
+    weights = {name: options[option] for name, option in (("", "weights"), ("flow", "flow_weights")) if options[option]}
     job = PredictJob(
-        run=run.root, videos=found_of(options), weights=options["weights"], flow_weights=options["flow_weights"],
+        run=run.root, videos=found_of(options), weights=weights,
         device=options["device"] or "", mixed_software=options["mixed_software"], keep=options["keep_store"],
         window=options["window"] if folder else 0,
         engine={name: options[name] for name in ENGINE} | {"address": options["ray_address"]})

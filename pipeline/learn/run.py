@@ -1,4 +1,4 @@
-"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 3).
+"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 4).
 
     settings.json        what was asked, all of it:
                            schema, command, seed, seeds, threads, device, score_weights
@@ -63,7 +63,7 @@ __all__ = [
     "write_predictions",
 ]
 
-RUN_SCHEMA = 3
+RUN_SCHEMA = 4
 
 
 class Run:

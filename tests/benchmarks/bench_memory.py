@@ -19,8 +19,10 @@ import resource, sys
 from pathlib import Path
 from pipeline.extract import Job, extract
 from pipeline.find import find_videos
-from pipeline.prepare import Wishes, prepare
-settings, weights = prepare(Wishes(flow="farneback"))
+from pipeline.prepare import prepare
+from schemas.config import ExtractSettings
+from schemas.streams import Flow, Rgb
+settings, weights = prepare(ExtractSettings(streams=(Rgb(), Flow(method="farneback"))))
 job = Job(videos=find_videos(sys.argv[1]), settings=settings, weights=weights, out=Path(sys.argv[2]), inline=True,
           quiet=True)
 summary = extract(job)

@@ -24,7 +24,7 @@ def test_no_job_is_shorter_than_its_longest_shard_takes_one_worker():
 
 def test_the_start_counts_libraries_of_driver_and_workers_networks_and_the_engine(world, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "measure", lambda *_: Measured(2.0, 0.01, "a"))
-    settings, weights = prepare(world.wishes)
+    settings, weights = prepare(world.asked)
     found = find_videos(str(world.folder))
     result = estimate(found, settings, weights, tmp_path / "store", 24, None, prepared_s=5.0)
     planned_s = result.start_s - (5.0 + ENGINE_S + 5.0 + 2.0)

@@ -115,8 +115,10 @@ def test_a_full_disk_ends_the_run_and_loses_nothing_finished(world, reference, t
 
 
 def test_other_settings_are_refused_with_the_difference(world, store):
-    other = replace(world, wishes=replace(world.wishes, sampling=Sampling(every=4), flow="dis"))
-    with pytest.raises(StoreError, match=r"flow\.method: farneback, dis\n  sampling\.every: 8, 4\n.*--out"):
+    rgb, flow = world.asked.streams
+    other = replace(world, asked=replace(world.asked, sampling=Sampling(every=4),
+                                         streams=(rgb, replace(flow, method="dis"))))
+    with pytest.raises(StoreError, match=r"sampling\.every: 8, 4\n  stream\.flow\.method: farneback, dis\n.*--out"):
         other.extract(store)
 
 

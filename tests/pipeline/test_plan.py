@@ -23,6 +23,7 @@ from pipeline.plan import (
 from schemas.config import Sampling
 from schemas.errors import ConfigError
 from schemas.plan import Failure, ShardReport
+from schemas.streams import Flow, Rgb
 from tests.builders import PROBE, SETTINGS, a_plan, a_segment, a_segment_report, a_task, a_video
 from tests.videos import write_video
 from tests.workers.test_moments import CountingFlow, built, expected
@@ -34,9 +35,10 @@ samplings = st.one_of(
 
 
 def segments_of(length, sampling, stack, exact_pts=True):
+    needs = Flow(stack=stack).needs() if stack else Rgb().needs()
     video = a_video(probe=replace(PROBE, exact_pts=exact_pts))
     frames = sampling.moments(np.arange(length) / 25)
-    return frames, list(cut(video, frames, 7 + 3 * np.arange(length), stack))
+    return frames, list(cut(video, frames, 7 + 3 * np.arange(length), needs))
 
 
 @given(lengths, samplings, st.integers(0, 12), st.booleans())

@@ -109,12 +109,12 @@ def network():
     backbone = make_backbone("test_resnet")
     torch.manual_seed(0)
     built = backbone.build(backbone.skeleton().state_dict(), 3).to(memory_format=torch.channels_last)
-    return StreamNetwork("rgb", built, 3, backbone.preprocessing, "cpu", "fp32")
+    own = backbone.preprocessing
+    return StreamNetwork("rgb", built, (3, own.height, own.width), "cpu", "fp32")
 
 
 def rows_of(network, count):
-    own = network.preprocessing
-    return torch.randn(count, 3, own.height, own.width, generator=torch.Generator().manual_seed(1))
+    return torch.randn(count, *network.shape, generator=torch.Generator().manual_seed(1))
 
 
 def pushed(network, rows, pieces, before=0):

@@ -19,7 +19,7 @@ from tests.builders import ORIGIN, SETTINGS
 from tests.videos import number_of, write_video
 from workers import process
 from workers.backbones import Preprocessing
-from workers.features import StreamNetwork
+from workers.features import flow_input, rgb_input
 from workers.process import Progress, make_shard, rehearse
 from workers.tools import Tools
 
@@ -33,10 +33,23 @@ class Pixels(nn.Module):
         return batch.flatten(1)
 
 
-def tools_for(settings, flow):
-    networks = tuple(StreamNetwork(stream.name, Pixels(), 3 if stream.name == "rgb" else 2 * settings.flow.stack,
-                                   PLAIN, "cpu", "fp32") for stream in settings.streams)
-    return Tools(settings, ORIGIN, flow, networks)
+class Shown:
+    """An extractor whose features are what the network would have seen."""
+
+    def __init__(self, stream, network):
+        self.network, self.stream = network, stream
+        self.shape = (3 if stream.kind == "rgb" else 2 * stream.stack), PLAIN.height, PLAIN.width
+
+    def inputs(self, pictures, frames):
+        if self.stream.kind == "rgb":
+            return rgb_input(pictures.colour_at(frames), PLAIN, "cpu")
+        stacks = [pictures.flow_at(self.stream.motion, [f + k for k in self.stream.around]) for f in frames]
+        return flow_input(np.stack(stacks).reshape(len(frames), -1, *pictures.size), PLAIN, self.stream.bound_px, "cpu")
+
+
+def tools_for(settings, method, **networks):
+    return Tools(settings, ORIGIN, dict.fromkeys(settings.needs.flow, method),
+                 {stream.name: Shown(stream, networks.get(stream.name, Pixels())) for stream in settings.streams})
 
 
 def numbered_flow(grey):
@@ -95,9 +108,9 @@ def test_rgb_row_and_flow_row_are_the_same_moment_of_the_same_video(store, clips
         assert frame.tolist() == sampling.moments(np.arange(length) / 25).tolist()
         assert pts_s - pts_s[0] == pytest.approx((frame - frame[0]) / 25, abs=2e-3)
         assert [shown(row) for row in streams["rgb"]] == frame.tolist()
-        bound = settings.flow.bound_px * 36 / 256
+        bound = settings.streams[1].bound_px * 36 / 256
         for moment, row in zip(frame, streams["flow"], strict=True):
-            fields = row.reshape(settings.flow.stack, 2, 36, 48)[:, :, 20, 20] * 2 * bound * 1000
+            fields = row.reshape(settings.streams[1].stack, 2, 36, 48)[:, :, 20, 20] * 2 * bound * 1000
             wanted = [min(max(moment - 2 + k, 0), length - 2) if length > 1 else 0 for k in range(4)]
             assert np.allclose(fields, np.array(wanted)[:, None], atol=0.2)
 
@@ -114,11 +127,11 @@ def test_the_report_counts_what_was_done(store, clips):
 
 
 def test_a_shard_of_one_stream_computes_nothing_for_the_other(store, clips):
-    settings = replace(SMALL, streams=SMALL.streams[:1], flow=None)
+    settings = SMALL.only(("rgb",))
     report, rows = made(store, clips, settings, flow=None)
     assert set(rows["a"][2]) == {"rgb"}
     assert (report.flow_pairs, report.rows) == (0, 9)
-    settings = replace(SMALL, streams=SMALL.streams[1:])
+    settings = SMALL.only(("flow",))
     _, rows = made(store, clips, settings)
     assert set(rows["a"][2]) == {"flow"}
 
@@ -206,8 +219,7 @@ class Broken(Pixels):
 
 
 def test_a_network_that_gives_no_numbers_ends_the_run_with_words_and_no_shard(store, clips):
-    tools = tools_for(SMALL, numbered_flow)
-    broken = replace(tools, networks=(replace(tools.networks[0], network=Broken()), tools.networks[1]))
+    broken = tools_for(SMALL, numbered_flow, rgb=Broken())
     (task,) = first_plan([plan_video(Found("a", str(clips[0])), SMALL, 0)]).shards
     with pytest.raises(ConfigError, match="rgb network gave NaN or infinity"):
         list(make_shard(task, broken, store))
@@ -240,8 +252,8 @@ class Mean(nn.Module):
 
 def test_memory_is_flat_in_the_length_of_the_video(store, tmp_path):
     settings = replace(SMALL, short_side_px=96)
-    tools = tools_for(settings, lambda grey: np.zeros((len(grey) - 1, 2, *grey.shape[1:]), np.float32))
-    tools = replace(tools, networks=tuple(replace(network, network=Mean()) for network in tools.networks))
+    tools = tools_for(settings, lambda grey: np.zeros((len(grey) - 1, 2, *grey.shape[1:]), np.float32),
+                      rgb=Mean(), flow=Mean())
     peaks = []
     for frames in (64, 64, 512):
         clip = write_video(tmp_path / "a.mkv", frames=frames, width=128, height=96)
