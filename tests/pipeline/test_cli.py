@@ -158,7 +158,7 @@ def test_names_that_are_not_utf8_never_break_the_output(world, tmp_path, bad_fol
     good = next((bad_folder / "class0").glob("*.mp4"))
     shutil.copy(good, bad_folder / "na\udcefve.mp4")
     # as in a terminal of any UTF-8 locale but C.UTF-8
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
     script = [sys.executable, "-c", "from pipeline.cli import main; main()"]
     world.extract(tmp_path / "store", folder=bad_folder)
     for words in (("inspect", "--videos"), ("status",), ("verify",)):

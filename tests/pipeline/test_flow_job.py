@@ -1,6 +1,5 @@
 """Jobs of flow files go the way that jobs of features go: these tests hold that way to what it promises."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -119,7 +118,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
                str(tmp_path / "videos"), "--out", str(tmp_path / "out"), "--method", "dis", "--short-side", "256",
                "--upscale", "--inline", "--quiet", "--device", "cpu"]
     reports = tmp_path / "out/.vidu-pipe/reports"
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    process = subprocess.Popen(command, cwd=ROOT)
     while process.poll() is None and not (reports.exists() and len(list(reports.glob("*.json"))) > 1):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
