@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import EmptyVideoError, VideoOpenError
 from schemas.plan import Probe
+from workers.decode.avi_index import index_agrees
 from workers.decode.video import (
     AV_ERRORS,
     Decoder,
@@ -60,10 +61,12 @@ _NVOP_BYTES = 19
 
 @dataclass(slots=True)
 class _Scan:
-    """What one pass over the packets found; ``pts`` and ``dts`` are of the shown packets in coding order."""
+    """What one pass over the packets found; the arrays are of the shown packets in coding order."""
 
     pts: "array[int]" = field(default_factory=lambda: array("q"))
     dts: "array[int]" = field(default_factory=lambda: array("q"))
+    pos: "array[int]" = field(default_factory=lambda: array("q"))
+    key: "array[int]" = field(default_factory=lambda: array("b"))
     packets: int = 0
     corrupt: int = 0
     last_duration: int = 0
@@ -135,6 +138,8 @@ def _take(scan: _Scan, packet: Packet) -> None:
     pts, dts = packet.pts, packet.dts
     scan.pts.append(_NO_PTS if pts is None else pts)
     scan.dts.append(_NO_PTS if dts is None else dts)
+    scan.pos.append(-1 if packet.pos is None else packet.pos)
+    scan.key.append(packet.is_keyframe)
     scan.last_duration = packet.duration or scan.last_duration
     scan.tiny += packet.size <= _NVOP_BYTES
 
@@ -155,7 +160,8 @@ def _timeline(scan: _Scan, container: InputContainer, stream: VideoStream) -> tu
     start = int(np.searchsorted(times, _NO_PTS if scan.first.pts is None else scan.first.pts))
     if not scan.key_first or start == len(times) or not times[start] == scan.first.pts == scan.pts[0]:
         return None, False
-    return times[start:].copy(), not scan.error
+    sure = container.format.name != "avi" or index_agrees(stream, scan.pos, scan.dts, scan.key)
+    return times[start:].copy(), sure and not scan.error
 
 
 def _count(path: str) -> tuple[NDArray[np.int64], str]:

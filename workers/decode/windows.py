@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import EmptyVideoError, VideoDecodeError
 from schemas.frames import FrameBatch
+from workers.decode.avi_index import read_sought
 from workers.decode.picture import Picture, Scale
 from workers.decode.probe import HARMLESS_FRAMES
 from workers.decode.video import (
@@ -24,7 +25,6 @@ from workers.decode.video import (
     Packet,
     forget_frames,
     open_video,
-    read_packets,
     reason,
     seconds,
     timed_frames,
@@ -197,7 +197,7 @@ def _entry(container: InputContainer, stream: VideoStream, target: int) -> Itera
     at, back, later = target, 0, None
     for _ in range(_SEEK_TRIES):
         container.seek(at, stream=stream)
-        packets = read_packets(container, stream)
+        packets = read_sought(container, stream)
         key = next((packet for packet in packets if packet.is_keyframe), None)
         if key is None or key.pts is None or key.pts == later:
             return None
