@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.videos import number_of, numbered_image
+from tests.videos import has_encoder, number_of, numbered_image, write_video
 from tests.workers.test_decode import assert_same, whole
 from workers.decode import probe, seconds
 from workers.decode import windows as decode_module
@@ -73,3 +73,78 @@ class TestDroppedFramesOfAnAvi:
         probed, ticks, time_base = probe(str(path))
         assert not probed.exact_pts
         np.testing.assert_array_equal(seconds(ticks, time_base), whole(path, stop=60)["pts_s"])
+
+
+def with_long_last_picture(source: Path, target: Path, seconds_more: int) -> Path:
+    """Copy a video so that its last picture stands some seconds longer."""
+    with av.open(str(source)) as read, av.open(str(target), "w") as write:
+        stream = read.streams.video[0]
+        copy = write.add_stream_from_template(stream)
+        packets = [packet for packet in read.demux(stream) if packet.size]
+        last = max(packets, key=lambda packet: packet.pts or 0)
+        last.duration = (last.duration or 0) + round(seconds_more / Fraction(stream.time_base or 1))
+        for packet in packets:
+            packet.stream = copy
+            write.mux(packet)
+    return target
+
+
+def with_half_an_edit(data: bytes) -> bytes:
+    """Make the edit list of an MP4 end in the middle of the video."""
+    at = data.index(b"elst") + 4
+    assert data[at : at + 8] == bytes(7) + b"\1"  # version 0, one edit
+    ticks = struct.unpack_from(">I", data, at + 8)[0]
+    return data[: at + 8] + struct.pack(">I", ticks // 2) + data[at + 12 :]
+
+
+class TestWholeThoughOdd:
+    """Nothing of these files is missing; the same files cut short are still told."""
+
+    def cut(self, path: Path, share: float) -> str:
+        path = path.rename(path.with_stem("cut"))
+        data = path.read_bytes()
+        path.write_bytes(data[: int(len(data) * share)])
+        return probe(str(path))[0].damage
+
+    def test_dropped_frames_of_an_avi_are_not_missing(self, tmp_path: Path) -> None:
+        path = write_avi(tmp_path / "dropped.avi", DROPPED)
+        probed, *_ = probe(str(path))
+        assert (probed.frames, probed.damage) == (60, "")
+        assert probed.promised_frames == DROPPED[-1] + 1
+        assert "cut short" in self.cut(path, 0.5)
+
+    def test_frames_dropped_at_the_end_are_not_missing(self, tmp_path: Path) -> None:
+        path = write_avi(tmp_path / "tail.avi", [*range(30), 60])
+        data = path.read_bytes()
+        last = data.rindex(b"00dc", 0, data.rindex(b"idx1"))
+        size = struct.unpack_from("<I", data, last + 4)[0]
+        path.write_bytes(data[: last + 4] + bytes(4) + b"JUNK" + struct.pack("<I", size - 8) + data[last + 16 :])
+        probed, *_ = probe(str(path))
+        assert probed.promised_frames - probed.frames == 31
+        assert probed.damage == ""
+
+    def test_what_an_edit_list_leaves_out_is_not_missing(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "edit.mp4", frames=60, container_options={"movflags": "faststart"},
+                           options={"x264-params": "keyint=10:bframes=2"})
+        path.write_bytes(with_half_an_edit(path.read_bytes()))
+        probed, ticks, time_base = probe(str(path))
+        full = whole(path, stop=probed.frames)
+        assert (probed.frames, probed.promised_frames, probed.damage) == (30, 60, "")
+        assert [number_of(grey) for grey in full["grey"]] == list(range(30))
+        np.testing.assert_array_equal(seconds(ticks, time_base), full["pts_s"])
+        assert "cut short" in self.cut(path, 0.5)
+
+    @pytest.mark.parametrize("name", ["long.mkv", "long.webm", "long.flv"])
+    def test_a_last_picture_may_stand_long(self, tmp_path: Path, name: str) -> None:
+        codec = "libvpx" if name.endswith("webm") else "libx264"
+        if not has_encoder(codec):
+            pytest.skip(f"this FFmpeg has no encoder {codec}")
+        source = write_video(tmp_path / f"short{Path(name).suffix}", codec=codec, options={"g": "10"})
+        path = with_long_last_picture(source, tmp_path / name, 20)
+        probed, *_ = probe(str(path))
+        assert (probed.frames, probed.damage) == (30, "")
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) * 6 // 10] + bytes(len(data) - len(data) * 6 // 10))
+        assert probe(str(path))[0].damage  # all its bytes, but not all of its pictures
+        path.write_bytes(data)
+        assert "cut" in self.cut(path, 0.6)

@@ -7,12 +7,13 @@ How a damaged file is told from a header that lies harmlessly (``Probe.damage``)
   kept, its missing part concealed by the codec; with B-frames decoding ends before it, as frames shown earlier
   are made from it.
 * The header counts frames (AVI, MP4) and more than ``HARMLESS_FRAMES`` of them are not in the file. Up to two
-  are harmless: capture programs write the count before the last frames are flushed. Packets that show no frame are in
-  the file, so they are not missing: those an edit list hides, and the place holders that make the headers of every
-  AVI of UT-Interaction promise two frames too many.
+  are harmless: capture programs write the count before the last frames are flushed. What shows no frame but is in the
+  file is not missing: packets that an edit list hides, samples that it leaves out, the empty chunks of an AVI with
+  dropped frames, and the place holders that make the headers of every AVI of UT-Interaction promise two too many.
 * The header tells a duration instead (Matroska's ``DURATION`` tag of the stream; the container's duration in
-  Matroska and FLV when video is the only stream) and the last frame ends earlier by more than three frames and by
-  more than twice the longest time that a frame of this file stands.
+  Matroska and FLV when video is the only stream), the last frame ends earlier by more than three frames and by
+  more than twice the longest time that a frame of this file stands, and the file does not end where the container
+  says (``structure.py``). In a file that does, the last frame just stands long.
 * MPEG-TS, MPEG-PS, GIF and raw streams promise nothing, and FFmpeg hides what ASF promises: a file of these that is
   cut between two packets can not be told from a whole one.
 * A file whose packets are all there but hold rubbish is found by decoding only.
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from schemas.errors import EmptyVideoError, VideoOpenError
 from schemas.plan import Probe
 from workers.decode.avi_index import index_agrees
+from workers.decode.structure import avi_chunks, is_whole
 from workers.decode.video import (
     AV_ERRORS,
     Decoder,
@@ -103,7 +105,7 @@ def _probed(path: str) -> tuple[Probe, NDArray[np.int64], Fraction]:
         if container.format.name in _STILL_OR_MOVING and len(scan.pts) == 1:
             raise VideoOpenError(f"{path}: is an image ({container.format.name} of one picture), not a video")
         table, exact = _timeline(scan, container, stream)
-        damage = _damage(scan, container, stream)
+        damage = _damage(path, scan, container, stream)
         if table is None:
             table, broken = _count(path)
             damage = damage or broken
@@ -175,19 +177,33 @@ def _count(path: str) -> tuple[NDArray[np.int64], str]:
     return np.array(times, dtype=np.int64), ""
 
 
-def _damage(scan: _Scan, container: InputContainer, stream: VideoStream) -> str:
+def _damage(path: str, scan: _Scan, container: InputContainer, stream: VideoStream) -> str:
     """One sentence why the file is cut short, or nothing; the rule stands at the top of this file."""
     promised, found = stream.frames, scan.packets
+    if promised - found > HARMLESS_FRAMES:
+        promised, found = _counted_again(path, found, container, stream)
     if promised - found > HARMLESS_FRAMES:
         return f"cut short: the header promises {promised} frames, {found} are there"
     if scan.corrupt:
         return f"{scan.corrupt} of {found} packets are cut or lost"
     if scan.error:
         return f"reading breaks after {found} packets: {scan.error}"
-    return "" if promised else _shortness(scan, container, stream)
+    return "" if promised else _shortness(path, scan, container, stream)
 
 
-def _shortness(scan: _Scan, container: InputContainer, stream: VideoStream) -> str:
+def _counted_again(path: str, found: int, container: InputContainer, stream: VideoStream) -> tuple[int, int]:
+    """Frames promised and found, when what an edit list leaves out and what an AVI dropped are taken for what they are.
+
+    FFmpeg's index of an MP4 holds the samples that are to be read, whether or not the file still has them.
+    """
+    if container.format.name.startswith("mov,"):
+        return min(stream.frames, len(stream.index_entries)), found
+    if container.format.name == "avi":
+        return stream.frames, max(found, avi_chunks(path, stream.index))
+    return stream.frames, found
+
+
+def _shortness(path: str, scan: _Scan, container: InputContainer, stream: VideoStream) -> str:
     """The sentence for a file whose header promises a duration that its frames do not reach."""
     times = np.sort(np.array(scan.pts, dtype=np.int64))
     promised_s, told_for_stream = _promised_s(container, stream)
@@ -198,7 +214,7 @@ def _shortness(scan: _Scan, container: InputContainer, stream: VideoStream) -> s
     still_s = max(_SHORT_FRAMES / (frame_rate(stream) or 25.0), 2 * longest_s)
     early_s = min((container.start_time or 0) / av.time_base, 0.0)
     end_s = float((int(times[-1]) + scan.last_duration) * _tick(stream)) - early_s
-    if promised_s - end_s <= still_s:
+    if promised_s - end_s <= still_s or is_whole(path, container.format.name):
         return ""
     return f"cut short: the header promises {promised_s:.2f} s, the last frame ends at {end_s:.2f} s"
 
