@@ -1,7 +1,7 @@
 """Files that are whole but odd: dropped frames, edit lists, pictures that stand long, are never shown, share a time."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -148,3 +148,87 @@ class TestWholeThoughOdd:
         assert probe(str(path))[0].damage  # all its bytes, but not all of its pictures
         path.write_bytes(data)
         assert "cut" in self.cut(path, 0.6)
+
+
+BLA, CRA, TRAIL_N = 16, 21, 0  # types of HEVC units
+UNIT_DELIMITER, END_OF_SEQUENCE = b"\0\0\0\3\x46\1\x50", b"\0\0\0\2\x48\1"
+
+
+def rewritten(source: Path, target: Path, change: Callable[[int, bytes], bytes]) -> Path:
+    """Copy an HEVC video, every picture as ``change`` makes it of its type and its bytes (one length, one unit ...)."""
+    with av.open(str(source)) as read, av.open(str(target), "w") as write:
+        stream = read.streams.video[0]
+        copy = write.add_stream_from_template(stream)
+        for packet in read.demux(stream):
+            if packet.size:
+                data = bytes(packet)
+                at = 0
+                while (kind := data[at + 4] >> 1 & 63) > CRA:  # parameter sets and messages come first
+                    at += 4 + int.from_bytes(data[at : at + 4], "big")
+                changed = av.Packet(data[:at] + change(kind, data[at:]))
+                changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
+                changed.duration, changed.is_keyframe, changed.stream = packet.duration, packet.is_keyframe, copy
+                write.mux(changed)
+    return target
+
+
+def joined_at_every_keyframe(kind: int, data: bytes) -> bytes:
+    return data[:4] + bytes([BLA << 1]) + data[5:] if kind == CRA else data
+
+
+def ended_after_every_picture_but_the_first(kind: int, data: bytes) -> bytes:
+    return data + END_OF_SEQUENCE if kind != CRA else data
+
+
+@pytest.fixture(scope="module")
+def hevc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not has_encoder("libx265"):
+        pytest.skip("this FFmpeg has no encoder libx265")
+    params = "keyint=12:min-keyint=12:bframes=4:open-gop=1:log-level=none"
+    return write_video(tmp_path_factory.mktemp("hevc") / "whole.mp4", frames=60, codec="libx265",
+                       options={"x265-params": params})
+
+
+class TestPicturesThatNeverCome:
+    """The codec takes them and gives nothing, without a word; later pictures keep their numbers and times."""
+
+    @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+    def test_pictures_left_out_at_a_joint_are_not_counted(self, hevc: Path, tmp_path: Path, suffix: str) -> None:
+        path = rewritten(hevc, tmp_path / f"joined.{suffix}", joined_at_every_keyframe)
+        probed, ticks, time_base = probe(str(path))
+        full = whole(path, stop=probed.frames)
+        numbers = np.array([number_of(grey) for grey in full["grey"]])
+        assert 40 < probed.frames < 60
+        assert probed.damage == ""
+        np.testing.assert_allclose(full["pts_s"] - full["pts_s"][0], numbers / FPS, atol=1e-3)
+        np.testing.assert_array_equal(seconds(ticks, time_base), full["pts_s"])
+        for start in range(1, probed.frames, 3):
+            stop = min(start + 3, probed.frames)
+            assert_same(whole(path, start=start, stop=stop, seek_pts=int(ticks[start])), full)
+
+    def test_a_sequence_that_ends_is_a_joint_too(self, hevc: Path, tmp_path: Path) -> None:
+        path = rewritten(hevc, tmp_path / "ended.mp4", ended_after_every_picture_but_the_first)
+        probed, ticks, time_base = probe(str(path))
+        full = whole(path, stop=probed.frames)
+        assert 40 < probed.frames < 60
+        np.testing.assert_array_equal(seconds(ticks, time_base), full["pts_s"])
+
+    def test_the_frame_before_stands_for_a_picture_that_is_swallowed(self, hevc: Path, tmp_path: Path) -> None:
+        kinds: list[int] = []
+
+        def swallowed(kind: int, data: bytes) -> bytes:
+            kinds.append(kind)
+            return UNIT_DELIMITER if kind == TRAIL_N and kinds.count(kind) % 4 == 1 else data
+
+        path = rewritten(hevc, tmp_path / "swallowed.mp4", swallowed)
+        probed, ticks, time_base = probe(str(path))
+        full = whole(path, stop=60, rgb_frames=np.arange(60))
+        numbers = np.array([number_of(grey) for grey in full["grey"]])
+        missing = numbers != np.arange(60)
+        assert (probed.frames, probed.exact_pts, missing.sum()) == (60, True, -(-kinds.count(TRAIL_N) // 4))
+        np.testing.assert_array_equal(seconds(ticks, time_base), full["pts_s"])
+        np.testing.assert_array_equal(full["grey"][missing], full["grey"][np.flatnonzero(missing) - 1])
+        for start in range(1, 60, 3):
+            stop = min(start + 3, 60)
+            part = whole(path, start=start, stop=stop, seek_pts=int(ticks[start]), rgb_frames=np.arange(60))
+            assert_same(part, full)

@@ -35,12 +35,14 @@ from schemas.errors import EmptyVideoError, VideoOpenError
 from schemas.plan import Probe
 from workers.decode.avi_index import index_agrees
 from workers.decode.structure import avi_chunks, is_whole
+from workers.decode.units import is_joint
 from workers.decode.video import (
     AV_ERRORS,
     Decoder,
     Packet,
     forget_frames,
     frame_rate,
+    is_place_holder,
     open_video,
     orientation,
     read_packets,
@@ -57,8 +59,6 @@ _NO_PTS = -(2**63)
 _DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 _STILL_OR_MOVING = frozenset({"gif", "apng"})
 _TIMED_BY_HEADER = frozenset({"matroska,webm", "flv"})
-# FFmpeg skips MPEG-4 pictures up to this size when they are place holders (MAX_NVOP_SIZE in mpeg4videodec.c).
-_NVOP_BYTES = 19
 
 
 @dataclass(slots=True)
@@ -72,7 +72,8 @@ class _Scan:
     packets: int = 0
     corrupt: int = 0
     last_duration: int = 0
-    tiny: int = 0
+    place_holders: int = 0
+    joints: int = 0
     key_first: bool = False
     first: VideoFrame | None = None
     error: str = ""
@@ -120,7 +121,7 @@ def _scan(container: InputContainer, stream: VideoStream) -> _Scan:
     scan, decoder = _Scan(), Decoder(stream)
     try:
         for packet in read_packets(container, stream):
-            _take(scan, packet)
+            _take(scan, packet, stream)
             if scan.first is None:
                 scan.first = next(iter(decoder.send(packet)), None)
         if scan.first is None:
@@ -130,7 +131,7 @@ def _scan(container: InputContainer, stream: VideoStream) -> _Scan:
     return scan
 
 
-def _take(scan: _Scan, packet: Packet) -> None:
+def _take(scan: _Scan, packet: Packet, stream: VideoStream) -> None:
     if not scan.packets:
         scan.key_first = packet.is_keyframe
     scan.packets += 1
@@ -143,14 +144,15 @@ def _take(scan: _Scan, packet: Packet) -> None:
     scan.pos.append(-1 if packet.pos is None else packet.pos)
     scan.key.append(packet.is_keyframe)
     scan.last_duration = packet.duration or scan.last_duration
-    scan.tiny += packet.size <= _NVOP_BYTES
+    scan.place_holders += is_place_holder(stream, packet)
+    scan.joints += is_joint(stream, packet)
 
 
 def _timeline(scan: _Scan, container: InputContainer, stream: VideoStream) -> tuple[NDArray[np.int64] | None, bool]:
     """Table of times and whether one can seek by it; no table where only decoding can tell."""
     assert scan.first is not None
-    if scan.tiny and stream.codec_context.codec.canonical_name == "mpeg4":
-        return None, False  # place holders: they make no frame of their own, or stand for one packed with another
+    if scan.place_holders:
+        return None, False
     coding_order = times_are_in_coding_order(container, stream)
     times = np.sort(np.array(scan.dts if coding_order else scan.pts, dtype=np.int64))
     if times[0] == _NO_PTS or (np.diff(times) <= 0).any():
@@ -162,8 +164,9 @@ def _timeline(scan: _Scan, container: InputContainer, stream: VideoStream) -> tu
     start = int(np.searchsorted(times, _NO_PTS if scan.first.pts is None else scan.first.pts))
     if not scan.key_first or start == len(times) or not times[start] == scan.first.pts == scan.pts[0]:
         return None, False
-    sure = container.format.name != "avi" or index_agrees(stream, scan.pos, scan.dts, scan.key)
-    return times[start:].copy(), sure and not scan.error
+    sure = not scan.error and (
+        container.format.name != "avi" or index_agrees(stream, scan.pos, scan.dts, scan.key))
+    return (None if scan.joints else times[start:].copy()), sure
 
 
 def _count(path: str) -> tuple[NDArray[np.int64], str]:
