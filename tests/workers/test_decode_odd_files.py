@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.videos import has_encoder, number_of, numbered_image, write_video
 from tests.workers.test_decode import assert_same, whole
@@ -154,30 +155,40 @@ BLA, CRA, TRAIL_N = 16, 21, 0  # types of HEVC units
 UNIT_DELIMITER, END_OF_SEQUENCE = b"\0\0\0\3\x46\1\x50", b"\0\0\0\2\x48\1"
 
 
-def rewritten(source: Path, target: Path, change: Callable[[int, bytes], bytes]) -> Path:
-    """Copy an HEVC video, every picture as ``change`` makes it of its type and its bytes (one length, one unit ...)."""
+def rewritten(source: Path, target: Path, change: Callable[[int, int, bytes], bytes]) -> Path:
+    """Copy an HEVC video, every picture as ``change`` makes it of its type, the next one's, and its bytes."""
     with av.open(str(source)) as read, av.open(str(target), "w") as write:
-        stream = read.streams.video[0]
-        copy = write.add_stream_from_template(stream)
-        for packet in read.demux(stream):
-            if packet.size:
-                data = bytes(packet)
-                at = 0
-                while (kind := data[at + 4] >> 1 & 63) > CRA:  # parameter sets and messages come first
-                    at += 4 + int.from_bytes(data[at : at + 4], "big")
-                changed = av.Packet(data[:at] + change(kind, data[at:]))
-                changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
-                changed.duration, changed.is_keyframe, changed.stream = packet.duration, packet.is_keyframe, copy
-                write.mux(changed)
+        copy = write.add_stream_from_template(read.streams.video[0])
+        packets = [packet for packet in read.demux(video=0) if packet.size]
+        units = [picture_unit(bytes(packet)) for packet in packets]
+        kinds = [bytes(packet)[at + 4] >> 1 & 63 for packet, at in zip(packets, units, strict=True)]
+        for packet, at, kind, following in zip(packets, units, kinds, [*kinds[1:], CRA], strict=True):
+            data = bytes(packet)
+            changed = av.Packet(data[:at] + change(kind, following, data[at:]))
+            changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
+            changed.duration, changed.is_keyframe, changed.stream = packet.duration, packet.is_keyframe, copy
+            write.mux(changed)
     return target
 
 
-def joined_at_every_keyframe(kind: int, data: bytes) -> bytes:
+def picture_unit(data: bytes) -> int:
+    """Where the unit of the picture begins, after parameter sets and messages."""
+    at = 0
+    while data[at + 4] >> 1 & 63 > CRA:
+        at += 4 + int.from_bytes(data[at : at + 4], "big")
+    return at
+
+
+def joined_at_every_keyframe(kind: int, _: int, data: bytes) -> bytes:
     return data[:4] + bytes([BLA << 1]) + data[5:] if kind == CRA else data
 
 
-def ended_after_every_picture_but_the_first(kind: int, data: bytes) -> bytes:
-    return data + END_OF_SEQUENCE if kind != CRA else data
+def ended_before_every_keyframe(_: int, following: int, data: bytes) -> bytes:
+    return data + END_OF_SEQUENCE if following == CRA else data
+
+
+def ended_after_every_picture(_: int, __: int, data: bytes) -> bytes:
+    return data + END_OF_SEQUENCE
 
 
 @pytest.fixture(scope="module")
@@ -195,40 +206,79 @@ class TestPicturesThatNeverCome:
     @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
     def test_pictures_left_out_at_a_joint_are_not_counted(self, hevc: Path, tmp_path: Path, suffix: str) -> None:
         path = rewritten(hevc, tmp_path / f"joined.{suffix}", joined_at_every_keyframe)
+        numbers, pts_s = self.same_from_every_start(path)
+        assert 40 < len(numbers) < 60
+        np.testing.assert_allclose(pts_s - pts_s[0], numbers / FPS, atol=1e-3)
+
+    def test_a_sequence_that_ends_is_a_joint_too(self, hevc: Path, tmp_path: Path) -> None:
+        path = rewritten(hevc, tmp_path / "ended.mp4", ended_before_every_keyframe)
+        numbers, pts_s = self.same_from_every_start(path)
+        dropped = numbers < np.round(pts_s * FPS)  # the keyframe after it throws away what was not shown yet
+        assert 40 < len(numbers) < 60
+        np.testing.assert_array_equal(numbers[dropped], numbers[np.flatnonzero(dropped) - 1])
+        np.testing.assert_allclose(pts_s[~dropped], numbers[~dropped] / FPS, atol=1e-3)
+
+    def same_from_every_start(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The numbers and times of all frames, after making sure that seeks give the same and probing knew it."""
         probed, ticks, time_base = probe(str(path))
-        full = whole(path, stop=probed.frames)
-        numbers = np.array([number_of(grey) for grey in full["grey"]])
-        assert 40 < probed.frames < 60
-        assert probed.damage == ""
-        np.testing.assert_allclose(full["pts_s"] - full["pts_s"][0], numbers / FPS, atol=1e-3)
+        full = whole(path, stop=probed.frames, rgb_frames=np.arange(60))
+        assert (probed.exact_pts, probed.damage) == (True, "")
         np.testing.assert_array_equal(seconds(ticks, time_base), full["pts_s"])
         for start in range(1, probed.frames, 3):
             stop = min(start + 3, probed.frames)
-            assert_same(whole(path, start=start, stop=stop, seek_pts=int(ticks[start])), full)
+            part = whole(path, start=start, stop=stop, seek_pts=int(ticks[start]), rgb_frames=np.arange(60))
+            assert_same(part, full)
+        return np.array([number_of(grey) for grey in full["grey"]]), np.asarray(full["pts_s"], np.float64)
 
-    def test_a_sequence_that_ends_is_a_joint_too(self, hevc: Path, tmp_path: Path) -> None:
-        path = rewritten(hevc, tmp_path / "ended.mp4", ended_after_every_picture_but_the_first)
+    def test_pictures_that_come_out_of_order_are_not_counted_twice(self, hevc: Path, tmp_path: Path) -> None:
+        path = rewritten(hevc, tmp_path / "ended.mp4", ended_after_every_picture)
         probed, ticks, time_base = probe(str(path))
-        full = whole(path, stop=probed.frames)
-        assert 40 < probed.frames < 60
-        np.testing.assert_array_equal(seconds(ticks, time_base), full["pts_s"])
+        assert probed.frames <= 60
+        np.testing.assert_array_equal(seconds(ticks, time_base), whole(path, stop=probed.frames)["pts_s"])
 
     def test_the_frame_before_stands_for_a_picture_that_is_swallowed(self, hevc: Path, tmp_path: Path) -> None:
         kinds: list[int] = []
 
-        def swallowed(kind: int, data: bytes) -> bytes:
+        def swallowed(kind: int, _: int, data: bytes) -> bytes:
             kinds.append(kind)
             return UNIT_DELIMITER if kind == TRAIL_N and kinds.count(kind) % 4 == 1 else data
 
         path = rewritten(hevc, tmp_path / "swallowed.mp4", swallowed)
-        probed, ticks, time_base = probe(str(path))
-        full = whole(path, stop=60, rgb_frames=np.arange(60))
-        numbers = np.array([number_of(grey) for grey in full["grey"]])
+        numbers, pts_s = self.same_from_every_start(path)
         missing = numbers != np.arange(60)
-        assert (probed.frames, probed.exact_pts, missing.sum()) == (60, True, -(-kinds.count(TRAIL_N) // 4))
+        assert missing.sum() == -(-kinds.count(TRAIL_N) // 4)
+        np.testing.assert_allclose(pts_s, np.arange(60) / FPS, atol=1e-3)
+        np.testing.assert_array_equal(numbers[missing], numbers[np.flatnonzero(missing) - 1])
+
+
+def retimed(source: Path, target: Path, time_ms: Callable[[int], int]) -> Path:
+    """Copy a video without B-frames, with other times."""
+    with av.open(str(source)) as read, av.open(str(target), "w") as write:
+        copy = write.add_stream_from_template(read.streams.video[0])
+        for k, packet in enumerate(packet for packet in read.demux(video=0) if packet.size):
+            packet.pts = packet.dts = time_ms(k)
+            packet.time_base, packet.stream = Fraction(1, 1000), copy
+            write.mux(packet)
+    return target
+
+
+class TestSharedTimes:
+    @pytest.mark.parametrize("together", [2, 3, 10, 30])
+    def test_frames_after_those_that_share_a_time_keep_theirs(self, tmp_path: Path, together: int) -> None:
+        source = write_video(tmp_path / "plain.mkv", frames=60, options={"x264-params": "bframes=0"})
+        path = retimed(source, tmp_path / "shared.mkv", lambda k: k // together * together * 80)
+        probed, ticks, time_base = probe(str(path))
+        full = whole(path, stop=60)
+        assert (probed.frames, probed.exact_pts) == (60, False)
         np.testing.assert_array_equal(seconds(ticks, time_base), full["pts_s"])
-        np.testing.assert_array_equal(full["grey"][missing], full["grey"][np.flatnonzero(missing) - 1])
-        for start in range(1, 60, 3):
-            stop = min(start + 3, 60)
-            part = whole(path, start=start, stop=stop, seek_pts=int(ticks[start]), rgb_frames=np.arange(60))
-            assert_same(part, full)
+        np.testing.assert_array_equal(ticks[::together], np.arange(0, 60, together) * 80)
+        assert (np.diff(ticks) > 0).all()
+
+    def test_a_clock_that_begins_anew_goes_on_at_the_rate_of_the_frames(self, tmp_path: Path) -> None:
+        parts = [write_video(tmp_path / f"{k}.ts", frames=50, options={"g": "10", "bf": "0"}) for k in (1, 2)]
+        path = tmp_path / "twice.ts"
+        path.write_bytes(b"".join(part.read_bytes() for part in parts))
+        _, ticks, time_base = probe(str(path))
+        pts_s = seconds(ticks, time_base)
+        np.testing.assert_array_equal(pts_s, whole(path, stop=100)["pts_s"])
+        np.testing.assert_allclose(np.diff(pts_s), 1 / FPS, atol=1e-3)

@@ -38,6 +38,7 @@ _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 _TRUSTING = frozenset({"mpeg4", "h263", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"})
 # FFmpeg skips MPEG-4 pictures up to this size when they are place holders (MAX_NVOP_SIZE in mpeg4videodec.c).
 _NVOP_BYTES = 19
+_CROWD = 16  # when more frames than this share a time, it is none
 
 
 def reason(error: BaseException) -> str:
@@ -152,7 +153,8 @@ class Clock:
 
     It is the container's own time wherever the container has one. AVI has none: its chunks are numbered in coding
     order, so with B-frames a frame takes the smallest number not yet taken. A frame without any time (raw streams,
-    some MPEG program streams) comes one frame duration after the one before it.
+    some MPEG program streams) comes one frame duration after the one before it, and so does one whose time lies more
+    than a second back. One that shares its time comes a tick later, so that the frames after it keep theirs.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
@@ -162,8 +164,12 @@ class Clock:
         self._step = max(1, round(1 / (rate * float(stream.time_base or Fraction(1, 25)))))
         self._waiting: list[int] = []
         self._due: list[int] = []
+        self._missed: set[int] = set()
+        self._second = round(1 / Fraction(stream.time_base or 1))
         self._next = stream.start_time or 0
         self._last: int | None = None
+        self._own: int | None = None
+        self._crowd = 0
 
     def sent(self, packet: Packet) -> None:
         """Tell of a packet that went to the codec."""
@@ -178,16 +184,29 @@ class Clock:
             ticks = heapq.heappop(self._due)
             if self._last is not None and self._last < ticks < frame.pts:
                 self._last = ticks
+                self._missed.add(ticks)
                 yield ticks
+
+    def is_late(self, frame: VideoFrame) -> bool:
+        """Say whether another stood for the frame, which came after all."""
+        return frame.pts in self._missed
 
     def time(self, frame: VideoFrame) -> int:
         """Ticks of the next frame in presentation order."""
-        ticks = heapq.heappop(self._waiting) if self._waiting else frame.pts
-        if ticks is None or (self._last is not None and ticks <= self._last):
-            ticks = self._next
+        own = heapq.heappop(self._waiting) if self._waiting else frame.pts
+        ticks = self._next if own is None else self._after_the_last(own)
         self._last = ticks
         self._next = ticks + self._step
         return ticks
+
+    def _after_the_last(self, own: int) -> int:
+        """A frame's own time, or the next best where that is taken."""
+        self._crowd = self._crowd + 1 if self._own is not None and own <= self._own else 0
+        self._own = own
+        if self._last is None or own > self._last:
+            return own
+        shared = self._crowd < _CROWD and self._last - own <= self._second
+        return self._last + 1 if shared else self._next
 
 
 def is_place_holder(stream: VideoStream, packet: Packet) -> bool:
@@ -249,6 +268,8 @@ def timed_frames(
     clock = Clock(container, stream)
     shown: VideoFrame | None = None
     for frame in _frames(stream, clock, packets or read_packets(container, stream)):
+        if clock.is_late(frame):
+            continue
         for ticks in clock.missed(frame):
             assert shown is not None
             yield ticks, shown
