@@ -670,6 +670,31 @@ class TestRealClips:
                 stop = min(start + 4, frames)
                 assert_same(whole(path, start=start, stop=stop, seek_pts=known, short_side=32), full)
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "C3D/v_BaseballPitch_g01_c01.avi",
+            "decord/flipping_a_pancake.mkv",
+            "derived/baseball_interlaced.mpg",
+            "derived/demo_vfr.mkv",
+            "opencv_extra/big_buck_bunny.wmv",
+            "torchcodec/discard_first_keyframe.mp4",
+            "torchcodec/h265_video.mp4",
+            "torchcodec/testsrc2_vp8.webm",
+        ],
+    )
+    def test_the_frames_are_those_of_plain_decoding_wherever_one_begins(self, shared_data: Path, name: str) -> None:
+        path = shared_data / "clips" / name
+        with av.open(str(path)) as container:
+            plain = [frame.pts for frame in container.decode(video=0)]
+        _, ticks, time_base = probe(str(path))
+        full = whole(path, stop=len(plain), short_side=32)
+        assert ticks.tolist() == plain
+        np.testing.assert_array_equal(seconds(ticks, time_base), full["pts_s"])
+        for start in np.random.default_rng(0).integers(1, len(plain), 8).tolist():
+            stop = min(start + 3, len(plain))
+            assert_same(whole(path, start=start, stop=stop, seek_pts=int(ticks[start]), short_side=32), full)
+
     def test_headers_that_promise_two_frames_too_many_are_not_damage(self, shared_data: Path) -> None:
         for path in sorted((shared_data / "actions" / "ut_interaction").rglob("*.avi"))[::12]:
             probed, *_ = probe(str(path))

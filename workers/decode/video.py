@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from schemas.errors import VideoOpenError
+from workers.decode.units import is_left_out_at_joints
 
 av.logging.set_level(None)
 
@@ -35,6 +36,9 @@ _IMAGE_FORMATS = frozenset({"image2", "ico", "tty", "bin", "xbin", "adf", "idf",
 _IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 _TRUSTING = frozenset({"mpeg4", "h263", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"})
+# FFmpeg skips MPEG-4 pictures up to this size when they are place holders (MAX_NVOP_SIZE in mpeg4videodec.c).
+_NVOP_BYTES = 19
+_CROWD = 16  # when more frames than this share a time, it is none
 
 
 def reason(error: BaseException) -> str:
@@ -149,30 +153,69 @@ class Clock:
 
     It is the container's own time wherever the container has one. AVI has none: its chunks are numbered in coding
     order, so with B-frames a frame takes the smallest number not yet taken. A frame without any time (raw streams,
-    some MPEG program streams) comes one frame duration after the one before it.
+    some MPEG program streams) comes one frame duration after the one before it, and so does one whose time lies more
+    than a second back. One that shares its time comes a tick later, so that the frames after it keep theirs.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self.in_coding_order = times_are_in_coding_order(container, stream)
+        self._stream = stream
         rate = frame_rate(stream) or 25.0
         self._step = max(1, round(1 / (rate * float(stream.time_base or Fraction(1, 25)))))
         self._waiting: list[int] = []
+        self._due: list[int] = []
+        self._missed: set[int] = set()
+        self._second = round(1 / Fraction(stream.time_base or 1))
         self._next = stream.start_time or 0
         self._last: int | None = None
+        self._own: int | None = None
+        self._crowd = 0
 
     def sent(self, packet: Packet) -> None:
         """Tell of a packet that went to the codec."""
         if self.in_coding_order and packet.dts is not None:
             heapq.heappush(self._waiting, packet.dts)
+        elif not self.in_coding_order and packet.pts is not None and _shows_a_picture(self._stream, packet):
+            heapq.heappush(self._due, packet.pts)
+
+    def missed(self, frame: VideoFrame) -> Iterator[int]:
+        """Ticks of pictures that were to come between the last frame and this one, and that the codec dropped."""
+        while frame.pts is not None and self._due and self._due[0] <= frame.pts:
+            ticks = heapq.heappop(self._due)
+            if self._last is not None and self._last < ticks < frame.pts:
+                self._last = ticks
+                self._missed.add(ticks)
+                yield ticks
+
+    def is_late(self, frame: VideoFrame) -> bool:
+        """Say whether another stood for the frame, which came after all."""
+        return frame.pts in self._missed
 
     def time(self, frame: VideoFrame) -> int:
         """Ticks of the next frame in presentation order."""
-        ticks = heapq.heappop(self._waiting) if self._waiting else frame.pts
-        if ticks is None or (self._last is not None and ticks <= self._last):
-            ticks = self._next
+        own = heapq.heappop(self._waiting) if self._waiting else frame.pts
+        ticks = self._next if own is None else self._after_the_last(own)
         self._last = ticks
         self._next = ticks + self._step
         return ticks
+
+    def _after_the_last(self, own: int) -> int:
+        """A frame's own time, or the next best where that is taken."""
+        self._crowd = self._crowd + 1 if self._own is not None and own <= self._own else 0
+        self._own = own
+        if self._last is None or own > self._last:
+            return own
+        shared = self._crowd < _CROWD and self._last - own <= self._second
+        return self._last + 1 if shared else self._next
+
+
+def is_place_holder(stream: VideoStream, packet: Packet) -> bool:
+    """Say whether an MPEG-4 packet makes no frame of its own, or stands for one packed with another."""
+    return packet.size <= _NVOP_BYTES and stream.codec_context.codec.canonical_name == "mpeg4"
+
+
+def _shows_a_picture(stream: VideoStream, packet: Packet) -> bool:
+    return not (packet.is_discard or is_place_holder(stream, packet) or is_left_out_at_joints(stream, packet))
 
 
 def times_are_in_coding_order(container: InputContainer, stream: VideoStream) -> bool:
@@ -216,15 +259,30 @@ def timed_frames(
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Decode from where the container stands to its end: (ticks, frame) in presentation order.
 
+    Where the codec took a picture and never gave it, the frame before it stands for it, as it does on a screen: else
+    all later frames would count as earlier ones. What comes before the first frame is not missed, nor what HEVC leaves
+    out where streams were joined, which `probe` leaves out too.
+
     Raises one of ``AV_ERRORS``.
     """
-    decoder, clock = Decoder(stream), Clock(container, stream)
-    for packet in _up_to_cut(packets or read_packets(container, stream), stream):
-        clock.sent(packet)
-        for frame in decoder.send(packet):
-            yield clock.time(frame), frame
-    for frame in decoder.flush():
+    clock = Clock(container, stream)
+    shown: VideoFrame | None = None
+    for frame in _frames(stream, clock, packets or read_packets(container, stream)):
+        if clock.is_late(frame):
+            continue
+        for ticks in clock.missed(frame):
+            assert shown is not None
+            yield ticks, shown
         yield clock.time(frame), frame
+        shown = frame
+
+
+def _frames(stream: VideoStream, clock: Clock, packets: Iterator[Packet]) -> Iterator[VideoFrame]:
+    decoder = Decoder(stream)
+    for packet in _up_to_cut(packets, stream):
+        clock.sent(packet)
+        yield from decoder.send(packet)
+    yield from decoder.flush()
 
 
 class Orientation(NamedTuple):

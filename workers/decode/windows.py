@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from schemas.errors import EmptyVideoError, VideoDecodeError
 from schemas.frames import FrameBatch
+from workers.decode.avi_index import read_sought
 from workers.decode.picture import Picture, Scale
 from workers.decode.probe import HARMLESS_FRAMES
+from workers.decode.units import unit_types
 from workers.decode.video import (
     AV_ERRORS,
     Packet,
     forget_frames,
     open_video,
-    read_packets,
     reason,
     seconds,
     timed_frames,
@@ -197,7 +198,7 @@ def _entry(container: InputContainer, stream: VideoStream, target: int) -> Itera
     at, back, later = target, 0, None
     for _ in range(_SEEK_TRIES):
         container.seek(at, stream=stream)
-        packets = read_packets(container, stream)
+        packets = read_sought(container, stream)
         key = next((packet for packet in packets if packet.is_keyframe), None)
         if key is None or key.pts is None or key.pts == later:
             return None
@@ -221,34 +222,12 @@ def _is_clean(stream: VideoStream, key: Packet) -> bool:
     codec = stream.codec_context.codec
     if codec.canonical_name in _CLEAN_KEYFRAMES or codec.intra_only:
         return True
-    if codec.canonical_name == "h264":
-        return any(head & 31 == 5 for head in _unit_heads(stream, key, 4))
-    if codec.canonical_name == "hevc":
-        return any(16 <= (head >> 1) & 63 <= 21 for head in _unit_heads(stream, key, 21))
-    return False
+    clean = (5,) if codec.canonical_name == "h264" else range(16, 22)  # IDR of H.264, IRAP of HEVC
+    return any(kind in clean for kind in unit_types(stream, key))
 
 
 def _is_recovery_point(stream: VideoStream) -> bool:
     return stream.codec_context.codec.canonical_name == "h264"
-
-
-def _unit_heads(stream: VideoStream, packet: Packet, size_at: int) -> Iterator[int]:
-    """First byte of every NAL unit of an H.264 or HEVC packet.
-
-    MP4 and Matroska write each unit's length before it, in as many bytes as byte ``size_at`` of the codec's
-    configuration record says (ISO/IEC 14496-15); other containers write start codes.
-    """
-    data, config = bytes(packet), stream.codec_context.extradata or b""
-    at = 0
-    if len(config) > size_at and config[0] == 1:
-        width = (config[size_at] & 3) + 1
-        while at + width < len(data):
-            yield data[at + width]
-            at += width + int.from_bytes(data[at : at + width], "big")
-        return
-    while 0 <= (at := data.find(b"\0\0\1", at)) < len(data) - 3:
-        at += 3
-        yield data[at]
 
 
 class _Windows:
