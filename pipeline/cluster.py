@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _WAIT_S = 0.5
 _LOOK_EVERY_S = 10.0
+_STARTS = 2
 _QUEUE_PER_SLOT = 2  # a finished worker finds its next task waiting
 logger = logging.getLogger(__name__)
 
@@ -83,20 +84,18 @@ class RayEngine:
         """Start or join Ray.
 
         Raises:
-            ResourceError: the cluster can not be reached, or has no GPU though the settings want one.
+            ResourceError: Ray does not start, or the cluster can not be reached, or has no GPU though the settings
+                want one.
         """
-        quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
-        if self._options.address:
-            quiet |= {"address": self._options.address}
-            del quiet["include_dashboard"]
-        else:
-            cores = os.cpu_count() or 1
-            quiet |= {"address": "local", "num_cpus": self._options.workers or cores, "_node_ip_address": "127.0.0.1"}
-        try:
-            with _own_signals():
-                ray.init(**quiet)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
-            raise ResourceError(f"no Ray at {self._options.address or 'this machine'}: {error}") from error
+        _start(self._options)
+        with ExitStack() as undone:
+            undone.callback(ray.shutdown)
+            self._prepare()
+            undone.pop_all()
+        return self
+
+    def _prepare(self) -> None:
+        """Hand the weights to Ray and say what its tasks need."""
         self._argument = [ray.put(self._weights)]
         needs: dict[str, Any] = {"num_cpus": 1, "max_retries": 0}
         if self._settings.device == "cuda":
@@ -104,7 +103,6 @@ class RayEngine:
         self._make = ray.remote(num_returns="streaming", **needs)(shard_on_worker)
         self._rehearse = ray.remote(max_calls=1, **needs)(rehearse_on_worker)  # a process for each
         self._look()
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Stop what still runs and leave Ray; shards that are done stay done."""
@@ -196,6 +194,40 @@ class RayEngine:
             raise ResourceError(f"nothing here can run a task: {has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs "
                                 f"for --device {self._settings.device}")
         self._slots, self._looked = max(1, int(slots)), time.monotonic()
+
+
+def _start(options: ClusterOptions) -> None:
+    """Start Ray on this machine, or join a cluster.
+
+    A start that fails is tried once more: on a busy machine Ray's own patience runs out now and then.
+
+    Raises:
+        ResourceError: it fails for good.
+    """
+    if ray.is_initialized():
+        raise ResourceError("this process uses Ray already; call ray.shutdown() before, or work inline")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if options.address:
+        quiet |= {"address": options.address}
+    else:
+        quiet |= {"address": "local", "num_cpus": options.workers or os.cpu_count() or 1, "include_dashboard": False,
+                  "_node_ip_address": "127.0.0.1"}
+    trouble: Exception | None = None
+    for _ in range(1 if options.address else _STARTS):
+        if trouble is not None:
+            logger.warning("Ray did not start (%s); trying once more", _first_line(trouble))
+        try:
+            with _own_signals():
+                ray.init(**quiet)
+        except Exception as error:  # noqa: BLE001 - a node that starts too slowly is a bare Exception of Ray's
+            trouble = error
+            ray.shutdown()
+        else:
+            return
+    if options.address:
+        raise ResourceError(f"no Ray at {options.address}: {trouble}") from trouble
+    raise ResourceError(f"Ray does not start on this machine: {trouble}. It needs processors, memory and room in /tmp "
+                        "that others leave free; --inline works without it") from trouble
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def extract(job: Job) -> Summary:
 def origin_of(job: Job) -> Origin:
     """Return what is said of everything this job makes here."""
     settings = job.settings
-    return Origin(settings.kind, settings.as_dict(), settings.digest, PRODUCTS[settings.kind].software())
+    return Origin(settings.kind, settings.as_dict(), settings.digest, PRODUCTS[settings.kind].software(settings))
 
 
 def open_or_create(root: Path, origin: Origin, *, mixed_software: bool) -> Store:

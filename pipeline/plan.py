@@ -17,7 +17,7 @@ from schemas.errors import ConfigError, EmptyVideoError, InputError
 from schemas.flow_config import FlowFileSettings, Settings
 from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask, Video
 from schemas.streams import Needs
-from workers.decode import probe, seconds
+from workers.decode import check_size, probe, seconds
 from workers.fingerprint import fingerprint
 
 SEGMENT_FRAMES = 1024  # no segment reads many more frames
@@ -41,6 +41,7 @@ def plan_video(found: Found, settings: Settings, attempt: int) -> Planned | Fail
     try:
         mark = fingerprint(found.path)
         facts, ticks, time_base = probe(found.path)
+        check_size(found.path, facts.width, facts.height, short_side=settings.short_side_px, upscale=settings.upscale)
         frames = _moments(found, seconds(ticks, time_base), settings)
     except InputError as error:
         return Failure(found.id, found.path, mark, type(error).__name__, str(error))

@@ -127,7 +127,7 @@ def same_extraction(run: Run, job: PredictJob) -> tuple[ExtractSettings, dict[st
         raise ConfigError(f"{run.root} was trained on imported features, which were not made by this program, so it "
                           "can not make them of new videos: import theirs too, then use evaluate --store")
     known = ExtractSettings.from_dict(store["settings"])
-    _check_software(run, store["software"], accepted=job.mixed_software)
+    _check_software(run, store["software"], software(known.device), accepted=job.mixed_software)
     known = _on_device(run, known, job.device)
     known = replace(known, streams=with_weights(known.streams, {name: str(file) for name, file in job.weights.items()}))
     if job.keep is None:
@@ -148,8 +148,7 @@ def _on_device(run: Run, known: ExtractSettings, asked: str) -> ExtractSettings:
     return known
 
 
-def _check_software(run: Run, then: dict[str, str], *, accepted: bool) -> None:
-    now = software()
+def _check_software(run: Run, then: dict[str, str], now: dict[str, str], *, accepted: bool) -> None:
     lines = [f"{name}: {then.get(name)}, {now.get(name)}" for name in sorted(then | now)
              if then.get(name) != now.get(name)]
     if lines and not accepted:

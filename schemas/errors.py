@@ -6,6 +6,7 @@
     ├─ InputError(ValueError)        this video is bad: recorded, the run goes on; exit code 3 at its end
     │  ├─ VideoOpenError             not there, not a video, sound only, a still image, no decoder for its codec
     │  ├─ VideoDecodeError           opens, but breaks off or is damaged on the way
+    │  ├─ VideoTooLargeError         its pictures ask for more memory than any video is given
     │  ├─ VideoCrashError            decoding it ends the process that tries
     │  └─ EmptyVideoError            opens, but holds no frame
     └─ StoreError(ValueError)        a store or shard that is not ours, cut short, corrupt, or made with other settings
@@ -43,6 +44,10 @@ class VideoOpenError(InputError):
 
 class VideoDecodeError(InputError):
     """The file opens, but decoding fails or ends before the frames it holds."""
+
+
+class VideoTooLargeError(InputError):
+    """The file's pictures, scaled as asked, are so large that a few of them fill the memory of a machine."""
 
 
 class VideoCrashError(InputError):

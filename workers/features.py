@@ -21,6 +21,7 @@ from workers.backbones import Preprocessing
 
 BATCH = {"cpu": 8, "cuda": 64}
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+_LARGEST_SURPLUS = 8  # a resized picture so many times as large as its crop is not made whole
 
 
 def rgb_input(rgb: NDArray[np.uint8], preprocessing: Preprocessing, device: str) -> Tensor:
@@ -34,7 +35,7 @@ def rgb_input(rgb: NDArray[np.uint8], preprocessing: Preprocessing, device: str)
     Returns:
         float32 (N, 3, height, width).
     """
-    pictures = torch.from_numpy(rgb.copy()).to(device).permute(0, 3, 1, 2).float()
+    pictures = torch.from_numpy(rgb.copy()).to(device).permute(0, 3, 1, 2)
     mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1) * 255
     std = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1) * 255
     # a bicubic filter overshoots; pictures do not leave 0..255
@@ -68,7 +69,10 @@ def flow_input(stacks: NDArray[np.float32], preprocessing: Preprocessing, bound_
 
 
 def _resized(pictures: Tensor, preprocessing: Preprocessing, interpolation: str) -> Tensor:
-    """(N, C, H, W) -> (N, C, h, w): to input / crop_share, by the crop mode; sizes rounded as in timm."""
+    """(N, C, H, W) -> float32 (N, C, h, w): to input / crop_share, by the crop mode; sizes rounded as in timm.
+
+    Of a picture that would become very long only the strip is made that the crop leaves.
+    """
     H, W = pictures.shape[2:]
     share, mode = preprocessing.crop_share, preprocessing.crop_mode
     tall, wide = math.floor(preprocessing.height / share), math.floor(preprocessing.width / share)
@@ -79,10 +83,50 @@ def _resized(pictures: Tensor, preprocessing: Preprocessing, interpolation: str)
     else:  # timm's ResizeKeepRatio
         ratio = (max if mode == "border" else min)(H / tall, W / wide)
         size = (max(1, round(H / ratio)), max(1, round(W / ratio)))
-    if size == (H, W):
-        return pictures
-    return interpolate(pictures, size=size, mode="bicubic" if interpolation == "bicubic" else "bilinear",
+    if size[0] * size[1] > _LARGEST_SURPLUS * tall * wide:
+        axis = 0 if size[0] > size[1] else 1
+        seen = (preprocessing.height, preprocessing.width)[axis]
+        pictures = _strip(pictures, axis + 2, size[axis], seen, cubic=interpolation == "bicubic")
+        size = (seen, size[1]) if axis == 0 else (size[0], seen)
+    if size == pictures.shape[2:]:
+        return pictures.float()
+    return interpolate(pictures.float(), size=size, mode="bicubic" if interpolation == "bicubic" else "bilinear",
                        antialias=True)
+
+
+def _strip(pictures: Tensor, axis: int, size: int, seen: int, *, cubic: bool) -> Tensor:
+    """Return the middle `seen` rows (axis 2) or columns (3) of pictures resized along that axis to `size`, float32.
+
+    The same weights as `interpolate`'s, but nothing is computed that is not seen. A sum over one tap after the other,
+    so that the bits depend neither on the number of pictures nor on the device's way to multiply matrices.
+    """
+    index, weights = _taps(pictures.shape[axis], size, round((size - seen) / 2), seen, cubic=cubic)
+    shape = [-1 if dim == axis else 1 for dim in range(4)]
+    total = torch.zeros((), device=pictures.device)
+    for where, weight in zip(torch.from_numpy(index), torch.from_numpy(weights), strict=True):
+        taps = pictures.index_select(axis, where.to(pictures.device))
+        total = total + taps * weight.to(pictures.device).view(shape)
+    return total
+
+
+def _taps(have: int, size: int, first: int, seen: int, *, cubic: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return inputs int64 and weights float32 (taps, seen) of the outputs from `first` on, resizing `have` to `size`.
+
+    Keys's cubic with a = -1/2, or a triangle, widened by the scale when it shrinks: Pillow's filters, and torch's.
+    """
+    scale = have / size
+    width = max(1.0, scale)
+    reach = (2 if cubic else 1) * width
+    centre = scale * (np.arange(first, first + seen) + 0.5)
+    index = np.floor(centre - reach).astype(np.int64) + np.arange(math.ceil(2 * reach) + 2)[:, None]
+    x = np.abs(index + 0.5 - centre) / width
+    if cubic:
+        near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+        weights = np.where(x < 1, near, np.where(x < 2, far, 0))
+    else:
+        weights = np.maximum(0, 1 - x)
+    weights *= (index >= 0) & (index < have)
+    return index.clip(0, have - 1), (weights / weights.sum(axis=0)).astype(np.float32)
 
 
 def _centred(pictures: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Product(Protocol):
     """How one kind of settings becomes files; tools, settings and store are those of that kind."""
 
-    def software(self) -> dict[str, str]:
-        """Return the versions of the libraries that can change a bit of it."""
+    def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401 - each kind has its own
+        """Return the versions of the libraries, and the arithmetic, that can change a bit of it."""
         ...
 
     def make_tools(self, settings: Any, weights: "dict[str, State]") -> Any:  # noqa: ANN401 - each kind has its own
@@ -41,11 +41,11 @@ class Product(Protocol):
 class Features:
     """A store of features: `vidu-pipe extract`."""
 
-    def software(self) -> dict[str, str]:
+    def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401 - see Product
         """See `Product`."""
         from workers.tools import software
 
-        return software()
+        return software(settings.device)
 
     def make_tools(self, settings: Any, weights: "dict[str, State]") -> Any:  # noqa: ANN401 - see Product
         """See `Product`."""
@@ -69,7 +69,7 @@ class Features:
 class FlowFiles:
     """Files of optical flow: `vidu-pipe flow`."""
 
-    def software(self) -> dict[str, str]:
+    def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401, ARG002 - see Product
         """See `Product`."""
         from workers.flow_files import software
 

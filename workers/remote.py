@@ -50,8 +50,8 @@ def rehearse_on_worker(
 def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store) -> Any:  # noqa: ANN401
     if settings.digest not in _tools:
         product = PRODUCTS[settings.kind]
-        if product.software() != store.origin.software:
-            differ = sorted(set(product.software().items()) ^ set(store.origin.software.items()))
+        if product.software(settings) != store.origin.software:
+            differ = sorted(set(product.software(settings).items()) ^ set(store.origin.software.items()))
             raise ResourceError(f"this node's software is not the driver's, so its results could differ: {differ}")
         if not store.is_seen():
             raise ResourceError(f"this node does not see the store {store.root}: put --out on a file system all share")

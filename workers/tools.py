@@ -35,14 +35,14 @@ class Tools:
     streams: Mapping[str, Extractor]
 
 
-def software() -> dict[str, str]:
-    """Return the versions of the libraries that can change a feature, and of Python."""
-    return versions(_SOFTWARE)
+def software(device: str) -> dict[str, str]:
+    """Return the versions of the libraries that can change a feature, and of Python; of a GPU, its arithmetic too."""
+    return versions(_SOFTWARE) | ({"tf32": "off"} if device == "cuda" else {})
 
 
 def origin_of(settings: ExtractSettings) -> Origin:
     """Return what stores made here with these settings say of themselves."""
-    return Origin("extract", settings.as_dict(), settings.digest, software())
+    return Origin("extract", settings.as_dict(), settings.digest, software(settings.device))
 
 
 def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
@@ -61,6 +61,8 @@ def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
         torch.set_num_threads(1)  # one core a task; and sums have one order
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False  # torch's default, though it rounds factors to 10 bits: fp32 is fp32 here
+    torch.backends.cuda.matmul.allow_tf32 = False
     methods = {motion: make_flow(motion.method, settings.device, **dict(motion.options))
                for motion in settings.needs.flow}
     streams = {stream.name: EXTRACTORS[stream.kind](stream, weights[stream.name], settings)

@@ -7,10 +7,68 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import cluster
+from pipeline.cluster import ClusterOptions, RayEngine
+from pipeline.prepare import prepare
 from pipeline.probing import plan_videos
+from schemas.errors import ResourceError
 from schemas.plan import Failure
 from schemas.store import Store
+from tests.builders import ORIGIN
 from tests.pipeline.conftest import digests, leftovers, poisoned_environment
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """What ray.init was asked for; it fails as often as `failing` says."""
+    asked, failing = [], [0]
+
+    def init(**options):
+        asked.append(options)
+        if len(asked) <= failing[0]:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    return asked, failing
+
+
+def test_ray_that_does_not_start_is_started_once_more(starts, caplog):
+    asked, failing = starts
+    failing[0] = 1
+    cluster._start(ClusterOptions(workers=2))
+    assert len(asked) == 2
+    assert "did not start (The current node timed out" in caplog.text
+
+
+def test_ray_that_does_not_start_at_all_is_told_in_words(starts):
+    asked, failing = starts
+    failing[0] = 9
+    with pytest.raises(ResourceError, match=r"does not start on this machine: The current node.*--inline"):
+        cluster._start(ClusterOptions(workers=2))
+    with pytest.raises(ResourceError, match="no Ray at 10.0.0.1:6379: The current node"):
+        cluster._start(ClusterOptions(address="10.0.0.1:6379"))
+    assert len(asked) == 3
+
+
+def test_ray_that_is_in_use_is_left_alone(starts, monkeypatch):
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: 1 / 0)
+    with pytest.raises(ResourceError, match="uses Ray already"):
+        cluster._start(ClusterOptions())
+    assert starts[0] == []
+
+
+def test_ray_is_left_when_nothing_here_can_run_a_task(starts, world, tmp_path, monkeypatch):
+    settings, weights = prepare(world.wishes)
+    left = []
+    monkeypatch.setattr(cluster.ray, "put", lambda value: value)
+    monkeypatch.setattr(cluster.ray, "cluster_resources", dict)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: left.append(True))
+    with pytest.raises(ResourceError, match="nothing here can run a task"), RayEngine(
+            settings, weights, Store(tmp_path, ORIGIN), ClusterOptions()):
+        pass
+    assert left == [True]
 
 
 @pytest.fixture(scope="module")

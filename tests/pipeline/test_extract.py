@@ -7,11 +7,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pipeline.inline
 from pipeline.events import Died, Done, Lost, Told
 from pipeline.extract import _of_another_plan, extract, verify
+from pipeline.outcomes import BadVideos
 from pipeline.progress import Display
 from schemas.config import Sampling
 from schemas.errors import ConfigError, ResourceError, StoreError
@@ -20,6 +22,7 @@ from tests.builders import a_task
 from tests.pipeline.conftest import digests, leftovers
 from tests.videos import write_video
 from workers import process
+from workers.decode import decode
 from workers.process import Progress
 
 MAKE_SHARD = process.make_shard
@@ -36,6 +39,35 @@ def test_every_video_has_all_its_moments_in_every_stream(world, reference):
     assert [video.moments for video in rows] == [3] * 6
     assert all(piece.outcome == "ok" for video in rows for piece in video.pieces)
     assert leftovers(reference) == []
+
+
+@pytest.fixture
+def long_pictures(tmp_path):
+    """Three ordinary videos, and three of which every picture is 30,000 x 2 px."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    picture = np.full((2, 30000, 3), 99, np.uint8)
+    for k in range(3):
+        write_video(folder / f"long{k}.mkv", images=[picture] * 4, codec="ffv1")
+        write_video(folder / f"plain{k}.mp4", frames=4, width=64, height=48)
+    return folder
+
+
+def test_videos_of_very_long_pictures_are_extracted_as_others_are(world, long_pictures, tmp_path):
+    summary = world.extract(tmp_path / "store", folder=long_pictures)
+    assert (summary.lost, summary.bad) == ([], BadVideos((), ()))
+    assert sum(report.rows for report in summary.made) == 6
+
+
+def test_a_video_whose_pictures_ask_too_much_memory_fails_alone_before_it_is_decoded(world, long_pictures, tmp_path,
+                                                                                    monkeypatch):
+    monkeypatch.setattr(process, "decode", lambda path, **options: decode(path, **options) if "plain" in path else 1 / 0)
+    job = world.job(tmp_path / "store", folder=long_pictures)
+    summary = extract(replace(job, settings=replace(job.settings, upscale=True, short_side_px=48)))
+    assert [(video.id, video.reason) for video in summary.failed] == [
+        (f"long{k}", "VideoTooLargeError") for k in range(3)]
+    assert "held as 720000 x 48 px; at most 16,777,216 px are held" in summary.failed[0].message
+    assert (summary.lost, sum(report.rows for report in summary.made)) == ([], 3)
 
 
 def test_the_same_job_again_does_nothing(world, store):

@@ -194,7 +194,8 @@ def test_other_versions_of_libraries_are_refused_unless_accepted(world, tmp_path
 
 def test_features_of_a_gpu_are_made_on_the_cpu_only_when_asked(world, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    run = edited(world, tmp_path, lambda store: store["settings"].update(device="cuda"))
+    run = edited(world, tmp_path, lambda store: (store["settings"].update(device="cuda"),
+                                                 store["software"].update(tf32="off")))
     job = {"run": run.root, "videos": [], "weights": {"": world / "tiny.safetensors"}}
     with pytest.raises(ResourceError, match="--device cpu"):
         same_extraction(run, PredictJob(**job))

@@ -1,10 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 
+from pipeline.extract import origin_of
 from pipeline.prepare import prepare
 from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, ResourceError
@@ -75,6 +77,17 @@ def test_a_gpu_that_is_not_here_is_a_resource_error_in_the_worker(world, monkeyp
     settings, weights = prepare(world.asked)
     with pytest.raises(ResourceError, match="sees no GPU"):
         make_tools(replace(settings, device="cuda"), weights)
+
+
+def test_fp32_on_a_gpu_is_not_tf32_and_the_store_says_so(world):
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    settings, weights = prepare(world.asked)
+    tools = make_tools(settings, weights)
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert "tf32" not in tools.origin.software, "a CPU has none, and its shards stay as they are"
+    job = replace(world.job(Path("unused")), settings=replace(settings, device="cuda"))
+    assert origin_of(job).software == tools.origin.software | {"tf32": "off"}
 
 
 def test_auto_takes_what_this_machine_has(world, monkeypatch):

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from schemas.errors import EmptyVideoError, InputError, VideoDecodeError, VideoOpenError
+from schemas.errors import EmptyVideoError, InputError, VideoDecodeError, VideoOpenError, VideoTooLargeError
 from schemas.frames import FrameBatch
 from schemas.plan import Probe
 from tests.videos import has_encoder, number_of, numbered_image, write_video
@@ -363,6 +363,12 @@ class TestPicture:
         assert full["grey"].shape == (3, height, width)
         assert np.abs(full["grey"].mean(axis=(1, 2)) - [50, 110, 170]).max() < 4
         assert whole(path, stop=3, short_side=8, upscale=True)["grey"].shape[1:].count(8) >= 1
+
+    def test_pictures_larger_than_any_that_are_held_are_refused_before_the_first_is_made(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "long.mkv", images=[np.zeros((2, 4096, 3), np.uint8)] * 3, codec="ffv1")
+        assert whole(path, stop=3, short_side=90, upscale=True)["grey"].shape == (3, 90, 184320)
+        with pytest.raises(VideoTooLargeError, match="186368 x 91 px; at most 16,777,216"):
+            next(windows(path, stop=3, short_side=91, upscale=True))
 
     @pytest.mark.parametrize("frames", [1, 2])
     def test_videos_of_one_and_two_frames_decode(self, tmp_path: Path, frames: int) -> None:

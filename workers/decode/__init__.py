@@ -11,9 +11,9 @@ encode.py    writes pictures into a video file
 """
 
 from workers.decode.encode import VideoWriter
-from workers.decode.picture import output_size
+from workers.decode.picture import LARGEST_PICTURE_PX, check_size, output_size
 from workers.decode.probe import probe
 from workers.decode.video import seconds
 from workers.decode.windows import decode
 
-__all__ = ["VideoWriter", "decode", "output_size", "probe", "seconds"]
+__all__ = ["LARGEST_PICTURE_PX", "VideoWriter", "check_size", "decode", "output_size", "probe", "seconds"]

@@ -63,7 +63,15 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
-        """Finish the file."""
-        if kind is None and self._stream is not None:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
+        """Finish the file.
+
+        Raises:
+            ResourceError: it can not be written.
+        """
+        try:
+            if kind is None and self._stream is not None:
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except AV_ERRORS as failure:
+            if kind is None:
+                raise ResourceError(f"cannot write {self._path}: {reason(failure)}") from failure

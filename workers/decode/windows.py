@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from schemas.errors import EmptyVideoError, VideoDecodeError
 from schemas.frames import FrameBatch
 from workers.decode.avi_index import read_sought
-from workers.decode.picture import Picture, Scale
+from workers.decode.picture import Picture, Scale, check_size
 from workers.decode.probe import HARMLESS_FRAMES
 from workers.decode.units import unit_types
 from workers.decode.video import (
@@ -88,6 +88,7 @@ def decode(
     Raises:
         VideoOpenError: see ``open_video``.
         EmptyVideoError: the file has no frame that decodes.
+        VideoTooLargeError: see ``check_size``.
         VideoDecodeError: an error in the middle, or the file ends more than ``HARMLESS_FRAMES`` before ``stop``; all
             good frames were yielded before. Missing one or two at the end is left to the caller.
     """
@@ -108,6 +109,9 @@ def _decoded(
         windows = _Windows(rgb_frames, grey=grey, scale=scale, time_base=source.time_base)
         index = start
         for ticks, frame in source.frames(stop - start):
+            if index == start:
+                size = scale.stored_size if all(scale.stored_size) else (frame.width, frame.height)
+                check_size(path, *size, short_side=short_side, upscale=upscale)
             try:
                 windows.add(index, ticks, frame, room=min(window_frames, stop - index))
             except AV_ERRORS as error:

@@ -18,7 +18,7 @@ from vidu_pipe.features import FeatureStore
 Videos = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Found]
 
 
-def extract(  # noqa: PLR0913 - each is an option of the program
+def extract(
     videos: Videos,
     out: str | os.PathLike[str] = "features",
     *,

@@ -21,7 +21,7 @@ FilePath = str | os.PathLike[str]
 FUSIONS = ("concat", "average", "score", "gated")
 
 
-def train(  # noqa: PLR0913 - each is an option of the program
+def train(
     store: FilePath,
     out: FilePath | None = None,
     *,
