@@ -286,8 +286,8 @@ class Shard:
         rows = self._range(start, stop)
         with _damage_named(self.path):
             frame, pts_s = (_own_dataset(self._file, f"moments/{name}")[rows] for name in _MOMENT_COLUMNS)
-            if np.isinf(pts_s).any():
-                raise ValueError("a moment at no finite time")
+            if np.isinf(pts_s).any() or (self.origin.kind == "extract" and (frame < 0).any()):
+                raise ValueError("a moment at no finite time, or before the first frame")
             return frame, pts_s
 
     def features(self, stream: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
