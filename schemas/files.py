@@ -12,10 +12,10 @@ import hashlib
 import io
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from schemas.errors import ResourceError, StoreError
 
@@ -29,7 +29,13 @@ _WAYS_OUT = {
     errno.EIO: "look after the disk, or the network to it, or choose another folder",
     errno.ENOLCK: "put it on a file system with locks",
 }
+Record = TypeVar("Record")
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Tell whether an error is the machine's, and not that of a file's content."""
+    return isinstance(error, OSError) and error.errno in _WAYS_OUT
 
 
 def refusal(error: OSError, path: Path, what: str = "write") -> ResourceError:
@@ -66,10 +72,19 @@ def reading(path: Path) -> Iterator[None]:
         raise refusal(error, path, "read") from error
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Return the lines of a CSV file of ours; names that are no UTF-8 keep their bytes. Raises as `reading`."""
+def read_csv(path: Path, make: Callable[[dict[str, str]], Record]) -> list[Record]:
+    """Make a record of every line of a CSV file of ours; names that are no UTF-8 keep their bytes.
+
+    Raises:
+        StoreError: it is not there, or `make` raises of a line; the message names the line.
+        ResourceError: the machine does not let us read it.
+    """
     with reading(path), path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))
+        lines = csv.DictReader(file)
+        try:
+            return [make(row) for row in lines]
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise StoreError(f"{path} is damaged: line {lines.line_num}: {error}") from error
 
 
 def stays_inside(name: str) -> bool:
@@ -101,6 +116,18 @@ def make_folder(path: Path) -> None:
 def temporary_beside(path: Path) -> Path:
     """Return a new name in the same folder, which no other process on any node will choose."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written; whoever calls makes sure that no other writes there.
+
+    Raises:
+        ResourceError: the file system refused.
+    """
+    with refusals(folder, "remove what is left in"):
+        for leftover in folder.glob(".*.tmp"):
+            if not leftover.is_dir():
+                leftover.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -140,7 +167,7 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write a file whole or not at all; raises as `writing`."""
     with writing(path) as file:
         file.write(data)

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import StoreError
-from schemas.files import reading, stays_inside, write_bytes
+from schemas.files import is_refused, reading, refusal, stays_inside, write_bytes
 from schemas.plain import to_record
 from schemas.plan import OUTCOMES, Video
 
@@ -335,6 +335,8 @@ def _damage_named(path: Path) -> Iterator[None]:
     except StoreError:
         raise
     except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
+        if isinstance(error, OSError) and is_refused(error):
+            raise refusal(error, path, "read") from error
         raise StoreError(f"{path}: not readable as a shard ({error}); run extract again to remake it") from error
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from schemas.errors import ConfigError, ResourceError, StoreError
-from schemas.files import file_digest, is_there, make_folder, reading, refusal, refusals, write_lines
+from schemas.files import file_digest, is_there, make_folder, reading, refusal, refusals, sweep, write_lines
 from schemas.plain import read_json, to_record
 from schemas.plan import Plan, ShardReport, Video
 from schemas.shard import Origin, check_shard, open_shard
@@ -161,10 +161,7 @@ class Store:
     def sweep(self) -> None:
         """Remove what killed processes left half written; hold the lock."""
         for folder in (self.root, *(self.root / name for name in self.folders)):
-            for leftover in folder.glob(".*.tmp"):
-                with refusals(leftover, "remove"):
-                    if not leftover.is_dir():
-                        leftover.unlink(missing_ok=True)
+            sweep(folder)
 
     def shard_path(self, shard: str) -> Path:
         """Return the file of a shard, there or not."""
@@ -214,7 +211,7 @@ class Store:
             if file_digest(path)[0] != report.sha256:
                 return f"{path}: its sha256 is not the one that was written"
             check_shard(path)
-        except (OSError, StoreError) as error:
+        except (OSError, ResourceError, StoreError) as error:
             return str(error)
         return ""
 

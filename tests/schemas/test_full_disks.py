@@ -81,17 +81,6 @@ def outcomes(kind, folder, *, mounted):
     return found
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    place = tmp_path / "disk"
-    place.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(place)],
-                                      capture_output=True).returncode:
-        pytest.skip("a small disk can be mounted by root only")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
 def told(kind, folder, *, mounted):
     code = (f"import json, pathlib; from {__name__} import outcomes; "
             f"print(json.dumps(outcomes({kind!r}, pathlib.Path({str(folder)!r}), mounted={mounted})))")

@@ -214,6 +214,16 @@ def test_a_small_table_that_is_damaged_is_a_store_error_where_it_is_asked_for(tm
         check_shard(tmp_path / "s.h5")
 
 
+def test_a_disk_that_fails_is_not_blamed_on_the_shard(tmp_path, good_bytes, monkeypatch):
+    def failing(*_args, **_options):
+        raise OSError(errno.EIO, "Can't synchronously read data (file read failed: errno = 5)")
+
+    (tmp_path / "s.h5").write_bytes(good_bytes)
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", failing)
+    with open_shard(tmp_path / "s.h5") as shard, pytest.raises(ResourceError, match=r"cannot read .*s\.h5.*the disk"):
+        shard.moments()
+
+
 def test_an_error_of_the_reader_itself_is_not_blamed_on_the_shard(tmp_path, good_bytes):
     (tmp_path / "s.h5").write_bytes(good_bytes)
     with pytest.raises(KeyError), open_shard(tmp_path / "s.h5"):

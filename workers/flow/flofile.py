@@ -32,7 +32,7 @@ def flo_bytes(flow: NDArray[np.float32]) -> bytes:
     """Return a field, float32 (2, H, W), as the bytes of a `.flo` file."""
     _, H, W = flow.shape
     head = TAG.astype("<f4").tobytes() + np.array([W, H], "<i4").tobytes()
-    return head + np.ascontiguousarray(flow.transpose(1, 2, 0), "<f4").tobytes()
+    return bytes(head + np.ascontiguousarray(flow.transpose(1, 2, 0), "<f4").tobytes())
 
 
 def read_flo(path: Path) -> NDArray[np.float32]:
