@@ -3,7 +3,7 @@
 import glob
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,6 +75,24 @@ def find_videos(videos: str, *, root: Path | None = None, keep_suffix: bool = Fa
         raise ConfigError(f"--videos {videos}: no videos in it. Files in a folder are taken by suffix "
                           f"({' '.join(sorted(VIDEO_SUFFIXES))}); list others in a text file, one path a line")
     return _named(files, _absolute(root or base), keep_suffix)
+
+
+def find_files(paths: Sequence[str], *, root: Path | None = None, keep_suffix: bool = False) -> list[Found]:
+    """Take video files that are named one by one, sorted by id.
+
+    Args:
+        paths: of the files.
+        root: what ids are relative to; by default the folder that holds all of them.
+        keep_suffix: keep suffixes in ids.
+
+    Raises:
+        ConfigError: there are none, a path lies outside the root, or two files share an id.
+    """
+    if not paths:
+        raise ConfigError("`videos` is an empty list")
+    files = [Found("", path) for path in paths]
+    base = root or Path(os.path.commonpath([_absolute(Path(path)).parent for path in paths]))
+    return _named(files, _absolute(base), keep_suffix)
 
 
 def _first_magic(pattern: str) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError, EmptyVideoError, ResourceError
-from schemas.shard import commit_file, temporary_beside
+from schemas.files import commit, temporary_beside
 from workers.decode import VideoWriter, decode, probe, seconds
 from workers.flow import FlowMethod
 from workers.flow.draw import draw_flow, flow_scale_px
@@ -74,7 +74,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     temporary = temporary_beside(path)
     try:
         yield temporary
-        commit_file(temporary, path)
+        commit(temporary, path)
     except ResourceError as error:
         raise ResourceError(str(error).replace(str(temporary), str(path))) from error
     except OSError as error:

@@ -74,6 +74,18 @@ class FlowFileSettings:
             raise ConfigError(f"--rgb writes frames beside the flow, into folders: use --format "
                               f"{', '.join(FOLDER_FORMATS)}, not {self.format}")
 
+    @classmethod
+    def with_defaults(cls, **fields: Any) -> "FlowFileSettings":  # noqa: ANN401 - as the attributes
+        """Return settings in which bound and dtype have defaults where the format has a use for them.
+
+        Raises:
+            ConfigError: as for the class itself.
+        """
+        name = fields.get("format", "jpg")
+        defaults = {"bound_px": DEFAULT_FLOW_BOUND_PX if name in IMAGE_FORMATS else None,
+                    "dtype": "float32" if name in ARRAY_FORMATS else None}
+        return cls(**defaults | {field: value for field, value in fields.items() if value is not None})
+
     def _belongs(self, option: str, given: bool, formats: tuple[str, ...]) -> None:
         if given != (self.format in formats):
             raise ConfigError(f"{option} belongs to --format {', '.join(formats)}, and only to these; the format is "

@@ -1,13 +1,12 @@
-"""Plain JSON or TOML values become frozen records: every field known, every value of its type."""
+"""Settings that a user wrote become frozen records: every field known, every value of its type."""
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TypeVar
 
-import msgspec
-
 from schemas.errors import ConfigError
+from schemas.plain import to_record
 
 Record = TypeVar("Record")
 
@@ -30,8 +29,8 @@ def record_of(kind: type[Record], plain: object, where: str) -> Record:
         if name not in legal:
             raise ConfigError(f"unknown field {_path(where, str(name))}; {_nearest(str(name), legal)}")
     try:
-        return msgspec.convert(dict(plain), kind)
-    except msgspec.ValidationError as error:
+        return to_record(dict(plain), kind)
+    except ValueError as error:
         if isinstance(error.__cause__, ConfigError):  # the record's own check, in its own words
             raise error.__cause__ from None
         words, _, place = str(error).partition(" - at ")

@@ -10,7 +10,7 @@ from pipeline.cli.running import job_fields, run_job, run_options, tell
 from pipeline.cli.settings import settings_of, settings_options
 
 if TYPE_CHECKING:
-    from pipeline.extract import Job
+    from pipeline.extract import Summary
 
 
 @click.command()
@@ -25,16 +25,16 @@ def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
     The same command again resumes: what is done stays, what is bad or missing is made, new videos are added.
     Exit code 3: done, but some videos failed or broke off; they are named at the end.
     """
-    def job() -> "Job":
+    def make() -> "Summary":
         found, asked = found_of(options), settings_of(options)  # what is quick to refuse, before torch is imported
-        from pipeline.extract import Job
-        from pipeline.prepare import prepare
+        from vidu_pipe import extract as extract_videos
 
-        settings, weights = prepare(asked)
-        return Job(videos=found, settings=settings, weights=weights, out=options["out"],
-                   shard_frames=options["shard_frames"], **job_fields(options))
+        store = extract_videos(found, options["out"], settings=asked, shard_frames=options["shard_frames"],
+                               incomplete=True, **job_fields(options))
+        assert store.summary is not None
+        return store.summary
 
-    done = run_job(options, job)
+    done = run_job(options, make)
     if done is None:
         return 130
     return tell(*done, options, unit="shards", following=f"Next: vidu-pipe inspect {options['out']}")

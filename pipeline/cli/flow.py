@@ -10,11 +10,10 @@ from pipeline.cli.options import FILE, found_of
 from pipeline.cli.running import job_fields, run_job, run_options, tell
 from schemas.config import FEATURE_DTYPES
 from schemas.errors import ConfigError
-from schemas.flow_config import ARRAY_FORMATS, FLOW_FORMATS, IMAGE_FORMATS, FlowFileSettings
-from schemas.streams import DEFAULT_FLOW_BOUND_PX, Options
+from schemas.flow_config import FLOW_FORMATS
 
 if TYPE_CHECKING:
-    from pipeline.extract import Job
+    from pipeline.extract import Summary
     from workers.flow import FlowMethod
 
 _METHOD = {"method", "flow_options", "device"}
@@ -79,43 +78,32 @@ def _only(allowed: set[str], way: str) -> None:
             raise ConfigError(f"{parameter.opts[0]} means nothing with {way}")
 
 
-def _method(options: dict[str, Any]) -> "tuple[str, Options, FlowMethod]":
-    """The device that is meant, the options that are not the method's own defaults, and the method."""
-    from pipeline.devices import resolve_device
+def method_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Read the texts of --flow-option NAME=VALUE."""
     from schemas.options import parse_pairs, typed
-    from workers.flow import checked_options, make_flow
 
-    name, device = options["method"], resolve_device(options["device"])
     pairs = parse_pairs("flow_options", options["flow_options"])
-    given = tuple(sorted((option, typed(option, text, None)) for option, text in pairs.items()))
-    return device, checked_options(name, device, given), make_flow(name, device, **dict(given))
+    return {option: typed(option, text, None) for option, text in pairs.items()}
 
 
-def settings_of(options: dict[str, Any], device: str, flow_options: Options) -> FlowFileSettings:
-    """Build the settings; bound and dtype have defaults where the format has use for them.
+def _method(options: dict[str, Any]) -> "FlowMethod":
+    from pipeline.devices import resolve_device
+    from workers.flow import make_flow
 
-    Raises:
-        ConfigError: a value is out of range, or means nothing for this format.
-    """
-    bound_px, dtype, name = options["bound"], options["dtype"], options["format"]
-    return FlowFileSettings(
-        method=options["method"], options=flow_options, format=name,
-        bound_px=DEFAULT_FLOW_BOUND_PX if bound_px is None and name in IMAGE_FORMATS else bound_px,
-        dtype="float32" if dtype is None and name in ARRAY_FORMATS else dtype, every=options["every"],
-        step=options["step"], rgb=options["rgb"], start_index=options["start_index"],
-        short_side_px=options["short_side"], upscale=options["upscale"], device=device)
+    return make_flow(options["method"], resolve_device(options["device"]), **method_options(options))
 
 
 def _write(options: dict[str, Any]) -> int:
-    def job() -> "Job":
-        from pipeline.extract import Job
+    def write() -> "Summary":
+        from vidu_pipe import flow_files
 
-        device, given, _ = _method(options)  # an unknown name is an error now, not in the first worker
-        settings = settings_of(options, device, given)
-        return Job(videos=found_of(options), settings=settings, weights={}, out=options["out"], shard_frames=1,
-                   **job_fields(options))
+        return flow_files(
+            found_of(options), options["out"], method=options["method"], options=method_options(options),
+            device=options["device"], format=options["format"], bound_px=options["bound"], dtype=options["dtype"],
+            every=options["every"], step=options["step"], rgb=options["rgb"], start_index=options["start_index"],
+            short_side_px=options["short_side"], upscale=options["upscale"], incomplete=True, **job_fields(options))
 
-    done = run_job(options, job)
+    done = run_job(options, write)
     if done is None:
         return 130
     return tell(*done, options, unit="videos", following=f"Check later: vidu-pipe verify {options['out']}")
@@ -128,7 +116,7 @@ def _draw(options: dict[str, Any]) -> int:
     found = found_of(options)
     if len(found) != 1:
         raise ConfigError(f"--preview draws one video; --videos {options['videos']} are {len(found)}")
-    *_, method = _method(options)
+    method = _method(options)
     preview_video(found[0].path, path, Look(flow=method, scale_px=options["scale"],
                                             short_side_px=options["short_side"], upscale=options["upscale"]))
     click.echo(f"drawn: {path}")
@@ -141,7 +129,7 @@ def _write_pair(options: dict[str, Any]) -> int:
     out, preview = options["out"], options["preview"]
     if not out and not preview:
         raise ConfigError("--pair: give --out x.flo, or --preview x.png, or both")
-    *_, method = _method(options)
+    method = _method(options)
     first, second = options["pair"]
     length_px = flow_of_pair(first, second, method, out=out, preview=preview, scale_px=options["scale"])
     for path in (out, preview):

@@ -11,7 +11,7 @@ import click
 from pipeline.cli.options import FILE, amount_of_bytes, count, duration, stack_options
 
 if TYPE_CHECKING:
-    from pipeline.extract import Job, Summary
+    from pipeline.extract import Summary
 
 run_options = stack_options([
     click.option("--retry-failed", is_flag=True, help="Try videos again that failed, or broke off and are mended now."),
@@ -33,8 +33,8 @@ def job_fields(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in _JOB_FIELDS} | {"address": options["ray_address"]}
 
 
-def run_job(options: dict[str, Any], prepare: Callable[[], "Job"]) -> "tuple[Summary, float] | None":
-    """Prepare a job and do it; None when the user interrupts.
+def run_job(options: dict[str, Any], job: Callable[[], "Summary"]) -> "tuple[Summary, float] | None":
+    """Do a job; None when the user interrupts.
 
     Returns:
         how it went, and how many seconds it took.
@@ -44,9 +44,7 @@ def run_job(options: dict[str, Any], prepare: Callable[[], "Job"]) -> "tuple[Sum
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
     began = time.monotonic()
     try:
-        from pipeline.extract import extract
-
-        summary = extract(prepare())
+        summary = job()
     except KeyboardInterrupt:
         click.echo(f"\ninterrupted. What is done in {options['out']} is safe; the same command again goes on there.",
                    err=True)

@@ -46,7 +46,7 @@ def test_ray_that_does_not_start_at_all_is_told_in_words(starts):
     failing[0] = 9
     with pytest.raises(ResourceError, match=r"does not start on this machine: The current node.*--inline"):
         cluster._start(ClusterOptions(workers=2))
-    with pytest.raises(ResourceError, match="no Ray at 10.0.0.1:6379: The current node"):
+    with pytest.raises(ResourceError, match=r"no Ray at 10\.0\.0\.1:6379: The current node"):
         cluster._start(ClusterOptions(address="10.0.0.1:6379"))
     assert len(asked) == 3
 
@@ -60,7 +60,7 @@ def test_ray_that_is_in_use_is_left_alone(starts, monkeypatch):
 
 
 def test_ray_is_left_when_nothing_here_can_run_a_task(starts, world, tmp_path, monkeypatch):
-    settings, weights = prepare(world.wishes)
+    settings, weights = prepare(world.asked)
     left = []
     monkeypatch.setattr(cluster.ray, "put", lambda value: value)
     monkeypatch.setattr(cluster.ray, "cluster_resources", dict)

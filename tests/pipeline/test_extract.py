@@ -61,7 +61,8 @@ def test_videos_of_very_long_pictures_are_extracted_as_others_are(world, long_pi
 
 def test_a_video_whose_pictures_ask_too_much_memory_fails_alone_before_it_is_decoded(world, long_pictures, tmp_path,
                                                                                     monkeypatch):
-    monkeypatch.setattr(process, "decode", lambda path, **options: decode(path, **options) if "plain" in path else 1 / 0)
+    monkeypatch.setattr(process, "decode",
+                        lambda path, **options: decode(path, **options) if "plain" in path else 1 / 0)
     job = world.job(tmp_path / "store", folder=long_pictures)
     summary = extract(replace(job, settings=replace(job.settings, upscale=True, short_side_px=48)))
     assert [(video.id, video.reason) for video in summary.failed] == [

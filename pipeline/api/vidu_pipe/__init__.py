@@ -8,7 +8,7 @@
     run.results
     vp.predict(run, "new_clips/")
 
-The command line calls these functions. Nothing is imported until it is used: neither torch nor ray by `import vidu_pipe`.
+The command line calls these functions. Nothing is imported before it is used: neither torch nor ray.
 Errors are `ConfigError`, `ResourceError`, `StoreError` (all of them `ViduError`); a bad video is no error but a row.
 """
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from pipeline.extract import Job, Summary
 from pipeline.extract import extract as do
-from pipeline.find import Found, find_videos, name_files
+from pipeline.find import Found, find_files, find_videos
 from schemas.config import ExtractSettings, Sampling
-from schemas.errors import ConfigError, ResourceError
+from schemas.errors import ResourceError
 from schemas.flow_config import FlowFileSettings
 from schemas.streams import Options, Stream, with_weights
 from vidu_pipe.features import FeatureStore
@@ -66,16 +66,16 @@ def extract(
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     fields = {name: more.pop(name) for name in _FRAME_FIELDS if name in more}
     asked = replace(settings or ExtractSettings(), **fields)
-    ways = {name: value for name, value in (("every", every), ("fps", fps), ("samples", samples)) if value is not None}
-    if ways:
-        asked = replace(asked, sampling=Sampling(**ways))
+    if (every, fps, samples) != (None, None, None):
+        asked = replace(asked, sampling=Sampling(every=every, fps=fps, samples=samples))
     if streams is not None:
         asked = replace(asked, streams=tuple(streams))
     if weights:
         asked = replace(asked, streams=with_weights(asked.streams, weights))
     prepared, tensors = prepare(asked)
     summary = do(_job(videos=found, settings=prepared, weights=tensors, out=Path(out), **more))
-    return _whole(FeatureStore(summary.store, summary), summary, incomplete=incomplete)
+    _refuse_incomplete(summary, incomplete=incomplete)
+    return FeatureStore(summary.store, summary)
 
 
 _FRAME_FIELDS = ("short_side_px", "upscale", "device", "precision", "feature_dtype")
@@ -117,7 +117,8 @@ def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tv
         method=method, options=checked_options(method, chosen, given), device=chosen, **fields)
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     summary = do(_job(videos=found, settings=settings, weights={}, out=Path(out), shard_frames=1, **more))
-    return _whole(summary, summary, incomplete=incomplete)
+    _refuse_incomplete(summary, incomplete=incomplete)
+    return summary
 
 
 def found_videos(videos: Videos, *, root: Path | None = None, keep_suffix: bool = False) -> list[Found]:
@@ -129,10 +130,9 @@ def found_videos(videos: Videos, *, root: Path | None = None, keep_suffix: bool 
     if isinstance(videos, str | os.PathLike):
         return find_videos(os.fspath(videos), root=root, keep_suffix=keep_suffix)
     files = list(videos)
-    if all(isinstance(file, Found) for file in files):
-        return [file for file in files if isinstance(file, Found)]
-    return name_files([os.fspath(file) for file in files if not isinstance(file, Found)], root=root,
-                      keep_suffix=keep_suffix)
+    found = [file for file in files if isinstance(file, Found)]
+    others = [os.fspath(file) for file in files if not isinstance(file, Found)]
+    return found + (find_files(others, root=root, keep_suffix=keep_suffix) if others or not found else [])
 
 
 def _job(**fields: Any) -> Job:  # noqa: ANN401 - of Job
@@ -143,12 +143,8 @@ def _job(**fields: Any) -> Job:  # noqa: ANN401 - of Job
     return Job(**fields)
 
 
-def _whole(value: Any, summary: Summary, *, incomplete: bool) -> Any:  # noqa: ANN401 - as given
+def _refuse_incomplete(summary: Summary, *, incomplete: bool) -> None:
     if summary.lost and not incomplete:
         first = summary.lost[0]
         raise ResourceError(f"{summary.store.out}: {len(summary.lost)} of its shards could not be made; the first: "
                             f"{first.why}. What is done is kept; the same call tries the rest again")
-    return value
-
-
-__all__ = ["ConfigError", "extract", "flow_files", "found_videos"]
