@@ -2,8 +2,9 @@
 
 A file of scores is an `.npz` (arrays `names` (V,), optionally `labels` (V,) and `classes` (C,), and score arrays
 (V, C); several sets in one file as `names_x`, `labels_x`, `score_x`; with an array `seeds` (S,), scores (S, V, C), of
-which the mean over seeds is taken), or a `.csv` (`video`, optionally `label`, then
-one column a class). Nothing is ever joined by position.
+which the mean over seeds is taken), or a `.csv` (`video`, optionally `label`, after it optionally `group`, then
+one column a class). Groups are an array `groups` (V,) of an `.npz`, or lie in the run whose scores these are. Nothing
+is ever joined by position.
 """
 
 import csv
@@ -15,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.learn.run import Run
 from schemas.errors import ConfigError
 from schemas.labels import join_labels, split_labels, without_suffix
 
 NORMALISATIONS = ("relu-l1", "softmax", "none")
 RIDGE = 1e-3  # separable labels would drive weights to infinity
-_FIXED = ("names", "labels", "classes", "folds", "seeds")
+_FIXED = ("names", "labels", "classes", "folds", "seeds", "groups")
 
 Array = NDArray[Any]
 
@@ -36,6 +38,7 @@ class ScoreSet:
         labels: the labels of each of V videos, as class names where `classes` are known, else as numbers; empty when
             the file has none.
         classes: C names; empty when the file has none.
+        groups: V names of what belongs together; empty when the file does not say.
     """
 
     title: str
@@ -43,6 +46,7 @@ class ScoreSet:
     scores: Array
     labels: tuple[tuple[str, ...], ...]
     classes: tuple[str, ...]
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that everything speaks of the same videos and classes.
@@ -55,6 +59,8 @@ class ScoreSet:
                               "a table of names x classes is needed")
         if self.labels and len(self.labels) != len(self.names):
             raise ConfigError(f"{self.title}: {len(self.labels)} labels for {len(self.names)} names")
+        if self.groups and len(self.groups) != len(self.names):
+            raise ConfigError(f"{self.title}: {len(self.groups)} groups for {len(self.names)} names")
         if self.classes and len(self.classes) != self.scores.shape[1]:
             raise ConfigError(f"{self.title}: {len(self.classes)} class names for {self.scores.shape[1]} columns")
         if len(set(self.names)) != len(self.names):
@@ -97,11 +103,19 @@ def read_scores(source: str) -> ScoreSet:
         return _read_csv(path)
     try:
         with np.load(path, allow_pickle=False) as file:
-            return _from_arrays(path, array, {name: file[name] for name in file.files})
+            found = _from_arrays(path, array, {name: file[name] for name in file.files})
     except (OSError, ValueError, AttributeError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path} is not an .npz of plain arrays: {error}") from error
+    recorded = path.name == "scores.npz" and path.with_name("splits.csv").exists()
+    return _with_groups(found, path.parent) if recorded else found
+
+
+def _with_groups(found: ScoreSet, folder: Path) -> ScoreSet:
+    """Add the groups of a run's scores: they lie beside them, in its splits."""
+    known = {without_suffix(row.video): row.group for row in Run.open(folder).splits()}
+    return replace(found, groups=tuple(known.get(name, name) for name in found.names))
 
 
 def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
@@ -129,8 +143,10 @@ def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
     labels, classes = beside("labels"), beside("classes")
     titles = tuple(str(name) for name in classes) if classes is not None else ()
     cells = () if labels is None else _label_cells(path, labels, titles, arrays[array].shape[1])
+    groups = beside("groups")
     return ScoreSet(array.removeprefix("score_"), tuple(without_suffix(str(name)) for name in names),
-                    arrays[array].astype(np.float64), cells, titles)
+                    arrays[array].astype(np.float64), cells, titles,
+                    () if groups is None else tuple(groups.astype(str).tolist()))
 
 
 def _label_cells(path: Path, labels: Array, titles: tuple[str, ...], columns: int) -> tuple[tuple[str, ...], ...]:
@@ -170,14 +186,16 @@ def _read_csv(path: Path) -> ScoreSet:
             header, *rows = [row for row in csv.reader(file) if row]
         if header[0] not in ("video", "name", "path"):
             raise ConfigError(f"{path}: the first column must be `video`, not {header[0]!r}")
-        first = 2 if header[1] == "label" else 1
+        first = 3 if header[1:3] == ["label", "group"] else 2 if header[1] == "label" else 1
         scores = np.array([[float(cell) for cell in row[first:]] for row in rows], dtype=np.float64)
     except (OSError, UnicodeDecodeError, csv.Error, ValueError, IndexError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path} is not a table of scores (video[,label],CLASS,...): {error}") from error
-    labels = tuple(cell_labels(row[1], header[first:]) for row in rows) if first == 2 else ()
-    return ScoreSet(path.stem, tuple(without_suffix(row[0]) for row in rows), scores, labels, tuple(header[first:]))
+    labels = tuple(cell_labels(row[1], header[first:]) for row in rows) if first > 1 else ()
+    groups = tuple(row[2] or row[0] for row in rows) if first > 2 else ()
+    return ScoreSet(path.stem, tuple(without_suffix(row[0]) for row in rows), scores, labels, tuple(header[first:]),
+                    groups)
 
 
 def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
@@ -228,9 +246,10 @@ def _arranged(one: ScoreSet, order: Sequence[str], named: ScoreSet) -> ScoreSet:
         raise ConfigError(f"{one.title} has {scores.shape[1]} columns, {named.title} has {columns}: they do not speak "
                           "of the same classes")
     labels = tuple(one.labels[row] for row in rows) if one.labels else ()
+    groups = tuple(one.groups[row] for row in rows) if one.groups else ()
     if classes and not one.classes:  # its labels are numbers of columns
         labels = tuple(tuple(classes[int(label)] if label.isdecimal() else label for label in cell) for cell in labels)
-    return replace(one, names=tuple(order), scores=scores, labels=labels, classes=classes)
+    return replace(one, names=tuple(order), scores=scores, labels=labels, classes=classes, groups=groups)
 
 
 def _few(names: Sequence[str]) -> str:

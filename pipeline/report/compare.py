@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pipeline.learn.metrics import judge, said_members
 from pipeline.learn.results import mean_values
 from pipeline.learn.run import Run
-from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p
+from pipeline.learn.splits import joined_groups
+from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p, unit_numbers
 from pipeline.report.data import flat, members_of, trained_as
 from schemas.errors import ConfigError
 
@@ -182,18 +183,7 @@ def _check(judged: Sequence[_Judged], shared: Sequence[str]) -> None:
 
 def _units(groups: Sequence[dict[str, str]], shared: Sequence[str]) -> NDArray[np.int64]:
     """Number the units of resampling, int64 (V,): videos that share a group in any of the runs belong together."""
-    root = list(range(len(shared)))
-
-    def find(video: int) -> int:
-        while root[video] != video:
-            root[video] = video = root[root[video]]
-        return video
-
-    for group in groups:
-        first: dict[str, int] = {}
-        for index, video in enumerate(shared):
-            root[find(index)] = find(first.setdefault(group.get(video, video), index))
-    return np.unique([find(index) for index in range(len(shared))], return_inverse=True)[1].astype(np.int64)
+    return unit_numbers(joined_groups([[group.get(video, video) for video in shared] for group in groups]))
 
 
 def _contender(one: _Judged, shared: Sequence[str], units: NDArray[np.int64]) -> Contender:
