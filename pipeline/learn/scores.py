@@ -278,56 +278,32 @@ def normalise(scores: Array, how: str) -> Array:
     raise ConfigError(f"unknown normalisation {how!r}; known: {', '.join(NORMALISATIONS)}")
 
 
-def fit_weights(tables: Array, members: NDArray[np.bool_], *, steps: int = 30) -> NDArray[np.float64]:
+def fit_weights(tables: Array, members: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Find the weights with which the sum of scores tells the labels best.
 
     Maximises the likelihood of the labels under softmax(sum over s of w_s x_s), a multinomial logistic regression with
-    one number a score array (stacking: Wolpert 1992). It is concave, so Newton's method finds the one maximum; arrays
-    whose weight would be negative are left out.
+    one number a score array (stacking: Wolpert 1992), no weight below 0. It is concave, so there is one maximum.
 
     Args:
         tables: (S, V, C), normalised alike.
         members: bool (V, C), the labels.
-        steps: of Newton's method.
 
     Returns:
         float64 (S,), not negative, summing to 1; all equal when no array helps.
     """
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
     wanted = members / members.sum(1, keepdims=True)
     scale = np.maximum(tables.std(axis=(1, 2)), 1e-12)
     scaled = (tables / scale[:, None, None]).astype(np.float64)
-    used = list(range(len(tables)))
-    while used:
-        weights = _newton(scaled[used], wanted, steps)
-        if weights.min() >= 0:
-            found = np.zeros(len(tables))
-            found[used] = weights / scale[used]
-            return np.asarray(found / found.sum())
-        used.pop(int(weights.argmin()))
-    return np.full(len(tables), 1 / len(tables))
 
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        said = log_softmax(np.tensordot(weights, scaled, axes=1), axis=1)
+        slope = np.einsum("svc,vc->s", scaled, np.exp(said) - wanted)
+        return float(RIDGE / 2 * weights @ weights - (wanted * said).sum()), slope + RIDGE * weights
 
-def _newton(tables: Array, wanted: Array, steps: int) -> NDArray[np.float64]:
-    count = len(tables)
-    weights = np.ones(count)
-    value = _likelihood(tables, wanted, weights)
-    for _ in range(steps):
-        said = normalise(np.tensordot(weights, tables, axes=1), "softmax")
-        expected = np.einsum("svc,vc->sv", tables, said)
-        gradient = np.einsum("svc,vc->s", tables, wanted) - expected.sum(1) - RIDGE * weights
-        second = np.stack([np.einsum("svc,vc->s", tables, table * said) for table in tables])
-        step = np.linalg.solve(second - expected @ expected.T + RIDGE * np.eye(count), gradient)
-        while np.abs(step).max() > 1e-9 and _likelihood(tables, wanted, weights + step) < value:
-            step = step / 2  # too far: where the curve is nearly flat a full step overshoots
-        weights = weights + step
-        value = _likelihood(tables, wanted, weights)
-        if np.abs(step).max() < 1e-7:
-            break
-    return weights
-
-
-def _likelihood(tables: Array, wanted: Array, weights: NDArray[np.float64]) -> float:
-    scores = np.tensordot(weights, tables, axes=1)
-    top = scores.max(1, keepdims=True)
-    log_sum = np.log(np.exp(scores - top).sum(1, keepdims=True)) + top
-    return float((wanted * (scores - log_sum)).sum() - RIDGE / 2 * weights @ weights)
+    found = minimize(loss, np.ones(len(tables)), jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(tables),
+                     options={"ftol": 1e-14, "gtol": 1e-9})
+    weights = found.x / scale
+    return np.asarray(weights / weights.sum()) if weights.any() else np.full(len(tables), 1 / len(tables))

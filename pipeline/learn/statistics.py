@@ -5,7 +5,6 @@ every video is a group by itself, that is the ordinary bootstrap over videos and
 """
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 SIGNIFICANT = 0.05
 RESAMPLES = 10_000
 _DRAWN_AT_ONCE = 1 << 22  # units, to bound memory
-PERMUTATIONS = 20_000
-EXACT_UNITS = 14  # up to 2 ** 14 sign patterns are all counted instead of sampled
+PERMUTATIONS = 1 << 14  # sign patterns; those of 14 units or fewer are all counted, of more so many are sampled
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -67,21 +65,18 @@ def sign_flip_p(differences: Values, units: Indices, *, seed: int = 0) -> float:
     video a unit this is McNemar's exact test. All sign patterns are counted when few units differ, else they are
     sampled, the observed one included.
     """
+    from scipy.stats import binomtest, permutation_test
+
     sums = np.bincount(units, differences)
     sums = sums[np.abs(sums) > 1e-12]
     if not len(sums):
         return 1.0
-    observed = abs(sums.sum()) - 1e-9
-    sizes = np.unique(np.abs(sums))
-    if len(sizes) == 1:  # all differences of one size: the number of plus signs is binomial
-        return _binomial_p(int((sums > 0).sum()), len(sums))
-    if len(sums) <= EXACT_UNITS:
-        patterns = np.arange(1 << len(sums))[:, None] >> np.arange(len(sums)) & 1
-        return float((np.abs((1 - 2 * patterns) @ sums) >= observed).mean())
-    rng = np.random.default_rng(seed)
-    reached = sum(int((np.abs(rng.choice((-1.0, 1.0), size=(1000, len(sums))) @ sums) >= observed).sum())
-                  for _ in range(PERMUTATIONS // 1000))
-    return (reached + 1) / (PERMUTATIONS + 1)
+    if np.ptp(np.abs(sums)) < 1e-9:  # the number of plus signs is binomial, so that nothing need be sampled
+        return float(binomtest(int((sums > 0).sum()), len(sums)).pvalue)
+    found = permutation_test((sums,), lambda flipped, axis: flipped.sum(axis), permutation_type="samples",
+                             vectorized=True, n_resamples=PERMUTATIONS, batch=_DRAWN_AT_ONCE // len(sums) + 1,
+                             rng=np.random.default_rng(seed))
+    return float(found.pvalue)
 
 
 def smallest_p(units: int, tests: int) -> float:
@@ -99,12 +94,6 @@ def reach(units: int, unit: str, tests: int) -> str:
         return ""
     enough = next(more for more in itertools.count(units) if smallest_p(more, tests) < SIGNIFICANT)
     return f"with {units} {unit}s p can not fall below {smallest:.2g}, whatever is found; {enough} {unit}s are needed"
-
-
-def _binomial_p(wins: int, trials: int) -> float:
-    """Two-sided probability of a fair coin (McNemar 1947, exact form)."""
-    tail = sum(math.comb(trials, k) for k in range(min(wins, trials - wins) + 1))
-    return float(min(1.0, 2 * tail / 2**trials))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

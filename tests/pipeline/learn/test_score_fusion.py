@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.learn.score_fusion import fuse_scores
-from pipeline.learn.scores import read_scores
+from pipeline.learn.scores import fit_weights, read_scores
 from schemas.labels import LabelRow
 from tests.pipeline.report.synthetic import make_run
 
@@ -72,3 +72,24 @@ def test_weights_are_fitted_on_whole_groups(run, monkeypatch):
         whole = [all(scores[v].tobytes() in rows for v in range(g, g + 10)) for g in range(0, 60, 10)]
         assert inside == whole
         assert sum(whole) == 3
+
+
+@pytest.mark.parametrize("helpful", [(3.0, 0.5), (3.0, -1.0), (0.4, 2.0)])
+def test_fitted_weights_are_the_most_likely_ones_that_are_not_negative(helpful):
+    rng = np.random.default_rng(0)
+    members = np.eye(4, dtype=bool)[rng.integers(4, size=200)]
+    tables = np.stack([rng.normal(size=(200, 4)) + much * members for much in helpful])
+
+    def likelihood(weights):
+        scores = np.tensordot(weights, tables, axes=1)
+        return (scores[members] - np.log(np.exp(scores).sum(1))).sum()
+
+    share = fit_weights(tables, members)
+    assert share.min() >= 0
+    best = max((likelihood(np.array([a, b])), a, b) for a in np.linspace(0, 4, 81) for b in np.linspace(0, 4, 81))
+    assert share[0] == pytest.approx(best[1] / (best[1] + best[2]), abs=0.02)
+
+
+def test_where_no_scores_help_all_weigh_the_same():
+    members = np.eye(2, dtype=bool)[np.arange(40) % 2]
+    assert fit_weights(np.stack([-1.0 * members, -2.0 * members]), members).tolist() == [0.5, 0.5]
