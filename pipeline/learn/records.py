@@ -19,7 +19,7 @@ class Versus:
     Attributes:
         row: name of the row it is compared with.
         difference: of the main metric, this row minus that one.
-        low: lower end of the 95 % bootstrap interval of the difference.
+        low: lower end of the bootstrap interval of the difference; those of all rows hold together 95 times in 100.
         high: its upper end.
         p: two-sided p-value of the paired test, corrected for the number of rows compared (Holm 1979).
     """

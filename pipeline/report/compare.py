@@ -59,7 +59,7 @@ class Pair:
         first: title of the one.
         second: title of the other.
         difference: of the main metric, second minus first.
-        low: lower end of the 95 % paired bootstrap interval.
+        low: lower end of the paired bootstrap interval; those of all pairs hold together 95 times in 100.
         high: its upper end.
         p: two-sided, of the paired sign-flip test (McNemar's exact one where the metric is 0 or 1 and videos are
             independent), corrected for the number of pairs.
@@ -204,7 +204,7 @@ def _pairs(contenders: Sequence[Contender], units: NDArray[np.int64]) -> tuple[P
     differences = [second.values - first.values for first, second in couples]
     corrected = holm([sign_flip_p(difference, units) for difference in differences])
     return tuple(Pair(first.title, second.title, float(difference.mean()),
-                      *bootstrap_mean(difference, units, lowest=-1.0), p,
+                      *bootstrap_mean(difference, units, lowest=-1.0, together=len(couples)), p,
                       int((difference < 0).sum()), int((difference > 0).sum()))
                  for (first, second), difference, p in zip(couples, differences, corrected, strict=True))
 
