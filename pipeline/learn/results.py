@@ -66,7 +66,7 @@ def mean_classes(tables: Sequence[tuple[ClassResult, ...]]) -> tuple[ClassResult
 
 
 def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], groups: Sequence[str], *,
-             crossed: bool) -> Results:
+             crossed: bool, varied: str = "seeds") -> Results:
     """Judge every row, compare, choose.
 
     Args:
@@ -75,6 +75,7 @@ def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], 
         judged: int64 (J,), places of the judged videos.
         groups: V group names.
         crossed: it was cross-validation: every video was judged by a model that did not see it.
+        varied: what the tables of `said` are: `seeds`, or `repeats`.
     """
     members = targets.members[judged]
     units = unit_numbers([groups[int(video)] for video in judged])
@@ -91,7 +92,7 @@ def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], 
         kept=kept.name, kept_by=kept_by, trained_on="all videos" if crossed else "train part",
         verdict=verdict(rows, count, unit), rows=tuple(rows),
         classes=mean_classes([class_table(members, p, targets.classes, multilabel=targets.multilabel) for p in best]),
-        confusion=None if targets.multilabel else _summed([confusion(members, p) for p in best]))
+        confusion=None if targets.multilabel else _summed([confusion(members, p) for p in best]), varied=varied)
 
 
 def _summed(tables: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int, ...], ...]:

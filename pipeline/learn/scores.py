@@ -109,13 +109,15 @@ def read_scores(source: str) -> ScoreSet:
             raise
         raise ConfigError(f"{path} is not an .npz of plain arrays: {error}") from error
     recorded = path.name == "scores.npz" and path.with_name("splits.csv").exists()
-    return _with_groups(found, path.parent) if recorded else found
+    return _with_groups(found, path) if recorded else found
 
 
-def _with_groups(found: ScoreSet, folder: Path) -> ScoreSet:
+def _with_groups(found: ScoreSet, scores: Path) -> ScoreSet:
     """Add the groups of a run's scores: they lie beside them, in its splits."""
-    known = {without_suffix(row.video): row.group for row in Run.open(folder).splits()}
-    return replace(found, groups=tuple(known.get(name, name) for name in found.names))
+    known = {row.video: row.group for row in Run.open(scores.parent).splits()}
+    with np.load(scores, allow_pickle=False) as file:
+        names: list[str] = file["names"].tolist()
+    return replace(found, groups=tuple(known.get(name, name) for name in names))
 
 
 def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:

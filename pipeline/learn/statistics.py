@@ -90,7 +90,7 @@ def sign_flip_p(differences: Values, units: Indices, *, seed: int = 0) -> float:
     return float(found.pvalue)
 
 
-def counted(units: int, unit: str) -> str:
+def units_words(units: int, unit: str) -> str:
     """Say what is drawn and permuted: `24 groups`, or so many videos, and that no groups are known."""
     alone = ", each taken as independent, since none are known to belong together" if unit == "video" else ""
     return f"{units:,} {unit}{'' if units == 1 else 's'}{alone}"

@@ -32,6 +32,7 @@ class Contender:
         high: its upper end.
         recalls: recall of every class of the comparison that the run knows, mean over seeds.
         settings: (name, value) lines.
+        varied: what `seeds` are: `seeds`, or `repeats` with fresh folds.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Contender:
     high: float
     recalls: dict[str, float]
     settings: dict[str, str]
+    varied: str = "seeds"
 
     @property
     def value(self) -> float:
@@ -115,6 +117,7 @@ class _Judged:
     said: dict[str, NDArray[np.float32]]
     groups: dict[str, str]
     settings: dict[str, str]
+    varied: str
 
     def truth(self, video: str) -> frozenset[str]:
         return frozenset(self.classes[c] for c in np.flatnonzero(self.members[video]))
@@ -163,7 +166,8 @@ def _read(text: str) -> _Judged:
     return _Judged(text, row, scores.classes, scores.labels.ndim == 2,
                    dict(zip(scores.names, members_of(scores), strict=True)),
                    dict(zip(scores.names, scores.rows[row].swapaxes(0, 1), strict=True)),
-                   {line.video: line.group for line in run.splits()}, settings | dict(flat(model, "model")))
+                   {line.video: line.group for line in run.splits()}, settings | dict(flat(model, "model")),
+                   results.varied)
 
 
 def _check(judged: Sequence[_Judged], shared: Sequence[str]) -> None:
@@ -196,7 +200,7 @@ def _contender(one: _Judged, shared: Sequence[str], units: NDArray[np.int64]) ->
     found = np.mean([(said_members(table, multilabel=one.multilabel) & members).sum(0) for table in tables], axis=0)
     recalls = {name: float(found[c] / members[:, c].sum()) for c, name in enumerate(one.classes) if members[:, c].any()}
     return Contender(one.title, one.row, len(one.said), metrics, tuple(each[main] for each in judged), values,
-                     *bootstrap_mean(values, units), recalls, one.settings)
+                     *bootstrap_mean(values, units), recalls, one.settings, one.varied)
 
 
 def _pairs(contenders: Sequence[Contender], units: NDArray[np.int64]) -> tuple[Pair, ...]:

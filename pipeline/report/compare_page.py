@@ -1,6 +1,6 @@
 """A comparison of runs as one HTML file."""
 
-from pipeline.learn.statistics import SIGNIFICANT, USEFUL, counted, interval_words, reach
+from pipeline.learn.statistics import SIGNIFICANT, USEFUL, interval_words, reach, units_words
 from pipeline.report.charts import (
     CLASSES_SHOWN,
     Interval,
@@ -26,7 +26,7 @@ def compare_page(comparison: Comparison) -> str:
                 ("Class by class", _classes(comparison)), ("What was done differently", _settings(comparison))]
     count = len(comparison.contenders)
     words = (f"{count} runs on the {comparison.videos:,} videos that all of them judged. Intervals by bootstrap, p by "
-             f"a paired test, both over {counted(comparison.units, comparison.unit)}.")
+             f"a paired test, both over {units_words(comparison.units, comparison.unit)}.")
     return document(title, [tag("header", tag("p", "Comparison of runs", class_="over"), tag("h1", title),
                                 tag("p", words)),
                             *(tag("section", tag("h2", heading), content) for heading, content in sections)])
@@ -54,6 +54,11 @@ def several_seeds(comparison: Comparison) -> bool:
     return any(len(one.seeds) > 1 for one in comparison.contenders)
 
 
+def varied(comparison: Comparison) -> str:
+    """Name what numbers are means over: `seeds`, `repeats`, or both where runs differ in that."""
+    return " or ".join(sorted({one.varied for one in comparison.contenders if len(one.seeds) > 1}, reverse=True))
+
+
 def _contenders(comparison: Comparison) -> Markup:
     rows = [Interval(one.title, one.value, one.low, one.high, f"k{index % COLOURS}",
                      f"{percent(one.low)} to {percent(one.high)}", one.row, one.seeds)
@@ -68,7 +73,7 @@ def _contenders(comparison: Comparison) -> Markup:
     table = tag("table", tag("thead", head), tag("tbody", *body))
     words = f"The {_MAIN[comparison.main]} with its 95 % interval, and every other number in %."
     if several_seeds(comparison):
-        words += " Numbers are means over a run's seeds; a stroke is one seed."
+        words += f" Numbers are means over a run's {varied(comparison)}; a stroke is one of them."
     return join([tag("p", words), chart,
                  tag("div", table, class_="scroll")])
 
@@ -85,8 +90,8 @@ def _pairs(comparison: Comparison) -> Markup:
              "corrected for the number of pairs by Holm's method). In the last column, how many videos only one of the "
              "two gets right" + (" (or ranks better)." if comparison.main == "lrap" else "."))
     if several_seeds(comparison):
-        words += (" With several seeds a video's value is the mean over them, and the last column counts the videos "
-                  "that one of the two gets right more often.")
+        words += (f" With several {varied(comparison)} a video's value is the mean over them, and the last column "
+                  "counts the videos that one of the two gets right more often.")
     return join([tag("p", words), intervals_chart(
         rows, heads=("pair", "points and interval", "p, only one right"), label="differences of each two runs",
         scale=scale, reference=0.0, signed=True)])
@@ -127,11 +132,11 @@ def summary_of(comparison: Comparison) -> str:
     """Say what the intervals and p-values of the text tables are."""
     exact = (comparison.main, comparison.unit) == ("top1", "video") and not several_seeds(comparison)
     test = "exact McNemar test" if exact else "paired sign-flip test"
-    seeds = "; a video's value is the mean over a run's seeds" if several_seeds(comparison) else ""
+    seeds = f"; a video's value is the mean over a run's {varied(comparison)}" if several_seeds(comparison) else ""
     best = max(comparison.contenders, key=lambda one: one.value)
     pairs = len(comparison.pairs)
     several = f", those of the {pairs} pairs 95 % all together" if pairs > 1 else ""
     return (f"{comparison.videos} shared videos; 95 % intervals{several}, by bootstrap over "
-            f"{counted(comparison.units, comparison.unit)}; p by {test}, corrected for {pairs} pair"
+            f"{units_words(comparison.units, comparison.unit)}; p by {test}, corrected for {pairs} pair"
             f"{'' if pairs == 1 else 's'} (Holm){seeds}\n"
             f"{headline(comparison)}; {best.title} {with_unit(best.value)}")
