@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 SHARD_BYTES = 64 << 20
 STREAM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 TIME_ARRAYS = ("pts_s", "frame")
-RESERVED = ("names", "labels", "classes", "folds", "seeds")  # arrays of other meaning in files of ours
+RESERVED = ("names", "labels", "classes", "folds", "seeds", "groups")  # arrays of other meaning in files of ours
 
 
 @dataclass(frozen=True, slots=True)
