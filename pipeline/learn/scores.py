@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.learn.feature_files import read_arrays
 from pipeline.learn.run import Run
 from schemas.errors import ConfigError
-from schemas.labels import join_labels, split_labels, without_suffix
+from schemas.labels import join_labels, match_names, split_labels
 
 NORMALISATIONS = ("relu-l1", "softmax", "none")
 RIDGE = 1e-3  # separable labels would drive weights to infinity
@@ -33,7 +34,7 @@ class ScoreSet:
 
     Attributes:
         title: for messages and tables.
-        names: V video ids, each once, without suffix.
+        names: V video names as the file has them, each once.
         scores: float64 (V, C).
         labels: the labels of each of V videos, as class names where `classes` are known, else as numbers; empty when
             the file has none.
@@ -101,13 +102,10 @@ def read_scores(source: str) -> ScoreSet:
         raise ConfigError(f"no file of scores: {source}; give FILE.npz, FILE.npz:ARRAY, FILE.csv or a run directory")
     if path.suffix == ".csv":
         return _read_csv(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = _from_arrays(path, array, {name: file[name] for name in file.files})
-    except (OSError, ValueError, AttributeError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{path} is not an .npz of plain arrays: {error}") from error
+    arrays = read_arrays(path)
+    if not isinstance(arrays, dict):
+        raise ConfigError(f"{path} is not an .npz of plain arrays, but one array without names")
+    found = _from_arrays(path, array, arrays)
     recorded = path.name == "scores.npz" and path.with_name("splits.csv").exists()
     return _with_groups(found, path) if recorded else found
 
@@ -146,7 +144,7 @@ def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
     titles = tuple(str(name) for name in classes) if classes is not None else ()
     cells = () if labels is None else _label_cells(path, labels, titles, arrays[array].shape[1])
     groups = beside("groups")
-    return ScoreSet(array.removeprefix("score_"), tuple(without_suffix(str(name)) for name in names),
+    return ScoreSet(array.removeprefix("score_"), tuple(str(name) for name in names),
                     arrays[array].astype(np.float64), cells, titles,
                     () if groups is None else tuple(groups.astype(str).tolist()))
 
@@ -196,12 +194,14 @@ def _read_csv(path: Path) -> ScoreSet:
         raise ConfigError(f"{path} is not a table of scores (video[,label],CLASS,...): {error}") from error
     labels = tuple(cell_labels(row[1], header[first:]) for row in rows) if first > 1 else ()
     groups = tuple(row[2] or row[0] for row in rows) if first > 2 else ()
-    return ScoreSet(path.stem, tuple(without_suffix(row[0]) for row in rows), scores, labels, tuple(header[first:]),
+    return ScoreSet(path.stem, tuple(row[0] for row in rows), scores, labels, tuple(header[first:]),
                     groups)
 
 
 def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
     """Bring score sets into one order of videos and classes, that of the first.
+
+    Videos are joined by name, with or without the suffix of their file, and called by the shortest.
 
     Args:
         sets: at least one.
@@ -210,6 +210,7 @@ def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
     Raises:
         ConfigError: videos, classes or labels differ; the message shows which.
     """
+    sets = _called_alike(sets)
     first = sets[0]
     shared = set(first.names).intersection(*(one.names for one in sets))
     for one in sets[1:]:
@@ -231,6 +232,18 @@ def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
             raise ConfigError(f"{order[index]!r} is {join_labels(labelled[0].labels[index])!r} in {labelled[0].title} "
                               f"and {join_labels(one.labels[index])!r} in {one.title}")
     return joined
+
+
+def _called_alike(sets: Sequence[ScoreSet]) -> list[ScoreSet]:
+    """Give every video one name in all sets, the shortest that a set has for it."""
+    names = list(sets[0].names)
+    place = {name: index for index, name in enumerate(names)}
+    found = [match_names(one.names, place) for one in sets]
+    for meant in found:
+        for name, known in meant.items():
+            names[place[known]] = min(names[place[known]], name, key=len)
+    return [replace(one, names=tuple(names[place[meant[name]]] if name in meant else name for name in one.names))
+            for one, meant in zip(sets, found, strict=True)]
 
 
 def _arranged(one: ScoreSet, order: Sequence[str], named: ScoreSet) -> ScoreSet:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
 
-UCF_NAME = re.compile(r"(v_[^/]+_g\d+)_c\d+$")
+UCF_NAME = re.compile(r"(v_[^/]+_g\d+)_c\d+(\.[A-Za-z]\w*)?$")  # names may keep their file's suffix
 
 Indices = NDArray[np.int64]
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline.report.charts import percent, with_unit
 from pipeline.report.data import Confused
 from pipeline.report.markup import Markup, join, name_of, tag
+from pipeline.report.style import ink_on
 
 PAIRS_SHOWN = 14
 _COUNTED = 24  # with more classes the squares are too small for a number
@@ -37,11 +38,11 @@ def _cell(t: int, s: int, count: int, total: int, classes: Sequence[str], cell: 
     x, y = label + s * cell, label + t * cell
     said = f"{count} of {total} videos of “{classes[t]}” " + (
         "were recognised" if t == s else f"were taken for “{classes[s]}”") + f" ({with_unit(share)})"
-    # the square root lets a single mistake among many videos be seen
+    opacity = round(0.12 + 0.88 * share**0.5, 2)  # the square root lets a single mistake among many videos be seen
     square = tag("rect", x=x + 1, y=y + 1, width=cell - 2, height=cell - 2, class_="hit" if t == s else "miss",
-                 fill_opacity=round(0.12 + 0.88 * share**0.5, 2))
+                 fill_opacity=opacity)
     text = tag("text", count, x=x + cell / 2, y=y + cell / 2, dy=4, text_anchor="middle",
-               class_="on" if share > 0.3 else "off") if counted else None
+               class_=ink_on("blue" if t == s else "red", "tile", opacity)) if counted else None
     return tag("g", tag("title", said), square, text)
 
 

@@ -197,7 +197,9 @@ def _map(data: ReportData, pictures: Pictures) -> Section:
         if len(chart.points) < chart.videos else f"The {chart.videos:,} videos"
     words = (f"{sample} by the mean of their {' and '.join(chart.streams)} features, before any training: what lies "
              "apart here is easy to tell apart. A hollow mark is a video that the kept row mistakes"
-             + (f" with half of {data.results.times} or more." if data.results.seeds > 1 else "."))
+             + (f" with half of {data.results.times} or more." if data.results.seeds > 1 else ".")
+             + (" A video of several labels has the colour of its rarest one, and is shown with each of them."
+                if data.multilabel else ""))
     return "map", title, join([tag("p", words), scatter_chart(chart)])
 
 

@@ -1,11 +1,14 @@
 """The style sheet of every page: one column, quiet ink, two colours that mean something, light and dark.
 
 Colours: blue is right, vermilion is wrong (Okabe and Ito 2008, told apart by colour-blind readers); classes have eight
-hues of the same origin. All text keeps a contrast of 4.5 : 1 or more against its ground.
+hues of the same origin. All text keeps a contrast of 4.5 : 1 or more against its ground (WCAG 2.2, success criterion
+1.4.3); on grounds of many shades, `ink_on` computes which ink that is.
 """
 
+import re
+
 LIGHT = """
---paper:#fffdfa;--ink:#1c1b1a;--soft:#5f5b55;--rule:#e3dfd8;--tile:#f5f2ec;--blue:#00629c;--red:#c14a00;
+--paper:#fffdfa;--ink:#1c1b1a;--soft:#5f5b55;--rule:#e3dfd8;--tile:#f5f2ec;--blue:#00629c;--red:#bd4800;
 --k0:#0072b2;--k1:#d55e00;--k2:#009e73;--k3:#cc6fa3;--k4:#b07d00;--k5:#3fa0dc;--k6:#7a4bb0;--k7:#6e6e6e"""
 DARK = """
 --paper:#151617;--ink:#eceae6;--soft:#a6a29b;--rule:#35363a;--tile:#1f2123;--blue:#5fb4ea;--red:#ff8b4a;
@@ -72,7 +75,8 @@ i{font-style:normal}
 .ground{fill:var(--tile)}
 .rule{stroke:var(--paper);stroke-width:1}
 .hit{fill:var(--blue)}.miss{fill:var(--red)}
-svg text.on{fill:var(--paper)}svg text.off{fill:var(--ink)}
+svg text.light-black{fill:#000}svg text.light-white{fill:#fff}
+@media (prefers-color-scheme:dark){svg text.dark-black{fill:#000}svg text.dark-white{fill:#fff}}
 .plot{position:relative;margin:.4rem .6rem 1.6rem 2.4rem}
 .square{aspect-ratio:1;max-width:25rem}
 .map-plot{aspect-ratio:1.6;margin:1.2rem 1rem}
@@ -131,3 +135,53 @@ footer{margin-top:3rem;color:var(--soft);font-size:.85rem}
 }
 @media print{nav,.menu{display:none}}
 """
+
+
+def palette(variables: str) -> dict[str, str]:
+    """`--ink:#1c1b1a;` -> {"ink": "#1c1b1a"}."""
+    return dict(re.findall(r"--(\w+):(#[0-9a-f]{6})", variables))
+
+
+THEMES = {"light": palette(LIGHT), "dark": palette(DARK)}  # the prefix of the class that colours text -> its colours
+
+
+def ink_on(colour: str, ground: str, opacity: float) -> str:
+    """Choose black or white text for a colour laid over a ground, in light pages and in dark ones.
+
+    One of the two always has a contrast of 4.5 : 1: where that of black ends (luminance 0.175), white's has begun.
+
+    Args:
+        colour: a name of the palette.
+        ground: likewise.
+        opacity: of the colour, 0 to 1.
+
+    Returns:
+        the classes of the text, as `light-black dark-white`.
+    """
+    chosen = []
+    for prefix, colours in THEMES.items():
+        mixed = blend(colours[colour], colours[ground], opacity)
+        chosen.append(f"{prefix}-{'black' if contrast('#000000', mixed) > contrast('#ffffff', mixed) else 'white'}")
+    return " ".join(chosen)
+
+
+def blend(colour: str, ground: str, opacity: float) -> str:
+    """Lay a colour over another as a browser does, in sRGB: `#rrggbb`."""
+    return "#" + "".join(f"{round(opacity * over + (1 - opacity) * under):02x}"
+                         for over, under in zip(_rgb(colour), _rgb(ground), strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+              for value in (channel / 255 for channel in _rgb(colour))]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
