@@ -1,8 +1,8 @@
 """The Ray engine: bounded tasks in flight, machine faults retried, bugs not.
 
-When a worker dies again and again over one shard, some video in it may end every process that decodes it. Then each
-video is tried in a process of its own, those that die twice are left out, and the shard is made without them: one file
-costs one file.
+When a worker dies, or lacks memory or cannot read, again and again over one shard, some video in it may end every
+process that decodes it. Then each video is tried in a process of its own, those that fail so twice are left out, and
+the shard is made without them: one file costs one file.
 """
 
 import logging
@@ -27,7 +27,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.events import Died, Done, Event, Lost, Told
-from schemas.errors import ResourceError, ViduError
+from schemas.errors import ResourceError, ViduError, is_machines
 from schemas.flow_config import Settings
 from schemas.plan import ShardReport, ShardTask
 from schemas.store import Store
@@ -137,6 +137,9 @@ class RayEngine:
             del self._running[generator]
         except RayTaskError as error:
             del self._running[generator]
+            if is_machines(error.cause):
+                yield from self._died(attempt, _first_line(error.cause), queue)
+                return
             if isinstance(error.cause, ViduError):
                 raise error.cause from None
             yield Lost(attempt.task, repr(error.cause), str(error))
@@ -156,12 +159,12 @@ class RayEngine:
             task = replace(attempt.task, excluded=attempt.task.excluded | deadly)
             queue.appendleft(_Attempt(task, attempt.tries))
         else:
-            yield Lost(attempt.task, f"its worker died {attempt.tries + 1} times ({why}), yet each of its videos alone "
-                                     "does no harm; see --retries, and how much memory a worker has")
+            yield Lost(attempt.task, f"its worker failed {attempt.tries + 1} times ({why}), yet each of its videos "
+                                     "alone does no harm; see --retries, and how much memory a worker has")
 
     def _deadly(self, task: ShardTask) -> frozenset[str]:
-        """Find the videos that end a process of their own, twice."""
-        logger.warning("shard %s: its worker died %d times; trying its %d videos one by one", task.shard,
+        """Find the videos that end a process of their own, or find the machine wanting, twice."""
+        logger.warning("shard %s: its worker failed %d times; trying its %d videos one by one", task.shard,
                        self._options.retries + 1, len(task.videos))
         suspects = [video.id for video in task.videos if video.id not in task.excluded]
         for _ in range(2):
@@ -176,7 +179,9 @@ class RayEngine:
         for video, result in results.items():
             try:
                 ray.get(result)
-            except RayTaskError:
+            except RayTaskError as error:
+                if is_machines(error.cause):
+                    dying.append(video)
                 continue  # a bug is not a death; it will be shown when the shard is made
             except RayError:
                 dying.append(video)

@@ -40,13 +40,13 @@ class Job:
         settings: of the extraction.
         weights: state dict by stream.
         out: the store's folder.
-        retry_failed: plan videos anew that gave no row.
+        retry_failed: plan videos anew that gave no row or broke off.
         mixed_software: go on in a store that was begun with other versions of libraries.
         shard_frames: work of a shard in a new store; None chooses it by the size of the job.
         inline: work in this process, without Ray.
         address: of a Ray cluster; empty for this machine.
         workers: on this machine, how many at a time; 0 for one a core.
-        retries: how often a shard is begun again after its worker died.
+        retries: how often a shard is begun again after its worker died or the machine failed it.
         gpus_per_task: share of a GPU that each task takes on `cuda`.
         quiet: show no progress.
         log_json: file for JSON lines.
@@ -224,7 +224,7 @@ def _engine(job: Job, store: Store) -> Iterator[Engine]:
     if job.inline:
         from pipeline.inline import InlineEngine
 
-        yield InlineEngine(PRODUCTS[job.settings.kind].make_tools(job.settings, job.weights), store)
+        yield InlineEngine(PRODUCTS[job.settings.kind].make_tools(job.settings, job.weights), store, job.retries)
         return
     from pipeline.cluster import ClusterOptions, RayEngine
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.preview import beside, put_picture, refuse_input, written_aside
+from pipeline.preview import beside, refuse_input
 from schemas.errors import ConfigError
 from workers.flow import FlowMethod
 from workers.flow.flofile import write_flo
-from workers.flow.images import grey_of, read_picture
+from workers.flow.images import grey_of, read_picture, write_picture
 
 
 def flow_of_pair(
@@ -35,8 +35,7 @@ def flow_of_pair(
         raise ConfigError(f"--pair: {first} has {sizes[0]} pixels, {second} has {sizes[1]}; they must be of one size")
     flow = method(np.stack([grey_of(picture) for picture in pictures]))[0]
     if out is not None:
-        with written_aside(out) as aside:
-            write_flo(aside, flow)
+        write_flo(out, flow)
     if preview is not None:
-        put_picture(preview, beside(pictures[0], flow, scale_px, pictures[1]))
+        write_picture(preview, beside(pictures[0], flow, scale_px, pictures[1]))
     return float(np.hypot(*flow).mean())

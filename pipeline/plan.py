@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.find import Found, said_of
 from pipeline.outcomes import outcomes
-from schemas.errors import ConfigError, EmptyVideoError, InputError
+from schemas.errors import ConfigError, EmptyVideoError, InputError, MachineError
 from schemas.flow_config import FlowFileSettings, Settings
 from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask, Video
 from schemas.streams import Needs
@@ -36,7 +36,11 @@ class Planned:
 
 
 def plan_video(found: Found, settings: Settings, attempt: int) -> Planned | Failure:
-    """Probe one file and cut it into segments; a file that is no good becomes a Failure. Runs in any process."""
+    """Probe one file and cut it into segments; a file that is no good becomes a Failure. Runs in any process.
+
+    Raises:
+        MachineError: the machine failed; the file may be good.
+    """
     mark = ""
     try:
         mark = fingerprint(found.path)
@@ -164,18 +168,15 @@ def compare(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport], 
     for one in found:
         video = latest.get(one.id)
         if video is None:
-            if one.id not in failures or retry_failed:
+            if retry_failed or one.id not in failures or failures[one.id].reason == MachineError.__name__:
                 new.append((one, 0))
             continue
         file = today[one.id] = one if one.label else replace(one, label=video.label, split=video.split,
                                                              group=video.group)
-        if retry_failed and outcome.get(file.id) == "failed":
+        if retry_failed and outcome.get(file.id) in ("failed", "partial"):
             new.append((file, video.attempt + 1))
-        elif _changed(file, video):
-            if retry_failed and outcome.get(file.id) == "partial":
-                new.append((file, video.attempt + 1))
-            elif outcome.get(file.id) in ("ok", "partial"):
-                changed.append(file.path)
+        elif outcome.get(file.id) in ("ok", "partial") and _changed(file, video):
+            changed.append(file.path)
     if changed:
         raise ConfigError(f"{len(changed)} files changed since their features were computed, {changed[0]} first; "
                           "choose another --out, or bring the old files back")

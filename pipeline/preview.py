@@ -4,19 +4,17 @@ The key in the lower right corner says how many pixels a full colour stands for;
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import ConfigError, EmptyVideoError, ResourceError
-from schemas.files import commit, temporary_beside
+from schemas.errors import ConfigError, EmptyVideoError
 from workers.decode import VideoWriter, decode, probe, seconds
 from workers.flow import FlowMethod
 from workers.flow.draw import draw_flow, flow_scale_px
-from workers.flow.images import encoded
+from workers.flow.images import write_picture
 from workers.pairs import PairFlow
 
 SUFFIXES = (".mp4", ".png")
@@ -64,35 +62,6 @@ def refuse_input(path: Path, *inputs: Path) -> None:
             raise ConfigError(f"{path} is the very file that is read, and would be lost; choose another name to write")
 
 
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Give the name of a new file to write; it takes the place of `path` when all went well, else nothing is left.
-
-    Raises:
-        ResourceError: the file can not be written.
-    """
-    temporary = temporary_beside(path)
-    try:
-        yield temporary
-        commit(temporary, path)
-    except ResourceError as error:
-        raise ResourceError(str(error).replace(str(temporary), str(path))) from error
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def put_picture(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write a picture, uint8 (H, W, 3), whole or not at all; the suffix tells the format.
-
-    Raises:
-        ResourceError: the file can not be written.
-    """
-    with written_aside(path) as aside:
-        aside.write_bytes(encoded(picture, path.suffix.lower()))
-
-
 def beside(
     picture: NDArray[np.uint8], flow: NDArray[np.float32], scale_px: float | None, *more: NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
@@ -119,11 +88,11 @@ def preview_video(video: str, path: Path, look: Look) -> None:
     if path.suffix.lower() == ".png":
         middle = len(ticks) // 2 - 1
         grey, rgb = _pair(video, middle, look)
-        put_picture(path, beside(rgb, look.flow(grey)[0], look.scale_px))
+        write_picture(path, beside(rgb, look.flow(grey)[0], look.scale_px))
         return
     scale_px = look.scale_px or _scale_px(video, len(ticks), look)
     begin_s = float(seconds(ticks[:1], time_base)[0])
-    with written_aside(path) as aside, VideoWriter(aside, fps=facts.fps) as writer:
+    with VideoWriter(path, fps=facts.fps) as writer:
         for pts_s, rgb, flow in _fields(video, len(ticks), look):
             writer.add(beside(rgb, flow, scale_px), pts_s - begin_s)
 

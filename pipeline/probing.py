@@ -12,11 +12,12 @@ from typing import Any
 
 from pipeline.find import Found
 from pipeline.plan import Planned, plan_video
-from schemas.errors import VideoCrashError
+from schemas.errors import MachineError, VideoCrashError
 from schemas.flow_config import Settings
 from schemas.plan import Failure
 
 Job = tuple[Found, int]
+_TRIES = 3
 logger = logging.getLogger(__name__)
 
 
@@ -35,13 +36,24 @@ def plan_videos(jobs: Sequence[Job], settings: Settings, *, inline: bool) -> lis
         one result a job, in the order of the jobs.
     """
     if inline:
-        results = {job: plan_video(job[0], settings, job[1]) for job in jobs}
+        results = {job: _planned(job[0], settings, job[1]) for job in jobs}
     else:
         results = _guarded(jobs, settings, min(len(jobs), os.cpu_count() or 1))
     for result in results.values():
         if isinstance(result, Failure):
             logger.warning("failed: %s", result.message)
     return [results[job] for job in jobs]
+
+
+def _planned(found: Found, settings: Settings, attempt: int) -> Planned | Failure:
+    """Plan one file; what the machine does not manage `_TRIES` times is left to the next run of the same command."""
+    for tried in range(1, _TRIES + 1):
+        try:
+            return plan_video(found, settings, attempt)
+        except (MachineError, MemoryError) as error:
+            if tried == _TRIES:
+                return Failure(found.id, found.path, "", MachineError.__name__, str(error) or "memory ran out")
+    raise AssertionError
 
 
 def _guarded(jobs: Sequence[Job], settings: Settings, processes: int) -> dict[Job, Planned | Failure]:
@@ -67,7 +79,7 @@ def _pooled(jobs: Sequence[Job], settings: Settings, processes: int,
         try:
             with _nameless_main():
                 futures: dict[Future[Planned | Failure], Job] = {
-                    pool.submit(plan_video, found, settings, attempt): (found, attempt) for found, attempt in jobs}
+                    pool.submit(_planned, found, settings, attempt): (found, attempt) for found, attempt in jobs}
         except BrokenProcessPool:  # so soon
             return True
         broke = False

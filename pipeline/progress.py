@@ -109,7 +109,7 @@ class Display:
             self._done(event.report)
         elif isinstance(event, Died):
             self._told.pop(event.task.shard, None)
-            self._say(logging.WARNING, f"shard {event.task.shard}: its worker died ({event.why}); it begins again")
+            self._say(logging.WARNING, f"shard {event.task.shard}: its worker failed ({event.why}); it begins again")
             self.log("died", shard=event.task.shard, why=event.why)
         elif isinstance(event, Lost):
             self._told.pop(event.task.shard, None)

@@ -34,9 +34,10 @@ LEARNING = ("pipeline/learn/", "pipeline/report/")  # the learning wing meets ex
 # A report shows frames and flow of the videos that were mistaken, if they are still there.
 SHOWS_PICTURES = {"pipeline/report/make.py", "pipeline/report/page.py", "pipeline/report/thumbs.py"}
 # A prediction needs both wings, and joins them on disk.
-JOINS_WINGS = {"pipeline/predict.py", "pipeline/stored.py"}
+JOINS_WINGS = {"pipeline/predict.py", "pipeline/stored.py", "pipeline/api/vidu_pipe/__init__.py",
+               "pipeline/api/vidu_pipe/learning.py"}
 # A fault that may be anything is caught where it is turned into data or shown, and nowhere else.
-BLIND = {"pipeline/inline.py": 1, "pipeline/cluster.py": 1}
+BLIND = {"pipeline/inline.py": 1, "pipeline/cluster.py": 1, "workers/backbones.py": 1}
 
 
 def files(*folders: str) -> dict[str, ast.Module]:

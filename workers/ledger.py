@@ -79,7 +79,8 @@ class Ledger:
         told, damage = 0, ""
         try:
             if video.id in self._task.excluded:
-                raise VideoCrashError(f"{video.path}: decoding it ended its process; it was left out")
+                raise VideoCrashError(f"{video.path}: decoding it ended its process, or asked too much of the "
+                                      "machine; it was left out")
             if fingerprint(video.path) != video.fingerprint:
                 raise VideoDecodeError(f"{video.path}: changed after it was planned; run again with --retry-failed")
             damage = video.probe.damage

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.extract import Summary
 
 run_options = stack_options([
-    click.option("--retry-failed", is_flag=True, help="Try videos again that failed, or broke off and are mended now."),
+    click.option("--retry-failed", is_flag=True, help="Try videos again that failed or broke off."),
     click.option("--mixed-software", is_flag=True, help="Go on where other versions of libraries began."),
     click.option("--ray-address", envvar="RAY_ADDRESS", default="", help="A Ray cluster; default: this machine alone."),
     click.option("--workers", type=click.IntRange(0), default=0, help="Tasks at a time here.  [default: one a core]"),

@@ -73,11 +73,12 @@ def test_ray_is_left_when_nothing_here_can_run_a_task(starts, world, tmp_path, m
 
 @pytest.fixture(scope="module")
 def deadly_run(world, tmp_path_factory):
-    """Two workers; v1 kills its worker once, v4 kills every process that decodes it."""
+    """Two workers; v1 kills its worker once, v3 finds no memory once, v4 kills every process that decodes it."""
     out = tmp_path_factory.mktemp("deadly") / "store"
     with pytest.MonkeyPatch.context() as patched:
         for name, value in poisoned_environment(
-                POISON_DECODE_ONCE="v1.avi", POISON_DECODE="v4.mp4", POISON_FOLDER=str(out.parent)).items():
+                POISON_DECODE_ONCE="v1.avi", POISON_MEMORY_ONCE="v3.avi", POISON_DECODE="v4.mp4",
+                POISON_FOLDER=str(out.parent)).items():
             patched.setenv(name, value)
         summary = world.extract(out, inline=False, workers=2, retries=1, log_json=out.parent / "log.jsonl")
     events = [json.loads(line) for line in (out.parent / "log.jsonl").read_text().splitlines()]
@@ -89,12 +90,14 @@ def shard_of(root, video):
     return shard
 
 
-def test_workers_that_died_were_seen_and_their_shards_begun_again(deadly_run):
+def test_workers_that_died_or_found_no_memory_were_seen_and_their_shards_begun_again(deadly_run):
     out, _, events = deadly_run
     died = [event["shard"] for event in events if event["event"] == "died"]
     assert died.count(shard_of(out, "class1/v1")) >= 1
+    assert died.count(shard_of(out, "class1/v3")) >= 1
     assert died.count(shard_of(out, "class0/v4")) >= 2
     assert (out.parent / "v1.avi").exists()
+    assert (out.parent / "v3.avi").exists()
 
 
 def test_a_video_that_kills_every_worker_fails_alone(deadly_run):

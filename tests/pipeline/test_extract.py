@@ -3,12 +3,14 @@
 import json
 import logging
 import os
+import pkgutil
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import pipeline.inline
 from pipeline.events import Died, Done, Lost, Told
@@ -16,7 +18,7 @@ from pipeline.extract import _of_another_plan, extract, verify
 from pipeline.outcomes import BadVideos
 from pipeline.progress import Display
 from schemas.config import Sampling
-from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.errors import ConfigError, MachineError, ResourceError, StoreError
 from schemas.store import Store
 from tests.builders import a_task
 from tests.pipeline.conftest import digests, leftovers
@@ -246,6 +248,45 @@ def test_a_store_of_no_good_video_is_a_store_and_says_so(world, tmp_path):
     summary = world.extract(tmp_path / "store", folder=tmp_path / "videos")
     assert (summary.made, len(summary.failed)) == ([], 1)
     assert Store.open(tmp_path / "store").video_rows() == []
+
+
+@pytest.mark.parametrize(("where", "error"), [
+    ("workers.process.decode", MemoryError()), ("workers.features.StreamNetwork.run", MemoryError()),
+    ("workers.features.StreamNetwork.run", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")),
+    ("workers.features.StreamNetwork.run", torch.OutOfMemoryError("CUDA out of memory")),
+    ("workers.moments.MomentBuilder.add", MemoryError()),
+    ("workers.ledger.fingerprint", MachineError("a: reading fails"))])
+def test_what_the_machine_fails_at_is_done_again_and_blamed_on_nobody(world, reference, tmp_path, monkeypatch, where,
+                                                                      error):
+    owner, _, name = where.rpartition(".")
+    owner = pkgutil.resolve_name(owner)
+    function, calls = getattr(owner, name), []
+
+    def failing(*arguments, **options):
+        calls.append(name)
+        if len(calls) in (2, 4):
+            raise error
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, failing)
+    summary = world.extract(tmp_path / "store")
+    assert (summary.lost, summary.failed, summary.partial) == ([], (), ())
+    assert digests(tmp_path / "store") == digests(reference)
+
+
+def test_what_the_machine_never_manages_costs_its_shard_alone(world, tmp_path, monkeypatch):
+    decode, calls = process.decode, []
+
+    def failing(path, **options):
+        if path.endswith("v2.mp4"):
+            calls.append(path)
+            raise MemoryError
+        return decode(path, **options)
+
+    monkeypatch.setattr(process, "decode", failing)
+    summary = world.extract(tmp_path / "store", retries=1)
+    assert [(lost.why, lost.trace) for lost in summary.lost] == [("MemoryError()", "")]
+    assert (len(summary.made), summary.failed, len(calls)) == (5, (), 2)
 
 
 def test_a_bug_costs_its_shard_and_is_shown_once_with_its_trace(world, reference, tmp_path, monkeypatch):

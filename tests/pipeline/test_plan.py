@@ -226,10 +226,9 @@ def test_a_file_that_is_another_now_is_refused_once_it_has_features(files, known
 
 
 @pytest.mark.parametrize(("outcome", "changed", "retried"), [
-    ("failed", False, True), ("failed", True, True), ("partial", True, True), ("partial", False, False),
+    ("failed", False, True), ("failed", True, True), ("partial", True, True), ("partial", False, True),
     ("ok", False, False)])
-def test_retrying_takes_what_failed_and_what_broke_off_and_is_another_file_now(files, known, tmp_path, outcome,
-                                                                              changed, retried):
+def test_retrying_takes_what_failed_and_what_broke_off_mended_or_not(files, known, tmp_path, outcome, changed, retried):
     plan, _ = known
     reports = [report_of(plan.shards[0], outcome, 0 if outcome == "failed" else 2)]
     if changed:
@@ -242,6 +241,11 @@ def test_files_that_could_not_be_planned_are_tried_again_only_when_asked(files):
     plan = first_plan([failure("a")])
     assert compare(plan, files[:1], [], retry_failed=False).new == ()
     assert compare(plan, files[:1], [], retry_failed=True).new == ((files[0], 0),)
+
+
+def test_files_that_the_machine_failed_at_are_tried_again_unasked(files):
+    plan = first_plan([failure("a", "MachineError"), failure("b")])
+    assert compare(plan, files, [], retry_failed=False).new == ((files[0], 0),)
 
 
 def test_a_file_is_planned_by_its_own_times_and_a_bad_one_becomes_a_failure(tmp_path):

@@ -1,9 +1,12 @@
 """Frames come out right, whole, in order and in time, from every codec, container and start."""
 
+import errno
 import gc
 import os
 import pickle
+import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -17,13 +20,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from schemas.errors import EmptyVideoError, InputError, VideoDecodeError, VideoOpenError, VideoTooLargeError
+from schemas.errors import (
+    EmptyVideoError,
+    InputError,
+    MachineError,
+    VideoDecodeError,
+    VideoOpenError,
+    VideoTooLargeError,
+)
 from schemas.frames import FrameBatch
 from schemas.plan import Probe
 from tests.videos import has_encoder, number_of, numbered_image, write_video
 from workers.decode import decode, output_size, probe, seconds
+from workers.decode import video as video_module
 from workers.decode import windows as decode_module
+from workers.fingerprint import fingerprint
 
+probe_module = sys.modules["workers.decode.probe"]  # the package gives its name to the function
 FRAMES = 40
 
 
@@ -552,6 +565,109 @@ class TestDamage:
         rubbish.write_bytes(data[:])
         batches, error = until_it_breaks(rubbish)
         assert isinstance(error, EmptyVideoError | VideoDecodeError) or count(batches) < FRAMES
+
+
+def once(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, error: Exception, *, call: int = 1, times: int = 1
+) -> None:
+    """Make a function raise at its ``call``-th call, and at ``times`` calls in all."""
+    function, calls = getattr(owner, name), 0
+
+    def failing(*args: object, **options: object) -> object:
+        nonlocal calls
+        calls += 1
+        if call <= calls < call + times:
+            raise error
+        return function(*args, **options)
+
+    monkeypatch.setattr(owner, name, failing)
+
+
+class TestMachine:
+    """What the machine does to a good file is never said of the file."""
+
+    @pytest.mark.parametrize(
+        ("owner", "name", "call"),
+        [
+            (video_module.av, "open", 1),
+            (video_module.Decoder, "send", 1),
+            (video_module.Decoder, "send", 25),
+            (video_module.Decoder, "flush", 1),
+            (video_module.Clock, "sent", 30),
+            (decode_module.Picture, "grey", 20),
+            (decode_module.Picture, "rgb", 3),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "error",
+        [
+            MemoryError(),
+            OSError(errno.EIO, "Input/output error"),
+            av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory"),
+            av.error.OSError(errno.EIO, "Input/output error"),
+            av.error.InvalidDataError(1, "Invalid data found"),
+        ],
+    )
+    def test_a_fault_that_comes_once_is_the_machines(
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int,
+        error: Exception,
+    ) -> None:
+        once(monkeypatch, owner, name, error, call=call)
+        with pytest.raises(MachineError, match=r"mpeg4\.mp4"):
+            list(windows(numbered["mpeg4.mp4"]))
+        assert count(list(windows(numbered["mpeg4.mp4"]))) == FRAMES
+
+    def test_a_first_packet_is_not_dropped_for_lack_of_memory(
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with av.open(str(numbered["mpeg4.mp4"])) as container:
+            decoder = video_module.Decoder(container.streams.video[0])
+            packet = next(container.demux(video=0))
+            monkeypatch.setattr(decoder, "_stream", FailingStream(container.streams.video[0]))
+            with pytest.raises(MemoryError):
+                decoder.send(packet)
+
+    @pytest.mark.parametrize("name", ["mpeg4.mp4", "x264.h264"])
+    @pytest.mark.parametrize("error", [MemoryError(), av.error.OSError(errno.EIO, "Input/output error")])
+    def test_a_probe_that_meets_one_raises(
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, error: Exception
+    ) -> None:
+        once(monkeypatch, probe_module, "_take", error, call=20)
+        with pytest.raises(MachineError, match=re.escape(name)):
+            probe(str(numbered[name]))
+        assert probe(str(numbered[name]))[0].damage == ""
+
+    def test_memory_that_stays_short_is_the_machines_too(
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        once(monkeypatch, decode_module.Picture, "grey", MemoryError(), call=20, times=10**6)
+        with pytest.raises(MachineError):
+            list(windows(numbered["mpeg4.mp4"]))
+
+    def test_a_disk_that_can_not_be_read_is_not_a_file_that_ends(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = cut_avi(tmp_path)
+        list(windows(path, stop=10))
+        monkeypatch.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EIO, "bad sector")))
+        with pytest.raises(MachineError, match="bad sector"):
+            until_it_breaks(path)
+        with pytest.raises(MachineError, match="bad sector"):
+            fingerprint(str(path))
+
+    def test_what_is_wrong_twice_is_the_files(self, tmp_path: Path) -> None:
+        _, error = until_it_breaks(cut_avi(tmp_path))
+        assert isinstance(error, VideoDecodeError)
+
+
+class FailingStream:
+    """A stream whose codec has no memory."""
+
+    def __init__(self, stream: object) -> None:
+        self.codec_context = stream.codec_context  # type: ignore[attr-defined]
+
+    def decode(self, packet: object) -> None:
+        raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
 
 
 def resident_mib() -> float:

@@ -31,7 +31,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from schemas.errors import EmptyVideoError, VideoOpenError
+from schemas.errors import EmptyVideoError, InputError, MachineError, VideoOpenError
 from schemas.plan import Probe
 from workers.decode.avi_index import index_agrees
 from workers.decode.structure import avi_chunks, is_whole
@@ -40,9 +40,11 @@ from workers.decode.video import (
     AV_ERRORS,
     Decoder,
     Packet,
+    check_readable,
     forget_frames,
     frame_rate,
     is_place_holder,
+    machine_faults,
     open_video,
     orientation,
     read_packets,
@@ -91,11 +93,36 @@ def probe(path: str) -> tuple[Probe, NDArray[np.int64], Fraction]:
     Raises:
         VideoOpenError: see ``open_video``; also a GIF or PNG of one picture.
         EmptyVideoError: no frame decodes.
+        MachineError: the machine failed, or a trouble was there at one look and not at the next.
     """
     try:
-        return _probed(path)
+        with machine_faults(path):
+            return _confirmed(path)
     finally:
         forget_frames()
+
+
+def _confirmed(path: str) -> tuple[Probe, NDArray[np.int64], Fraction]:
+    try:
+        probed = _probed(path)
+    except InputError as error:
+        _see_again(path, str(error))
+        raise
+    if probed[0].damage:
+        _see_again(path, probed[0].damage)
+    return probed
+
+
+def _see_again(path: str, trouble: str) -> None:
+    """Look a second time: FFmpeg hands a failed read on as an odd file, but an odd file is odd twice."""
+    check_readable(path)
+    try:
+        again = _probed(path)[0].damage
+    except InputError as error:
+        again = str(error)
+    if again != trouble:
+        raise MachineError(f"{path}: one look says {trouble!r}, the next {again or 'that it is whole'!r}: "
+                           "reading it fails now and then")
 
 
 def _probed(path: str) -> tuple[Probe, NDArray[np.int64], Fraction]:

@@ -22,15 +22,16 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from schemas.errors import VideoOpenError
+from schemas.errors import MachineError, VideoOpenError, is_machines
 from workers.decode.units import is_left_out_at_joints
 
 av.logging.set_level(None)
 
 Packet: TypeAlias = "AnyPacket[VideoStream]"
 
-#: Everything PyAV raises on a bad file: its own errors and the builtin ones they or their glue derive from.
-AV_ERRORS = (av.error.FFmpegError, OSError, EOFError, ValueError, MemoryError)
+#: Everything PyAV raises on a bad file: its own errors, and those of its glue. A MemoryError or OSError that is not
+#: FFmpeg's own word is the machine's fault and passes.
+AV_ERRORS = (av.error.FFmpegError, EOFError, ValueError)
 
 _IMAGE_FORMATS = frozenset({"image2", "ico", "tty", "bin", "xbin", "adf", "idf", "txd"})
 _IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
@@ -44,6 +45,34 @@ _CROWD = 16  # when more frames than this share a time, it is none
 def reason(error: BaseException) -> str:
     """Say in a few words what FFmpeg or PyAV complained about."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+@contextmanager
+def machine_faults(path: str) -> Iterator[None]:
+    """Say of which file it is that the machine failed.
+
+    Raises:
+        MachineError: memory ran out, or reading failed.
+    """
+    try:
+        yield
+    except (MemoryError, OSError) as error:
+        raise MachineError(f"{path}: the machine failed at decoding it: {reason(error)}") from error
+
+
+def check_readable(path: str) -> None:
+    """Read a file from its beginning to its end: FFmpeg takes a read that fails for the end of the file.
+
+    Raises:
+        OSError: the machine can not read it now.
+    """
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            while file.read(1 << 20):
+                pass
+    except OSError as error:
+        if is_machines(error):
+            raise
 
 
 def forget_frames() -> None:
@@ -135,7 +164,9 @@ class Decoder:
             return []
         try:
             frames = self._stream.decode(packet)
-        except AV_ERRORS:
+        except AV_ERRORS as error:
+            if isinstance(error, MemoryError | OSError):  # perhaps the machine's: dropped, it would shift all frames
+                raise
             self._stream.codec_context.flush_buffers()
             self._waiting = True
             return []

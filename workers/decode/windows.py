@@ -5,7 +5,7 @@ middle, in ``_sought``.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from itertools import chain
 
@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from schemas.errors import EmptyVideoError, VideoDecodeError
+from schemas.errors import EmptyVideoError, InputError, MachineError, VideoDecodeError
 from schemas.frames import FrameBatch
 from workers.decode.avi_index import read_sought
 from workers.decode.picture import Picture, Scale, check_size
@@ -24,7 +24,9 @@ from workers.decode.units import unit_types
 from workers.decode.video import (
     AV_ERRORS,
     Packet,
+    check_readable,
     forget_frames,
+    machine_faults,
     open_video,
     reason,
     seconds,
@@ -91,11 +93,37 @@ def decode(
         VideoTooLargeError: see ``check_size``.
         VideoDecodeError: an error in the middle, or the file ends more than ``HARMLESS_FRAMES`` before ``stop``; all
             good frames were yielded before. Missing one or two at the end is left to the caller.
+        MachineError: the machine failed (memory, reading), or another number of frames decodes at a second look.
     """
+    def windows() -> Iterator[FrameBatch]:
+        return _decoded(path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames, threads)
+
+    frames = 0
     try:
-        yield from _decoded(path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames, threads)
+        with machine_faults(path):
+            try:
+                for window in windows():
+                    frames += len(window.frame)
+                    yield window
+            except InputError:
+                _see_again(path, frames, windows())
+                raise
+            if frames < stop - start:
+                _see_again(path, frames, windows())
     finally:
         forget_frames()
+
+
+def _see_again(path: str, frames: int, windows: Iterator[FrameBatch]) -> None:
+    """Decode a second time: FFmpeg hands a failed read on as a file that ends, but a bad file ends twice alike."""
+    check_readable(path)
+    again = 0
+    with suppress(InputError):
+        for window in windows:
+            again += len(window.frame)
+    if again != frames:
+        raise MachineError(f"{path}: {frames} frames decode at one look and {again} at the next: reading it fails now "
+                           "and then")
 
 
 def _decoded(

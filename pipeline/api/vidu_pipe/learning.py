@@ -14,31 +14,14 @@ from vidu_pipe.extraction import Videos, found_videos
 if TYPE_CHECKING:
     from pipeline.learn.evaluate import Evaluation
     from pipeline.learn.predict import Timeline
+    from pipeline.learn.request import Request
     from pipeline.predict import Predictions
     from pipeline.report.compare import Comparison
 
 FilePath = str | os.PathLike[str]
-FUSIONS = ("concat", "average", "score", "gated")
 
 
-def train(
-    store: FilePath,
-    out: FilePath | None = None,
-    *,
-    head: str = "mean",
-    head_options: Mapping[str, Any] | None = None,
-    fusions: Sequence[str] = FUSIONS,
-    alone: bool = True,
-    streams: Sequence[str] = (),
-    labels: FilePath | None = None,
-    folds: int | None = None,
-    leave_one_group_out: bool = False,
-    group_by: str = "",
-    split_files: FilePath | None = None,
-    split_number: int = 1,
-    command: str = "train-fusion",
-    **more: Any,  # noqa: ANN401 - fields of TrainSettings and Request, named below
-) -> Run:
+def train(store: FilePath, out: FilePath | None = None, **options: Any) -> Run:  # noqa: ANN401 - named below
     """Train classifiers over the features of a store, and judge each on videos that it has not seen.
 
         run = train("features", head="lstm", fusions=["concat"], leave_one_group_out=True, epochs=40)
@@ -46,20 +29,11 @@ def train(
     Args:
         store: its folder, or what `open_store` returned.
         out: the run's folder; None: the next free one in `runs/`, or the unfinished one of this very call.
-        head: what makes one vector of a video's moments, a name of `HEADS`.
-        head_options: of the head.
-        fusions: how streams are joined, names of `FUSIONS`.
-        alone: every stream is trained alone too.
-        streams: those used; all when empty.
-        labels: a CSV `path,label[,split][,group]`; None: as in the store's plan, else folder names.
-        folds: K of cross-validation, 1 holds out one fifth; None: the labels' own split, else 5.
-        leave_one_group_out: as many folds as there are groups.
-        group_by: regular expression that finds in a video's id what belongs together.
-        split_files: folder of the official split files of UCF101 or HMDB51.
-        split_number: which of them.
-        command: what the run calls the way it was made.
-        more: `epochs, batch, learning_rate, schedule, ...` (see `TrainSettings`) and `hidden, dropout, seed, seeds,
-            score_weights, device, threads, memory_bytes, quiet` (see `Request`).
+        options: of the model (`head`, `head_options`, `fusions`, `alone`, `streams`, `hidden`, `dropout`), of the
+            labels and their split (`labels`, `folds`, `leave_one_group_out`, `group_by`, `split_files`,
+            `split_number`), of training (`epochs`, `batch`, `learning_rate`, ...) and of the work (`seed`, `seeds`,
+            `device`, `threads`, `quiet`, ...). `Request`, `SplitChoice` and `TrainSettings` document each, with its
+            default; an unknown one is answered with the known ones.
 
     Returns:
         the run: `run.results`, `run.predictions()`, `run.root`.
@@ -70,22 +44,38 @@ def train(
         ResourceError: no such device, or the run can not be written.
     """
     from pipeline.learn.learn import learn
+
+    return learn(request_of(store, **options), Path(out) if out else None)
+
+
+def request_of(store: FilePath, **options: Any) -> "Request":  # noqa: ANN401 - those of `train`
+    """Sort the options of `train` into the records they belong to.
+
+    Raises:
+        ConfigError: an option is not known, or two exclude each other.
+    """
     from pipeline.learn.request import Request, SplitChoice
     from schemas.checks import known
 
-    if leave_one_group_out and folds is not None:
-        raise ConfigError("`folds` and `leave_one_group_out` exclude each other")
-    of_training = tuple(one.name for one in fields(TrainSettings))
-    of_request = tuple(one.name for one in fields(Request))
-    for name in more:
-        known("option", name, (*of_training, *of_request))
-    training = TrainSettings(**{name: more.pop(name) for name in of_training if name in more})
-    split = SplitChoice(folds=0 if leave_one_group_out else folds, group_by=group_by,
-                        files=Path(split_files) if split_files else None, number=split_number)
-    request = Request(command=command, store=Path(store), labels=Path(labels) if labels else None,
-                      streams=tuple(streams), head=head, head_options=dict(head_options or {}), fusions=tuple(fusions),
-                      alone=alone, training=training, split=split, **more)
-    return learn(request, Path(out) if out else None)
+    names = {kind: {one.name for one in fields(kind)} for kind in (TrainSettings, SplitChoice, Request)}
+    legal = sorted(set().union(*names.values(), {"leave_one_group_out", "split_files", "split_number"}))
+    for name in options:
+        known("option", name, tuple(legal))
+    if options.pop("leave_one_group_out", False):
+        if options.get("folds") is not None:
+            raise ConfigError("`folds` and `leave_one_group_out` exclude each other")
+        options["folds"] = 0
+    for short, name in (("split_files", "files"), ("split_number", "number")):
+        if options.get(short) is not None:
+            options[name] = options[short]
+        options.pop(short, None)
+    given = {kind: {name: options.pop(name) for name in mine if name in options} for kind, mine in names.items()}
+    for name in ("labels", "files"):
+        for values in given.values():
+            if isinstance(values.get(name), str | os.PathLike):
+                values[name] = Path(values[name])
+    return Request(store=Path(store), training=TrainSettings(**given[TrainSettings]),
+                   split=SplitChoice(**given[SplitChoice]), **{"command": "train-fusion"} | given[Request])
 
 
 def open_run(path: FilePath) -> Run:

@@ -279,7 +279,7 @@ def test_others_may_read_a_run(run):
 def test_a_store_of_other_features_is_refused_with_the_difference(run, make_store):
     other = make_store({"look0_move0/a": {"rgb": np.zeros((2, 6)), "flow": np.zeros((2, 5))}}, name="other",
                        source="another network")
-    with pytest.raises(StoreError, match="source: , another network"):
+    with pytest.raises(StoreError, match="source: made, another network"):
         evaluate_run(run.root, store=other.root)
 
 
@@ -422,13 +422,13 @@ def test_values_that_differ_by_training_are_listed_by_training():
 def test_a_run_of_another_schema_is_refused_with_the_way_out(run, tmp_path):
     shutil.copytree(run.root, tmp_path / "old")
     (tmp_path / "old" / "settings.json").write_text(json.dumps(run.settings | {"schema": 2}))
-    with pytest.raises(StoreError, match="a run of schema 2; this version reads 3: train it again"):
+    with pytest.raises(StoreError, match="a run of schema 2; this version reads 4: train it again"):
         Run.open(tmp_path / "old")
 
 
 def test_settings_hold_all_that_was_asked(run, halves):
     settings = json.loads((run.root / "settings.json").read_text())
-    assert settings["schema"] == 3
+    assert settings["schema"] == 4
     assert settings["training"]["epochs"] == QUICK.epochs
     assert settings["store"]["digest"] == halves.origin.digest
     assert [row["name"] for row in settings["rows"]] == ["rgb", "flow", "concat", "average", "score", "gated"]
