@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from pipeline.extract import Job, Summary
 from pipeline.extract import extract as do
@@ -14,6 +14,7 @@ from schemas.errors import ResourceError
 from schemas.flow_config import FlowFileSettings
 from schemas.streams import Options, Stream, with_weights
 from vidu_pipe.features import FeatureStore
+from vidu_pipe.options import ExtractOptions, FlowFileOptions
 
 Videos = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Found]
 
@@ -31,7 +32,7 @@ def extract(
     incomplete: bool = False,
     root: Path | None = None,
     keep_suffix: bool = False,
-    **more: Any,  # noqa: ANN401 - fields of ExtractSettings and Job, named below
+    **options: Unpack[ExtractOptions],
 ) -> FeatureStore:
     """Make a feature store of videos, or go on with one; what is done stays.
 
@@ -49,8 +50,8 @@ def extract(
         incomplete: return the store even if shards could not be made; `store.summary.lost` names them.
         root: what video ids are relative to; None: the folder.
         keep_suffix: keep suffixes in ids, for one name in several formats.
-        more: `short_side_px, upscale, device, precision, feature_dtype` (see `ExtractSettings`) and `inline, workers,
-            address, retries, retry_failed, mixed_software, gpus_per_task, shard_frames, quiet, log_json` (see
+        options: `short_side_px, upscale, device, precision, feature_dtype` (see `ExtractSettings`), and `inline,
+            workers, address, retries, retry_failed, mixed_software, gpus_per_task, shard_frames, quiet, log_json` (see
             `pipeline.extract.Job`).
 
     Returns:
@@ -63,9 +64,10 @@ def extract(
     """
     from pipeline.prepare import prepare
 
+    more: dict[str, Any] = dict(options)
+    _refuse_unknown(more)
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
-    fields = {name: more.pop(name) for name in _FRAME_FIELDS if name in more}
-    asked = replace(settings or ExtractSettings(), **fields)
+    asked = replace(settings or ExtractSettings(), **{name: more.pop(name) for name in _FRAME_FIELDS if name in more})
     if (every, fps, samples) != (None, None, None):
         asked = replace(asked, sampling=Sampling(every=every, fps=fps, samples=samples))
     if streams is not None:
@@ -73,7 +75,7 @@ def extract(
     if weights:
         asked = replace(asked, streams=with_weights(asked.streams, weights))
     prepared, tensors = prepare(asked)
-    summary = do(_job(videos=found, settings=prepared, weights=tensors, out=Path(out), **more))
+    summary = do(Job(videos=found, settings=prepared, weights=tensors, out=Path(out), **more))
     _refuse_incomplete(summary, incomplete=incomplete)
     return FeatureStore(summary.store, summary)
 
@@ -83,7 +85,7 @@ _FRAME_FIELDS = ("short_side_px", "upscale", "device", "precision", "feature_dty
 
 def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tvl1", options: Mapping[str, Any] | None
                = None, device: str = "auto", incomplete: bool = False, root: Path | None = None,
-               keep_suffix: bool = False, **more: Any) -> Summary:  # noqa: ANN401 - fields of two records, named below
+               keep_suffix: bool = False, **others: Unpack[FlowFileOptions]) -> Summary:
     """Write optical flow of videos as images, arrays or `.flo` files, as denseflow lays them out.
 
     Args:
@@ -95,8 +97,8 @@ def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tv
         incomplete: return even if videos could not be made.
         root: as for `extract`.
         keep_suffix: as for `extract`.
-        more: `format, bound_px, dtype, every, step, rgb, start_index, short_side_px, upscale` (see `FlowFileSettings`)
-            and those of `extract` that say how to go about it.
+        others: `format, bound_px, dtype, every, step, rgb, start_index, short_side_px, upscale` (see
+            `FlowFileSettings`), and those of `extract` that say how to go about it.
 
     Returns:
         how it went.
@@ -109,6 +111,7 @@ def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tv
     from pipeline.devices import resolve_device
     from workers.flow import checked_options
 
+    more: dict[str, Any] = dict(others)
     given: Options = tuple(sorted((options or {}).items()))
     chosen = resolve_device(device)
     names = FlowFileSettings.__dataclass_fields__
@@ -116,7 +119,8 @@ def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tv
     settings = FlowFileSettings.with_defaults(
         method=method, options=checked_options(method, chosen, given), device=chosen, **fields)
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
-    summary = do(_job(videos=found, settings=settings, weights={}, out=Path(out), shard_frames=1, **more))
+    _refuse_unknown(more)
+    summary = do(Job(videos=found, settings=settings, weights={}, out=Path(out), shard_frames=1, **more))
     _refuse_incomplete(summary, incomplete=incomplete)
     return summary
 
@@ -135,12 +139,11 @@ def found_videos(videos: Videos, *, root: Path | None = None, keep_suffix: bool 
     return found + (find_files(others, root=root, keep_suffix=keep_suffix) if others or not found else [])
 
 
-def _job(**fields: Any) -> Job:  # noqa: ANN401 - of Job
+def _refuse_unknown(options: Iterable[str]) -> None:
     from schemas.checks import known
 
-    for name in fields:
+    for name in options:
         known("option", name, (*_FRAME_FIELDS, *Job.__dataclass_fields__))
-    return Job(**fields)
 
 
 def _refuse_incomplete(summary: Summary, *, incomplete: bool) -> None:

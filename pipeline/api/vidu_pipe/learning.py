@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from pipeline.learn.run import Run
 from pipeline.learn.settings import TrainSettings
 from schemas.errors import ConfigError
 from vidu_pipe.extraction import Videos, found_videos
+from vidu_pipe.options import EngineOptions, FilePath, TrainOptions
 
 if TYPE_CHECKING:
     from pipeline.learn.evaluate import Evaluation
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from pipeline.predict import Predictions
     from pipeline.report.compare import Comparison
 
-FilePath = str | os.PathLike[str]
+# what is trained when nothing else is said: every stream alone, and all fusions of them
+_TRAIN_FUSION: dict[str, Any] = {"command": "train-fusion", "alone": True,
+                                 "fusions": ("concat", "average", "score", "gated")}
 
 
-def train(store: FilePath, out: FilePath | None = None, **options: Any) -> Run:  # noqa: ANN401 - named below
+def train(store: FilePath, out: FilePath | None = None, **options: Unpack[TrainOptions]) -> Run:
     """Train classifiers over the features of a store, and judge each on videos that it has not seen.
 
         run = train("features", head="lstm", fusions=["concat"], leave_one_group_out=True, epochs=40)
@@ -45,10 +48,10 @@ def train(store: FilePath, out: FilePath | None = None, **options: Any) -> Run: 
     """
     from pipeline.learn.learn import learn
 
-    return learn(request_of(store, **options), Path(out) if out else None)
+    return learn(request_of(store, dict(options)), Path(out) if out else None)
 
 
-def request_of(store: FilePath, **options: Any) -> "Request":  # noqa: ANN401 - those of `train`
+def request_of(store: FilePath, options: dict[str, Any]) -> "Request":
     """Sort the options of `train` into the records they belong to.
 
     Raises:
@@ -70,12 +73,11 @@ def request_of(store: FilePath, **options: Any) -> "Request":  # noqa: ANN401 - 
             options[name] = options[short]
         options.pop(short, None)
     given = {kind: {name: options.pop(name) for name in mine if name in options} for kind, mine in names.items()}
-    for name in ("labels", "files"):
-        for values in given.values():
-            if isinstance(values.get(name), str | os.PathLike):
-                values[name] = Path(values[name])
+    for values in given.values():
+        values |= {name: Path(values[name]) for name in ("labels", "files") if values.get(name) is not None}
+        values |= {name: tuple(values[name]) for name in ("fusions", "streams") if name in values}
     return Request(store=Path(store), training=TrainSettings(**given[TrainSettings]),
-                   split=SplitChoice(**given[SplitChoice]), **{"command": "train-fusion"} | given[Request])
+                   split=SplitChoice(**given[SplitChoice]), **_TRAIN_FUSION | given[Request])
 
 
 def open_run(path: FilePath) -> Run:
@@ -90,7 +92,7 @@ def open_run(path: FilePath) -> Run:
 def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FilePath | None = None,
             weights: Mapping[str, FilePath] | None = None, device: str = "", mixed_software: bool = False,
             on_timeline: "Callable[[Timeline], None] | None" = None, root: Path | None = None,
-            keep_suffix: bool = False, **engine: Any) -> "Predictions":  # noqa: ANN401 - fields of Job, named below
+            keep_suffix: bool = False, **engine: Unpack[EngineOptions]) -> "Predictions":
     """Say what videos show: extract them as the run's features were made, and ask its model.
 
     Args:
@@ -119,7 +121,7 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     files = {name: Path(file) for name, file in (weights or {}).items()}
     job = PredictJob(run=_folder(run), videos=found, weights=files, device=device, mixed_software=mixed_software,
-                     keep=Path(keep) if keep else None, window=window, engine=engine)
+                     keep=Path(keep) if keep else None, window=window, engine=dict(engine))
     return predict_videos(job, on_timeline)
 
 
