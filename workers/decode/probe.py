@@ -35,7 +35,7 @@ from schemas.errors import EmptyVideoError, VideoOpenError
 from schemas.plan import Probe
 from workers.decode.avi_index import index_agrees
 from workers.decode.structure import avi_chunks, is_whole
-from workers.decode.units import is_joint
+from workers.decode.units import Joints
 from workers.decode.video import (
     AV_ERRORS,
     Decoder,
@@ -73,7 +73,6 @@ class _Scan:
     corrupt: int = 0
     last_duration: int = 0
     place_holders: int = 0
-    joints: int = 0
     key_first: bool = False
     first: VideoFrame | None = None
     error: str = ""
@@ -118,10 +117,10 @@ def _tick(stream: VideoStream) -> Fraction:
 
 
 def _scan(container: InputContainer, stream: VideoStream) -> _Scan:
-    scan, decoder = _Scan(), Decoder(stream)
+    scan, decoder, joints = _Scan(), Decoder(stream), Joints(stream)
     try:
         for packet in read_packets(container, stream):
-            _take(scan, packet, stream)
+            _take(scan, packet, stream, joints)
             if scan.first is None:
                 scan.first = next(iter(decoder.send(packet)), None)
         if scan.first is None:
@@ -131,12 +130,12 @@ def _scan(container: InputContainer, stream: VideoStream) -> _Scan:
     return scan
 
 
-def _take(scan: _Scan, packet: Packet, stream: VideoStream) -> None:
+def _take(scan: _Scan, packet: Packet, stream: VideoStream, joints: Joints) -> None:
     if not scan.packets:
         scan.key_first = packet.is_keyframe
     scan.packets += 1
     scan.corrupt += packet.is_corrupt
-    if packet.is_discard:
+    if joints.leave_out(packet) or packet.is_discard:
         return
     pts, dts = packet.pts, packet.dts
     scan.pts.append(_NO_PTS if pts is None else pts)
@@ -145,7 +144,6 @@ def _take(scan: _Scan, packet: Packet, stream: VideoStream) -> None:
     scan.key.append(packet.is_keyframe)
     scan.last_duration = packet.duration or scan.last_duration
     scan.place_holders += is_place_holder(stream, packet)
-    scan.joints += is_joint(stream, packet)
 
 
 def _timeline(scan: _Scan, container: InputContainer, stream: VideoStream) -> tuple[NDArray[np.int64] | None, bool]:
@@ -166,7 +164,7 @@ def _timeline(scan: _Scan, container: InputContainer, stream: VideoStream) -> tu
         return None, False
     sure = not scan.error and (
         container.format.name != "avi" or index_agrees(stream, scan.pos, scan.dts, scan.key))
-    return (None if scan.joints else times[start:].copy()), sure
+    return times[start:].copy(), sure
 
 
 def _count(path: str) -> tuple[NDArray[np.int64], str]:
