@@ -282,3 +282,16 @@ class TestSharedTimes:
         pts_s = seconds(ticks, time_base)
         np.testing.assert_array_equal(pts_s, whole(path, stop=100)["pts_s"])
         np.testing.assert_allclose(np.diff(pts_s), 1 / FPS, atol=1e-3)
+
+    def test_a_time_far_ahead_of_its_neighbours_is_told_alike_by_probing_and_decoding(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "ahead.flv", codec="flv")
+        data = bytearray(path.read_bytes())
+        at, tags = int.from_bytes(data[5:9], "big") + 4, 0
+        while tags < 12:
+            at += 11 + int.from_bytes(data[at + 1 : at + 4], "big") + 4
+            tags += data[at] == 9
+        data[at + 7] = 1  # the high byte of the time, 4.6 hours
+        path.write_bytes(data)
+        probed, ticks, time_base = probe(str(path))
+        assert (probed.frames, probed.exact_pts) == (30, False)
+        np.testing.assert_array_equal(seconds(ticks, time_base), whole(path, stop=30)["pts_s"])

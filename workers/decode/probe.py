@@ -153,7 +153,9 @@ def _timeline(scan: _Scan, container: InputContainer, stream: VideoStream) -> tu
         return None, False
     coding_order = times_are_in_coding_order(container, stream)
     times = np.sort(np.array(scan.dts if coding_order else scan.pts, dtype=np.int64))
-    if times[0] == _NO_PTS or (np.diff(times) <= 0).any():
+    decoding = np.array(scan.dts, dtype=np.int64)
+    decoding = decoding[decoding != _NO_PTS]
+    if times[0] == _NO_PTS or (np.diff(times) <= 0).any() or (np.diff(decoding) <= 0).any():
         return None, False
     if coding_order:
         return times, False
