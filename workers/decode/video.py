@@ -190,7 +190,10 @@ class Clock:
 
     def is_late(self, frame: VideoFrame) -> bool:
         """Say whether another stood for the frame, which came after all."""
-        return frame.pts in self._missed
+        if frame.pts not in self._missed:
+            return False
+        self._missed.remove(frame.pts)  # a clock that began anew may come to this time again
+        return True
 
     def time(self, frame: VideoFrame) -> int:
         """Ticks of the next frame in presentation order."""
