@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.videos import has_encoder, number_of, numbered_image, write_video
-from tests.workers.test_decode import assert_same, whole
+from tests.workers.test_decode import assert_same, count, joined, until_it_breaks, whole
 from workers.decode import probe, seconds
 from workers.decode import windows as decode_module
 
@@ -230,11 +230,11 @@ class TestPicturesThatNeverCome:
             assert_same(part, full)
         return np.array([number_of(grey) for grey in full["grey"]]), np.asarray(full["pts_s"], np.float64)
 
-    def test_pictures_that_come_out_of_order_are_not_counted_twice(self, hevc: Path, tmp_path: Path) -> None:
-        path = rewritten(hevc, tmp_path / "ended.mp4", ended_after_every_picture)
-        probed, ticks, time_base = probe(str(path))
-        assert probed.frames <= 60
-        np.testing.assert_array_equal(seconds(ticks, time_base), whole(path, stop=probed.frames)["pts_s"])
+    def test_pictures_that_come_too_late_are_not_counted_twice(self, hevc: Path, tmp_path: Path) -> None:
+        path = rewritten(hevc, tmp_path / "ended.mp4", ended_after_every_picture)  # each is shown when it is decoded
+        batches, _ = until_it_breaks(path, stop=2 * 60)
+        assert 40 < count(batches) <= 60
+        assert (np.diff(joined(batches)["pts_s"].astype(float)) > 0).all()
 
     def test_the_frame_before_stands_for_a_picture_that_is_swallowed(self, hevc: Path, tmp_path: Path) -> None:
         kinds: list[int] = []
@@ -282,3 +282,16 @@ class TestSharedTimes:
         pts_s = seconds(ticks, time_base)
         np.testing.assert_array_equal(pts_s, whole(path, stop=100)["pts_s"])
         np.testing.assert_allclose(np.diff(pts_s), 1 / FPS, atol=1e-3)
+
+    def test_a_time_far_ahead_of_its_neighbours_is_told_alike_by_probing_and_decoding(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "ahead.flv", codec="flv")
+        data = bytearray(path.read_bytes())
+        at, tags = int.from_bytes(data[5:9], "big") + 4, 0
+        while tags < 12:
+            at += 11 + int.from_bytes(data[at + 1 : at + 4], "big") + 4
+            tags += data[at] == 9
+        data[at + 7] = 1  # the high byte of the time, 4.6 hours
+        path.write_bytes(data)
+        probed, ticks, time_base = probe(str(path))
+        assert (probed.frames, probed.exact_pts) == (30, False)
+        np.testing.assert_array_equal(seconds(ticks, time_base), whole(path, stop=30)["pts_s"])

@@ -35,7 +35,7 @@ from schemas.errors import EmptyVideoError, InputError, MachineError, VideoOpenE
 from schemas.plan import Probe
 from workers.decode.avi_index import index_agrees
 from workers.decode.structure import avi_chunks, is_whole
-from workers.decode.units import is_joint
+from workers.decode.units import Joints
 from workers.decode.video import (
     AV_ERRORS,
     Decoder,
@@ -75,7 +75,6 @@ class _Scan:
     corrupt: int = 0
     last_duration: int = 0
     place_holders: int = 0
-    joints: int = 0
     key_first: bool = False
     first: VideoFrame | None = None
     error: str = ""
@@ -145,10 +144,10 @@ def _tick(stream: VideoStream) -> Fraction:
 
 
 def _scan(container: InputContainer, stream: VideoStream) -> _Scan:
-    scan, decoder = _Scan(), Decoder(stream)
+    scan, decoder, joints = _Scan(), Decoder(stream), Joints(stream)
     try:
         for packet in read_packets(container, stream):
-            _take(scan, packet, stream)
+            _take(scan, packet, stream, joints)
             if scan.first is None:
                 scan.first = next(iter(decoder.send(packet)), None)
         if scan.first is None:
@@ -158,12 +157,12 @@ def _scan(container: InputContainer, stream: VideoStream) -> _Scan:
     return scan
 
 
-def _take(scan: _Scan, packet: Packet, stream: VideoStream) -> None:
+def _take(scan: _Scan, packet: Packet, stream: VideoStream, joints: Joints) -> None:
     if not scan.packets:
         scan.key_first = packet.is_keyframe
     scan.packets += 1
     scan.corrupt += packet.is_corrupt
-    if packet.is_discard:
+    if joints.leave_out(packet) or packet.is_discard:
         return
     pts, dts = packet.pts, packet.dts
     scan.pts.append(_NO_PTS if pts is None else pts)
@@ -172,7 +171,6 @@ def _take(scan: _Scan, packet: Packet, stream: VideoStream) -> None:
     scan.key.append(packet.is_keyframe)
     scan.last_duration = packet.duration or scan.last_duration
     scan.place_holders += is_place_holder(stream, packet)
-    scan.joints += is_joint(stream, packet)
 
 
 def _timeline(scan: _Scan, container: InputContainer, stream: VideoStream) -> tuple[NDArray[np.int64] | None, bool]:
@@ -182,7 +180,9 @@ def _timeline(scan: _Scan, container: InputContainer, stream: VideoStream) -> tu
         return None, False
     coding_order = times_are_in_coding_order(container, stream)
     times = np.sort(np.array(scan.dts if coding_order else scan.pts, dtype=np.int64))
-    if times[0] == _NO_PTS or (np.diff(times) <= 0).any():
+    decoding = np.array(scan.dts, dtype=np.int64)
+    decoding = decoding[decoding != _NO_PTS]
+    if times[0] == _NO_PTS or (np.diff(times) <= 0).any() or (np.diff(decoding) <= 0).any():
         return None, False
     if coding_order:
         return times, False
@@ -193,7 +193,7 @@ def _timeline(scan: _Scan, container: InputContainer, stream: VideoStream) -> tu
         return None, False
     sure = not scan.error and (
         container.format.name != "avi" or index_agrees(stream, scan.pos, scan.dts, scan.key))
-    return (None if scan.joints else times[start:].copy()), sure
+    return times[start:].copy(), sure
 
 
 def _count(path: str) -> tuple[NDArray[np.int64], str]:

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-_LEFT_OUT = frozenset({8, 9})  # RASL pictures of HEVC: shown before a keyframe, made from what comes before it too
-_BROKEN_LINK = frozenset({16, 17, 18})  # BLA pictures of HEVC: keyframes at which another stream was joined on
+_RASL, _BLA, _IRAP, _NO_PICTURE = (8, 9), (16, 17, 18), range(16, 24), 32  # types of HEVC units
 _SIZE_AT = {"h264": 4, "hevc": 21}
 _END_OF_SEQUENCE = (b"\0\0\0\2\x48\1", b"\0\0\1\x48\1")  # of HEVC, after its length and after a start code
 
@@ -38,18 +37,24 @@ def _unit_heads(stream: VideoStream, packet: "Packet[VideoStream]", size_at: int
         yield data[at]
 
 
-def is_left_out_at_joints(stream: VideoStream, packet: "Packet[VideoStream]") -> bool:
-    """Say whether a decoder leaves the picture out, by the standard, where the stream was joined just before it."""
-    return _is_hevc(stream) and not _LEFT_OUT.isdisjoint(unit_types(stream, packet))
+class Joints:
+    """Follows an HEVC stream from packet to packet to where others were joined on (BLA pictures, ends of sequences).
 
+    What is made from pictures on both sides of a joint (RASL) no decoder gives, by the standard. Of other codecs
+    nothing is left out.
+    """
 
-def is_joint(stream: VideoStream, packet: "Packet[VideoStream]") -> bool:
-    """Say whether another stream was joined on at this picture or after it: pictures that follow may be left out."""
-    if not _is_hevc(stream):
-        return False
-    joined = packet.is_keyframe and not _BROKEN_LINK.isdisjoint(unit_types(stream, packet))
-    return joined or bytes(memoryview(packet)[-6:]).endswith(_END_OF_SEQUENCE)
+    def __init__(self, stream: VideoStream) -> None:
+        self._stream = stream
+        self._is_hevc = stream.codec_context.codec.canonical_name == "hevc"
+        self._joined = self._ended = False
 
-
-def _is_hevc(stream: VideoStream) -> bool:
-    return stream.codec_context.codec.canonical_name == "hevc"
+    def leave_out(self, packet: "Packet[VideoStream]") -> bool:
+        """Say whether the picture of the next packet is left out."""
+        if not self._is_hevc:
+            return False
+        kind = next((kind for kind in unit_types(self._stream, packet) if kind < _NO_PICTURE), _NO_PICTURE)
+        if kind in _IRAP:
+            self._joined = self._ended or kind in _BLA
+        self._ended = bytes(memoryview(packet)[-6:]).endswith(_END_OF_SEQUENCE)
+        return self._joined and kind in _RASL

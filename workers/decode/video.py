@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from schemas.errors import MachineError, VideoOpenError, is_machines
-from workers.decode.units import is_left_out_at_joints
+from workers.decode.units import Joints
 
 av.logging.set_level(None)
 
@@ -190,7 +190,7 @@ class Clock:
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self.in_coding_order = times_are_in_coding_order(container, stream)
-        self._stream = stream
+        self._stream, self._joints = stream, Joints(stream)
         rate = frame_rate(stream) or 25.0
         self._step = max(1, round(1 / (rate * float(stream.time_base or Fraction(1, 25)))))
         self._waiting: list[int] = []
@@ -206,7 +206,8 @@ class Clock:
         """Tell of a packet that went to the codec."""
         if self.in_coding_order and packet.dts is not None:
             heapq.heappush(self._waiting, packet.dts)
-        elif not self.in_coding_order and packet.pts is not None and _shows_a_picture(self._stream, packet):
+        hidden = packet.is_discard or is_place_holder(self._stream, packet) or self._joints.leave_out(packet)
+        if not (self.in_coding_order or hidden or packet.pts is None):
             heapq.heappush(self._due, packet.pts)
 
     def missed(self, frame: VideoFrame) -> Iterator[int]:
@@ -220,7 +221,10 @@ class Clock:
 
     def is_late(self, frame: VideoFrame) -> bool:
         """Say whether another stood for the frame, which came after all."""
-        return frame.pts in self._missed
+        if frame.pts not in self._missed:
+            return False
+        self._missed.remove(frame.pts)  # a clock that began anew may come to this time again
+        return True
 
     def time(self, frame: VideoFrame) -> int:
         """Ticks of the next frame in presentation order."""
@@ -243,10 +247,6 @@ class Clock:
 def is_place_holder(stream: VideoStream, packet: Packet) -> bool:
     """Say whether an MPEG-4 packet makes no frame of its own, or stands for one packed with another."""
     return packet.size <= _NVOP_BYTES and stream.codec_context.codec.canonical_name == "mpeg4"
-
-
-def _shows_a_picture(stream: VideoStream, packet: Packet) -> bool:
-    return not (packet.is_discard or is_place_holder(stream, packet) or is_left_out_at_joints(stream, packet))
 
 
 def times_are_in_coding_order(container: InputContainer, stream: VideoStream) -> bool:
@@ -291,8 +291,8 @@ def timed_frames(
     """Decode from where the container stands to its end: (ticks, frame) in presentation order.
 
     Where the codec took a picture and never gave it, the frame before it stands for it, as it does on a screen: else
-    all later frames would count as earlier ones. What comes before the first frame is not missed, nor what HEVC leaves
-    out where streams were joined, which `probe` leaves out too.
+    all later frames would count as earlier ones. What comes before the first frame is not missed, nor what is left out
+    where streams were joined (``units.py``).
 
     Raises one of ``AV_ERRORS``.
     """
