@@ -56,10 +56,10 @@ def compare(runs: tuple[str, ...], html: Path | None) -> None:
 
 
 def _contenders(comparison: "Comparison") -> str:
-    names = [*(["top1"] if comparison.main != "top1" else []), "top5", "mean_class", "map", "ece"]
-    titles = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE"}
     from pipeline.report.compare_page import varied
 
+    names = [*(["top1"] if comparison.main != "top1" else []), "top5", "mean_class", "map", "ece"]
+    titles = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE"}
     several = any(len(one.seeds) > 1 for one in comparison.contenders)
     header = ["run", "row", f"{MAIN_NAMES[comparison.main]} %", "95 % interval",
               *([f"± {varied(comparison)}"] if several else []), *(titles[name] for name in names), "judged"]
