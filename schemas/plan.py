@@ -14,6 +14,7 @@ from typing import Any
 
 from schemas.config import known
 from schemas.errors import StoreError
+from schemas.words import counted
 
 PLAN_SCHEMA = 2
 OUTCOMES = ("ok", "partial", "failed")
@@ -306,7 +307,7 @@ class Plan:
             raise StoreError(f"plan of schema {schema}; this version reads schema {PLAN_SCHEMA}. Make the store anew "
                          "in another folder, or read it with the version that made it")
         if promised != number:
-            raise StoreError(f"the plan is cut short: {number} of its {promised} lines are there")
+            raise StoreError(f"the plan is cut short: it holds {number} of {counted(promised, 'line')}")
         return plan
 
 

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import ResourceError, StoreError
 from schemas.plan import Video
+from schemas.words import counted
 
 SHARD_FORMAT = "vidu-pipe shard"
 SHARD_SCHEMA = 2
@@ -109,7 +110,7 @@ class ShardContent:
         rows = len(self.frame)
         lengths = {name: len(features) for name, features in self.streams.items()} | {"pts_s": len(self.pts_s)}
         if set(lengths.values()) != {rows}:
-            raise ValueError(f"{rows} moments, but columns of {lengths}")
+            raise ValueError(f"{counted(rows, 'moment')}, but columns of {lengths}")
         stop = 0
         for segment in self.segments:
             if segment.row_start != stop or segment.row_stop - segment.row_start != segment.stop - segment.start:

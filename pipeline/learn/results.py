@@ -11,6 +11,7 @@ from pipeline.learn.rows import Row
 from pipeline.learn.run import ClassResult, Results, RowResult, Versus
 from pipeline.learn.statistics import SIGNIFICANT, bootstrap_mean, holm, reach, sign_flip_p, unit_numbers
 from pipeline.learn.targets import Targets
+from schemas.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +157,4 @@ def verdict(rows: Sequence[RowResult], units: int, unit: str) -> str:
         return f"Fusion helps: {gain}."
     if out_of_reach := reach(units, unit, len(fused)):
         return f"Whether fusion helps can not be shown here: {gain}; {out_of_reach}."
-    return f"Fusion is not shown to help: {gain}; a difference like this can be chance with {units} {unit}s."
+    return f"Fusion is not shown to help: {gain}; a difference like this can be chance with {counted(units, unit)}."

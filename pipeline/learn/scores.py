@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.learn.feature_files import read_arrays
 from schemas.errors import ConfigError
 from schemas.labels import join_labels, match_names, split_labels
+from schemas.words import counted
 
 NORMALISATIONS = ("relu-l1", "softmax", "none")
 RIDGE = 1e-3  # separable labels would drive weights to infinity
@@ -52,12 +53,14 @@ class ScoreSet:
             ConfigError: it does not, a name stands twice, or a score is not finite.
         """
         if self.scores.ndim != 2 or len(self.scores) != len(self.names):
-            raise ConfigError(f"{self.title}: scores of shape {self.scores.shape} for {len(self.names)} names; "
-                              "a table of names x classes is needed")
+            raise ConfigError(f"{self.title}: scores of shape {self.scores.shape} for "
+                              f"{counted(len(self.names), 'name')}; a table of names x classes is needed")
         if self.labels and len(self.labels) != len(self.names):
-            raise ConfigError(f"{self.title}: {len(self.labels)} labels for {len(self.names)} names")
+            raise ConfigError(f"{self.title}: {counted(len(self.labels), 'label')} for "
+                              f"{counted(len(self.names), 'name')}")
         if self.classes and len(self.classes) != self.scores.shape[1]:
-            raise ConfigError(f"{self.title}: {len(self.classes)} class names for {self.scores.shape[1]} columns")
+            raise ConfigError(f"{self.title}: {counted(len(self.classes), 'class name')} for "
+                              f"{counted(self.scores.shape[1], 'column')}")
         if len(set(self.names)) != len(self.names):
             seen: set[str] = set()
             twice = next(name for name in self.names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
@@ -152,7 +155,7 @@ def check_place(label: int, columns: int, where: str) -> int:
     """
     if not 0 <= label < columns:
         hint = "; if labels count from 1 here, subtract 1" if label == columns else ""
-        raise ConfigError(f"{where}: the label {label} is none of the {columns} columns, which count from 0 to "
+        raise ConfigError(f"{where}: the label {label} is none of {counted(columns, 'column')}, which count from 0 to "
                           f"{columns - 1}{hint}")
     return label
 
@@ -238,8 +241,8 @@ def _arranged(one: ScoreSet, order: Sequence[str], named: ScoreSet) -> ScoreSet:
             raise ConfigError(f"{one.title} has other classes than {named.title}: {_few(odd)}")
         scores = scores[:, [one.classes.index(name) for name in classes]]
     elif scores.shape[1] != columns:
-        raise ConfigError(f"{one.title} has {scores.shape[1]} columns, {named.title} has {columns}: they do not speak "
-                          "of the same classes")
+        raise ConfigError(f"{one.title} has {counted(scores.shape[1], 'column')}, {named.title} has {columns}: "
+                          "they do not speak of the same classes")
     labels = tuple(one.labels[row] for row in rows) if one.labels else ()
     if classes and not one.classes:  # its labels are numbers of columns
         labels = tuple(tuple(classes[int(label)] if label.isdecimal() else label for label in cell) for cell in labels)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.words import counted
+
 SIGNIFICANT = 0.05
 RESAMPLES = 10_000
 _DRAWN_AT_ONCE = 1 << 22  # units, to bound memory
@@ -98,7 +100,8 @@ def reach(units: int, unit: str, tests: int) -> str:
     if smallest < SIGNIFICANT:
         return ""
     enough = next(more for more in itertools.count(units) if smallest_p(more, tests) < SIGNIFICANT)
-    return f"with {units} {unit}s p can not fall below {smallest:.2g}, whatever is found; {enough} {unit}s are needed"
+    return (f"with {counted(units, unit)} p can not fall below {smallest:.2g}, whatever is found; "
+            f"{counted(enough, unit)} are needed")
 
 
 def _binomial_p(wins: int, trials: int) -> float:

@@ -15,6 +15,7 @@ from pipeline.report.projection import FeatureMap
 from pipeline.report.scatter import scatter_chart
 from pipeline.report.style import STYLE
 from pipeline.report.thumbs import Thumb, png
+from schemas.words import counted
 from workers.flow.draw import wheel_picture
 
 LIST_FIRST = 14  # with more classes than these the confusions are listed before they are drawn
@@ -67,11 +68,11 @@ Section = tuple[str, str, Markup]
 
 def _headline(results: Results) -> str:
     main = charts.with_unit(float(np.mean(results.row(results.kept).seeds)))
-    average = f", on average over {results.seeds} seeds" if results.seeds > 1 else ""
+    average = f", on average over {counted(results.seeds, 'seed')}" if results.seeds > 1 else ""
     if results.main == "lrap":
-        return (f"{results.kept} ranks the labels of {results.videos:,} videos with an average precision of {main}"
-                f"{average}")
-    return f"{results.kept} gets {main} of {results.videos:,} videos right{average}"
+        return (f"{results.kept} ranks the labels of {counted(results.videos, 'video')} with an average precision of "
+                f"{main}{average}")
+    return f"{results.kept} gets {main} of {counted(results.videos, 'video')} right{average}"
 
 
 def _head(data: ReportData) -> Markup:
@@ -79,8 +80,9 @@ def _head(data: ReportData) -> Markup:
     unseen = ("each judged by a model that had not seen it" if results.judged == "out of fold"
               else "the test part, which training never saw")
     sure = (f"{_MAIN[results.main][0].upper()}{_MAIN[results.main][1:]} with its 95 % interval: "
-            f"{charts.percent(kept.low)} to {charts.with_unit(kept.high)} (bootstrap over {results.units:,} "
-            f"{results.unit}s); {results.videos:,} videos of {len(data.classes)} classes, {unseen}.")
+            f"{charts.percent(kept.low)} to {charts.with_unit(kept.high)} (bootstrap over "
+            f"{counted(results.units, results.unit)}); {counted(results.videos, 'video')} of "
+            f"{counted(len(data.classes), 'class')}, {unseen}.")
     chance = ""
     if not data.multilabel:
         common = max(data.results.classes, key=lambda one: one.support)
@@ -100,7 +102,8 @@ def _tiles(kept: RowResult, data: ReportData) -> Markup:
              if name in kept.metrics and (name != "top5" or len(data.classes) > 5)]
     streams = " + ".join(kept.streams)
     model = tag("div", tag("dt", "kept model"),
-                tag("dd", kept.head, tag("small", f"{streams}, {kept.parameters:,} parameters")), class_="tile")
+                tag("dd", kept.head, tag("small", f"{streams}, {counted(kept.parameters, 'parameter')}")),
+                class_="tile")
     return tag("dl", *tiles, model, class_="tiles")
 
 
@@ -113,8 +116,8 @@ def _rows(data: ReportData) -> Section:
              "number (Hesterberg 2015), with one made-up unit all right and one all wrong among those drawn: in "
              "simulations with 5 to 90 groups they held the truth 90 to 100 times in 100. "]
     if results.seeds > 1:
-        words.append(f"Every number is the mean over {results.seeds} seeds; a stroke is one seed, ± the standard "
-                     "deviation between them. ")
+        words.append(f"Every number is the mean over {counted(results.seeds, 'seed')}; a stroke is one seed, ± the "
+                     "standard deviation between them. ")
     if any(row.versus for row in results.rows):
         words += ["Differences are paired, on the same videos; p by a sign-flip test over ", f"{results.unit}s",
                   ", corrected for the number of fusions (Holm)", f"; {results.reach}" if results.reach else "", ". "]
@@ -127,7 +130,7 @@ def _rows(data: ReportData) -> Section:
 def _classes(data: ReportData) -> Section:
     words = ("Recall: the share of a class's videos that is found. Precision: the share that is right where the class "
              "is said. The class that is missed most comes first."
-             + (f" Both are the mean over {data.results.seeds} seeds." if data.results.seeds > 1 else ""))
+             + (f" Both are the mean over {counted(data.results.seeds, 'seed')}." if data.results.seeds > 1 else ""))
     return "classes", "Class by class", join([tag("p", words), charts.classes_chart(data.results.classes)])
 
 
@@ -136,8 +139,8 @@ def _confusion(data: ReportData) -> Section | None:
         return None
     words = ("A row is the truth, a column what the model said; blue on the diagonal is right, red off it is wrong, "
              "the stronger the larger its share of the row."
-             + (f" Of all {data.results.seeds} seeds: every video stands there {data.results.seeds} times."
-                if data.results.seeds > 1 else ""))
+             + (f" Of all {counted(data.results.seeds, 'seed')}: every video stands there "
+                f"{counted(data.results.seeds, 'time')}." if data.results.seeds > 1 else ""))
     pairs = confused_list(data.confused) if data.confused else tag("p", "Nothing was confused.")
     matrix = confusion_chart(data.results.confusion, data.classes)
     # a large matrix shows a pattern, but it is the list one reads
@@ -150,10 +153,11 @@ def _mistakes(data: ReportData, pictures: Pictures) -> Section:
     if not data.mistakes:
         return "mistakes", "Hardest mistakes", tag("p", "There is not one mistake among the judged videos.")
     seeds = data.results.seeds
-    words = (f"{len(data.mistakes):,} of {data.results.videos:,} videos are mistaken" + (
-        f" with one of {seeds} seeds or more ({data.wrong:,} of {data.judgements:,} judgements); here those where the "
-        "models were surest of the wrong class, by the mean of their probabilities. " if seeds > 1 else
-        "; here those where the model was surest of the wrong class. "))
+    verb = "is" if len(data.mistakes) == 1 else "are"
+    words = (f"{len(data.mistakes):,} of {counted(data.results.videos, 'video')} {verb} mistaken" + (
+        f" with one of {counted(seeds, 'seed')} or more ({data.wrong:,} of {counted(data.judgements, 'judgement')}); "
+        "here those where the models were surest of the wrong class, by the mean of their probabilities. "
+        if seeds > 1 else "; here those where the model was surest of the wrong class. "))
     drawn = any(thumb.flow for _, thumb in pictures.mistakes)
     wheel = tag("img", src=png(wheel_picture(120)), class_="wheel", alt=_WHEEL) if drawn else None
     key = ("Left the frame in the middle of the video, right how it moves: the hue is the direction as in the wheel, "
@@ -166,7 +170,8 @@ def _card(mistake: Mistake, thumb: Thumb, seeds: int) -> Markup:
     pictures = [tag("img", src=source, alt=f"{what} of {mistake.video}", loading="lazy")
                 for source, what in ((thumb.frame, "a frame"), (thumb.flow, "coloured motion")) if source]
     where = [f"at {thumb.pts_s:.1f} s" if thumb.frame else "", f"full colour {thumb.scale_px:g} px a frame"
-             if thumb.flow else "", thumb.trouble, f"wrong with {mistake.seeds} of {seeds} seeds" if seeds > 1 else ""]
+             if thumb.flow else "", thumb.trouble,
+             f"wrong with {mistake.seeds} of {counted(seeds, 'seed')}" if seeds > 1 else ""]
     return tag("figure", tag("div", *pictures, class_="pics") if pictures else None,
                tag("p", "said ", tag("span", name_of(mistake.said), f" {charts.with_unit(mistake.p_said)}",
                                      class_="said"),
@@ -182,7 +187,8 @@ def _calibration(data: ReportData) -> Section:
              "would be right exactly as often as it is sure. The mean distance from the line, each video counting the "
              f"same, is the calibration error: {charts.with_unit(ece)}."]
     if data.results.seeds > 1:
-        words.append(f" The dots put all {data.results.seeds} seeds together; the error is the mean of their own.")
+        words.append(f" The dots put all {counted(data.results.seeds, 'seed')} together; the error is the mean of "
+                     "their own.")
     return "calibration", "Can its probabilities be trusted", tag(
         "div", tag("p", *words), charts.calibration_chart(data.bins), class_="two")
 
@@ -191,10 +197,10 @@ def _map(data: ReportData, pictures: Pictures) -> Section:
     title, chart = "Map of the features", pictures.chart
     if chart is None:
         return "map", title, tag("p", "No map: ", pictures.no_chart)
-    sample = f"A sample of {len(chart.points):,} of the {chart.videos:,} videos" \
-        if len(chart.points) < chart.videos else f"The {chart.videos:,} videos"
-    words = (f"{sample} by the mean of their {' and '.join(chart.streams)} features, before any training: what lies "
-             "apart here is easy to tell apart. A hollow mark is a video that the kept row mistakes"
+    shown = f"A sample of {len(chart.points):,} of " if len(chart.points) < chart.videos else ""
+    words = (f"{shown}{counted(chart.videos, 'video')} by the mean of their {' and '.join(chart.streams)} "
+             "features, before any training: what lies apart here is easy to tell apart. A hollow mark is a video that "
+             "the kept row mistakes"
              + (" with half of its seeds or more." if data.results.seeds > 1 else ".")
              + (" A video of several labels has the colour of its rarest one, and is shown with each of them."
                 if data.multilabel else ""))
@@ -205,7 +211,8 @@ def _curves(data: ReportData) -> Section | None:
     if not data.curves:
         return None
     most = max(curve.trainings for curve in data.curves)
-    band = f" Lines are the mean of {most} trainings (folds and seeds), bands their range." if most > 1 else ""
+    band = (f" Lines are the mean of {counted(most, 'training')} (folds and seeds), bands their range."
+            if most > 1 else "")
     several = " Accuracy: the first class said is one of the video's labels." if data.multilabel else ""
     late = [row.name for row in data.results.rows if row.name not in {curve.row for curve in data.curves}]
     put = f" Not trained but put together from trained streams: {', '.join(late)}." if late else ""

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import EmptyVideoError, VideoOpenError
 from schemas.plan import Probe
+from schemas.words import counted
 from workers.decode.video import (
     AV_ERRORS,
     Decoder,
@@ -96,7 +97,8 @@ def _probed(path: str) -> tuple[Probe, NDArray[np.int64], Fraction]:
     with open_video(path) as (container, stream):
         scan = _scan(container, stream)
         if scan.first is None:
-            raise EmptyVideoError(f"{path}: none of its {scan.packets} video packets decodes. {scan.error}".rstrip())
+            raise EmptyVideoError(f"{path}: not one of {counted(scan.packets, 'video packet')} decodes. "
+                                  f"{scan.error}".rstrip())
         if container.format.name in _STILL_OR_MOVING and len(scan.pts) == 1:
             raise VideoOpenError(f"{path}: is an image ({container.format.name} of one picture), not a video")
         table, exact = _timeline(scan, container, stream)
@@ -165,7 +167,8 @@ def _count(path: str) -> tuple[NDArray[np.int64], str]:
         try:
             times.extend(ticks for ticks, _ in timed_frames(container, stream))
         except AV_ERRORS as error:
-            return np.array(times, dtype=np.int64), f"decoding breaks after {len(times)} frames: {reason(error)}"
+            why = f"decoding breaks after {counted(len(times), 'frame')}: {reason(error)}"
+            return np.array(times, dtype=np.int64), why
     return np.array(times, dtype=np.int64), ""
 
 
@@ -173,11 +176,11 @@ def _damage(scan: _Scan, container: InputContainer, stream: VideoStream) -> str:
     """One sentence why the file is cut short, or nothing; the rule stands at the top of this file."""
     promised, found = stream.frames, scan.packets
     if promised - found > HARMLESS_FRAMES:
-        return f"cut short: the header promises {promised} frames, {found} are there"
+        return f"cut short: the header promises {counted(promised, 'frame')}, {found} are there"
     if scan.corrupt:
-        return f"{scan.corrupt} of {found} packets are cut or lost"
+        return f"{scan.corrupt} of {counted(found, 'packet')} cut or lost"
     if scan.error:
-        return f"reading breaks after {found} packets: {scan.error}"
+        return f"reading breaks after {counted(found, 'packet')}: {scan.error}"
     return "" if promised else _shortness(scan, container, stream)
 
 
