@@ -60,7 +60,8 @@ def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its opt
         click.echo(f"would fail: {failure.id} ({failure.reason}) {failure.message}", err=True)
     for video in result.damaged:
         click.echo(f"would be partial: {video.id} ({video.path}: {video.probe.damage})", err=True)
-    click.echo(f"store    {options['out']}: {result.shards_done} of {counted(result.shards, 'shard is', 'shards are')} done")
+    click.echo(f"store    {options['out']}: {result.shards_done} of "
+               f"{counted(result.shards, 'shard is', 'shards are')} done")
     click.echo(f"videos   {len(found)}, {len(result.failures)} of them no good, {len(result.damaged)} cut short or "
                f"damaged, {result.videos_new} new to the store"
                + (f", {result.videos_relabelled} with other labels" if result.videos_relabelled else ""))

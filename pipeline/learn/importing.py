@@ -114,8 +114,8 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
                        counted(unlabelled, "is", "are"))
     untimed = sum(not video.probe.exact_pts for task in tasks for video in task.videos)
     if untimed:
-        logger.warning("of %d of %s nobody knows the times: give them as arrays pts_s, or --fps when moments are evenly "
-                       "spaced; training does not need them", untimed, counted(len(sources), "video"))
+        logger.warning("of %d of %s nobody knows the times: give them as arrays pts_s, or --fps when moments are "
+                       "evenly spaced; training does not need them", untimed, counted(len(sources), "video"))
     return store
 
 
