@@ -29,7 +29,7 @@ TIME_ARRAYS = ("pts_s", "frame")
 MANIFEST, MANIFEST_FORMAT, MANIFEST_SCHEMA = "export.json", "vidu-pipe export", 1
 _STREAM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # Arrays of other meaning in files of ours, and the arguments of `np.savez`, which takes no array of these names.
-_RESERVED = ("names", "labels", "classes", "folds", "seeds", "file", "allow_pickle")
+_RESERVED = ("names", "labels", "classes", "folds", "seeds", "groups", "file", "allow_pickle")
 # What NumPy, zipfile and pyarrow make of files that are damaged or are something else.
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, MemoryError,
               zipfile.BadZipFile, zlib.error)
