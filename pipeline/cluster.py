@@ -31,6 +31,7 @@ from schemas.errors import ResourceError, ViduError, is_machines
 from schemas.flow_config import Settings
 from schemas.plan import ShardReport, ShardTask
 from schemas.store import Store
+from schemas.words import counted
 from workers.remote import rehearse_on_worker, shard_on_worker
 
 if TYPE_CHECKING:
@@ -159,13 +160,13 @@ class RayEngine:
             task = replace(attempt.task, excluded=attempt.task.excluded | deadly)
             queue.appendleft(_Attempt(task, attempt.tries))
         else:
-            yield Lost(attempt.task, f"its worker failed {attempt.tries + 1} times ({why}), yet each of its videos "
-                                     "alone does no harm; see --retries, and how much memory a worker has")
+            yield Lost(attempt.task, f"its worker failed {counted(attempt.tries + 1, 'time')} ({why}), yet each of its "
+                                     "videos alone does no harm; see --retries, and how much memory a worker has")
 
     def _deadly(self, task: ShardTask) -> frozenset[str]:
         """Find the videos that end a process of their own, or find the machine wanting, twice."""
-        logger.warning("shard %s: its worker failed %d times; trying its %d videos one by one", task.shard,
-                       self._options.retries + 1, len(task.videos))
+        logger.warning("shard %s: its worker failed %s; trying its %s one by one", task.shard,
+                       counted(self._options.retries + 1, "time"), counted(len(task.videos), "video"))
         suspects = [video.id for video in task.videos if video.id not in task.excluded]
         for _ in range(2):
             suspects = self._dying(task, suspects)

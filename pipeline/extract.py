@@ -22,6 +22,7 @@ from schemas.flow_store import STORES, FlowStore
 from schemas.plan import Failure, Plan, ShardReport, ShardTask
 from schemas.shard import Origin
 from schemas.store import Store
+from schemas.words import counted
 from workers.products import PRODUCTS
 
 if TYPE_CHECKING:
@@ -132,8 +133,9 @@ def extract(job: Job) -> Summary:
         reports = good_reports(store, plan)
         todo = [task for task in plan.live_shards if task.shard not in reports]
         summary = Summary(store, kept=len(reports), relabelled=relabelled)
-        logger.info("%s: %d videos, %d shards, %d of them done, %d frames to do", job.out, len(plan.latest()),
-                    len(plan.shards), len(reports), sum(task.work_frames for task in todo))
+        logger.info("%s: %s, %s, %d of them done, %s to do", job.out, counted(len(plan.latest()), "video"),
+                    counted(len(plan.shards), "shard"), len(reports),
+                    counted(sum(task.work_frames for task in todo), "frame"))
         if todo:
             display = Display(todo, job.settings.kind, quiet=job.quiet, log_json=job.log_json)
             with _engine(job, store) as engine, display:
@@ -207,7 +209,7 @@ def up_to_date(store: Store, job: Job) -> tuple[Plan, tuple[str, ...]]:
 
 
 def _probed(new: Sequence[tuple[Found, int]], job: Job) -> list[Planned | Failure]:
-    logger.info("probing %d files", len(new))
+    logger.info("probing %s", counted(len(new), "file"))
     return plan_videos(new, job.settings, inline=job.inline)
 
 
@@ -243,7 +245,7 @@ def _run(engine: Engine, todo: list[ShardTask], display: Display, summary: Summa
             summary.lost.append(event)
             bugs = sum(bool(lost.trace) for lost in summary.lost)
             if bugs >= _BUGS_AT_ONCE and not summary.made:
-                logger.error("%d shards met a bug and none was made; the rest is not tried", bugs)
+                logger.error("%s met a bug and none was made; the rest is not tried", counted(bugs, "shard"))
                 return
 
 

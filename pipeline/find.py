@@ -10,6 +10,7 @@ from pathlib import Path
 from schemas.errors import ConfigError
 from schemas.labels import read_label_csv
 from schemas.plan import Video
+from schemas.words import counted
 
 # Suffixes that count as videos when a folder is searched. Files that are named one by one may have any.
 VIDEO_SUFFIXES = frozenset({
@@ -119,7 +120,8 @@ def _walk(folder: Path) -> Iterator[Path]:
             else:
                 others += 1
     if others:
-        logger.info("%s: %d files that have no video's suffix are left alone", folder, others)
+        logger.info("%s: %s", folder, counted(others, "file that has no video's suffix is left alone",
+                                               "files that have no video's suffix are left alone"))
 
 
 def _unread(error: OSError) -> None:

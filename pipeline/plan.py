@@ -17,6 +17,7 @@ from schemas.errors import ConfigError, EmptyVideoError, InputError, MachineErro
 from schemas.flow_config import FlowFileSettings, Settings
 from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask, Video
 from schemas.streams import Needs
+from schemas.words import counted
 from workers.decode import check_size, probe, seconds
 from workers.fingerprint import fingerprint
 
@@ -62,7 +63,7 @@ def _moments(found: Found, pts_s: NDArray[np.float64], settings: Settings) -> ND
         return settings.sampling.moments(pts_s)
     starts = settings.starts(len(pts_s))
     if not starts:
-        raise EmptyVideoError(f"{found.path}: flow needs {settings.step + 1} frames, it has {len(pts_s)}")
+        raise EmptyVideoError(f"{found.path}: flow needs {counted(settings.step + 1, 'frame')}, it has {len(pts_s)}")
     return np.array(starts, np.int64)
 
 
@@ -178,13 +179,13 @@ def compare(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport], 
         elif outcome.get(file.id) in ("ok", "partial") and _changed(file, video):
             changed.append(file.path)
     if changed:
-        raise ConfigError(f"{len(changed)} files changed since their features were computed, {changed[0]} first; "
+        raise ConfigError(f"{counted(len(changed), 'file')} changed since features were computed, {changed[0]} first; "
                           "choose another --out, or bring the old files back")
     _tell_missing(latest, found)
     relabelled = tuple(name for name, file in today.items() if said_of(file) != said_of(latest[name]))
     if relabelled:
-        logger.info("%d videos have another label, split or group than before (%s first); features do not depend on it",
-                    len(relabelled), relabelled[0])
+        logger.info("%s another label, split or group than before (%s first); features do not depend on it",
+                    counted(len(relabelled), "video has", "videos have"), relabelled[0])
     return Update(_renewed(plan, today), tuple(new), relabelled)
 
 
@@ -198,8 +199,8 @@ def _changed(file: Found, video: Video) -> bool:
 def _tell_missing(latest: dict[str, Video], found: Sequence[Found]) -> None:
     missing = sorted(set(latest) - {file.id for file in found})
     if missing:
-        logger.info("%d videos of this store are not among --videos today (%s first); their features stay",
-                    len(missing), missing[0])
+        logger.info("%s not among --videos today (%s first); features stay",
+                    counted(len(missing), "video of this store is", "videos of this store are"), missing[0])
 
 
 def _renewed(plan: Plan, today: dict[str, Found]) -> Plan:

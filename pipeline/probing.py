@@ -15,6 +15,7 @@ from pipeline.plan import Planned, plan_video
 from schemas.errors import MachineError, VideoCrashError
 from schemas.flow_config import Settings
 from schemas.plan import Failure
+from schemas.words import counted
 
 Job = tuple[Found, int]
 _TRIES = 3
@@ -64,7 +65,7 @@ def _guarded(jobs: Sequence[Job], settings: Settings, processes: int) -> dict[Jo
         if broke:
             # a pool takes jobs in order, one a process and one more that waits
             suspects = [job for job in left if job not in results][:2 * processes + 1]
-            logger.warning("a process that probed videos died; %d files are tried one by one", len(suspects))
+            logger.warning("a process that probed videos died; trying %s one by one", counted(len(suspects), "file"))
             for job in suspects:
                 if _pooled([job], settings, 1, results):
                     results[job] = _crashed(job[0])

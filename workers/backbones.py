@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from schemas.errors import ConfigError, ResourceError
+from schemas.words import counted
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 # People move by a pixel or three a frame, which is little of a range made for 20, and a frozen network can not learn to
@@ -100,8 +101,8 @@ class Backbone:
         except RuntimeError as error:
             raise ConfigError(f"weights do not fit {self.name}: {error}") from error
         if missing:
-            raise ConfigError(f"weights for {self.name} lack {len(missing)} tensors, {', '.join(missing[:3])} first: "
-                              "they are of another network, or cut short")
+            raise ConfigError(f"weights for {self.name} lack {counted(len(missing), 'tensor')}, "
+                              f"{', '.join(missing[:3])} first: they are of another network, or cut short")
         return network.eval().requires_grad_(False)
 
     def _widen(self, network: nn.Module, state: State, channels: int) -> State:

@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate, pad
 
 from schemas.frames import FeatureBatch
 from schemas.streams import REFERENCE_SHORT_SIDE_PX
+from schemas.words import counted
 from workers.backbones import Preprocessing
 
 BATCH = {"cpu": 8, "cuda": 64}
@@ -208,7 +209,7 @@ class StreamFeatures:
         features = self._done or [self.network.run([])]
         batch = FeatureBatch(self.network.stream, np.concatenate(features))
         if len(batch.features) != rows:
-            raise ValueError(f"{len(batch.features)} rows of {batch.stream} for {rows} moments")
+            raise ValueError(f"{counted(len(batch.features), 'row')} of {batch.stream} for {counted(rows, 'moment')}")
         return batch
 
     def _run(self) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from schemas.words import counted
+
 PATH = click.Path(path_type=Path)
 
 
@@ -41,7 +43,8 @@ def import_features(sources: tuple[str, ...], out: Path, source: str, labels: Pa
                          dtype=dtype or "", fps=fps, shortest=shortest)
     videos = store.video_rows()
     streams = ", ".join(f"{name} ({dim})" for name, dim in store.origin.settings["streams"].items())
-    click.echo(f"{len(videos)} videos, {sum(video.moments for video in videos)} moments, streams: {streams}\n"
+    moments = counted(sum(video.moments for video in videos), "moment")
+    click.echo(f"{counted(len(videos), 'video')}, {moments}, streams: {streams}\n"
                f"store: {out}\nnext: vidu-pipe train-pooling --store {out}")
 
 
@@ -54,7 +57,7 @@ def export(store: Path, out: Path, form: str) -> None:
     from pipeline.learn.exporting import export_store
     from schemas.store import Store
 
-    click.echo(f"{export_store(Store.open(store), out, form=form)} videos written to {out}")
+    click.echo(f"{counted(export_store(Store.open(store), out, form=form), 'video')} written to {out}")
 
 
 @click.command("fuse")

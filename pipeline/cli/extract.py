@@ -8,6 +8,7 @@ import click
 from pipeline.cli.options import FILE, count, duration, found_of, video_options
 from pipeline.cli.running import job_fields, run_job, run_options, tell
 from pipeline.cli.settings import settings_of, settings_options
+from schemas.words import counted
 
 if TYPE_CHECKING:
     from pipeline.extract import Summary
@@ -37,7 +38,7 @@ def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
     done = run_job(options, make)
     if done is None:
         return 130
-    return tell(*done, options, unit="shards", following=f"Next: vidu-pipe inspect {options['out']}")
+    return tell(*done, options, unit="shard", following=f"Next: vidu-pipe inspect {options['out']}")
 
 
 @click.command()
@@ -60,16 +61,17 @@ def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its opt
         click.echo(f"would fail: {failure.id} ({failure.reason}) {failure.message}", err=True)
     for video in result.damaged:
         click.echo(f"would be partial: {video.id} ({video.path}: {video.probe.damage})", err=True)
-    click.echo(f"store    {options['out']}: {result.shards_done} of {result.shards} shards are done")
+    click.echo(f"store    {options['out']}: {result.shards_done} of "
+               f"{counted(result.shards, 'shard is', 'shards are')} done")
     click.echo(f"videos   {len(found)}, {len(result.failures)} of them no good, {len(result.damaged)} cut short or "
                f"damaged, {result.videos_new} new to the store"
                + (f", {result.videos_relabelled} with other labels" if result.videos_relabelled else ""))
-    click.echo(f"to do    {result.shards - result.shards_done} shards, {result.moments:,} moments, "
-               f"{result.frames:,} frames")
+    click.echo(f"to do    {counted(result.shards - result.shards_done, 'shard')}, {counted(result.moments, 'moment')}, "
+               f"{counted(result.frames, 'frame')}")
     streams = ", ".join(stream.name for stream in settings.streams)
     click.echo(f"settings {settings.digest}: {streams} on {settings.device}")
     if result.seconds_per_frame:
-        click.echo(f"time     about {duration(result.total_s)} with {result.workers} workers: "
+        click.echo(f"time     about {duration(result.total_s)} with {counted(result.workers, 'worker')}: "
                    f"{duration(result.start_s)} to start, {duration(result.work_s)} to work "
                    f"({count(1 / result.seconds_per_frame)} frame/s each, measured just now on {result.measured_on})")
     return 3 if result.failures or result.damaged else 0

@@ -106,7 +106,7 @@ def _write(options: dict[str, Any]) -> int:
     done = run_job(options, write)
     if done is None:
         return 130
-    return tell(*done, options, unit="videos", following=f"Check later: vidu-pipe verify {options['out']}")
+    return tell(*done, options, unit="video", following=f"Check later: vidu-pipe verify {options['out']}")
 
 
 def _draw(options: dict[str, Any]) -> int:

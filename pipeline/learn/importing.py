@@ -32,6 +32,7 @@ from schemas.labels import LabelRow, match_rows
 from schemas.plan import Plan, Probe, Segment, SegmentReport, ShardReport, ShardTask, Video
 from schemas.shard import Origin, SegmentRows, ShardContent, write_shard
 from schemas.store import Store
+from schemas.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -110,11 +111,12 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
     store.write_plan(Plan(0, tuple(video for task in tasks for video in task.videos), (), tuple(tasks)))
     unlabelled = len(sources) - len(rows)
     if labels and unlabelled:
-        logger.warning("%d of %d videos are not in the label file", unlabelled, len(sources))
+        logger.warning("of %s %s not in the label file", counted(len(sources), "video"),
+                       counted(unlabelled, "is", "are"))
     untimed = sum(not video.probe.exact_pts for task in tasks for video in task.videos)
     if untimed:
-        logger.warning("the times of %d of %d videos are unknown: give them as arrays pts_s, or --fps when moments are "
-                       "evenly spaced; training does not need them", untimed, len(sources))
+        logger.warning("of %d of %s nobody knows the times: give them as arrays pts_s, or --fps when moments are "
+                       "evenly spaced; training does not need them", untimed, counted(len(sources), "video"))
     return store
 
 

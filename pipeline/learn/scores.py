@@ -20,6 +20,7 @@ from pipeline.learn.feature_files import read_arrays
 from pipeline.learn.run import Run
 from schemas.errors import ConfigError
 from schemas.labels import join_labels, match_names, split_labels
+from schemas.words import counted
 
 NORMALISATIONS = ("relu-l1", "softmax", "none")
 RIDGE = 1e-3  # separable labels would drive weights to infinity
@@ -56,14 +57,17 @@ class ScoreSet:
             ConfigError: it does not, a name stands twice, or a score is not finite.
         """
         if self.scores.ndim != 2 or len(self.scores) != len(self.names):
-            raise ConfigError(f"{self.title}: scores of shape {self.scores.shape} for {len(self.names)} names; "
-                              "a table of names x classes is needed")
+            raise ConfigError(f"{self.title}: scores of shape {self.scores.shape} for "
+                              f"{counted(len(self.names), 'name')}; a table of names x classes is needed")
         if self.labels and len(self.labels) != len(self.names):
-            raise ConfigError(f"{self.title}: {len(self.labels)} labels for {len(self.names)} names")
+            raise ConfigError(f"{self.title}: {counted(len(self.labels), 'label')} for "
+                              f"{counted(len(self.names), 'name')}")
         if self.groups and len(self.groups) != len(self.names):
-            raise ConfigError(f"{self.title}: {len(self.groups)} groups for {len(self.names)} names")
+            raise ConfigError(f"{self.title}: {counted(len(self.groups), 'group')} for "
+                              f"{counted(len(self.names), 'name')}")
         if self.classes and len(self.classes) != self.scores.shape[1]:
-            raise ConfigError(f"{self.title}: {len(self.classes)} class names for {self.scores.shape[1]} columns")
+            raise ConfigError(f"{self.title}: {counted(len(self.classes), 'class name')} for "
+                              f"{counted(self.scores.shape[1], 'column')}")
         if len(set(self.names)) != len(self.names):
             seen: set[str] = set()
             twice = next(name for name in self.names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
@@ -107,15 +111,13 @@ def read_scores(source: str) -> ScoreSet:
         raise ConfigError(f"{path} is not an .npz of plain arrays, but one array without names")
     found = _from_arrays(path, array, arrays)
     recorded = path.name == "scores.npz" and path.with_name("splits.csv").exists()
-    return _with_groups(found, path) if recorded else found
+    return _with_groups(found, path.parent) if recorded else found
 
 
-def _with_groups(found: ScoreSet, scores: Path) -> ScoreSet:
+def _with_groups(found: ScoreSet, run: Path) -> ScoreSet:
     """Add the groups of a run's scores: they lie beside them, in its splits."""
-    known = {row.video: row.group for row in Run.open(scores.parent).splits()}
-    with np.load(scores, allow_pickle=False) as file:
-        names: list[str] = file["names"].tolist()
-    return replace(found, groups=tuple(known.get(name, name) for name in names))
+    known = {row.video: row.group for row in Run.open(run).splits()}
+    return replace(found, groups=tuple(known.get(name, name) for name in found.names))
 
 
 def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
@@ -170,7 +172,7 @@ def check_place(label: int, columns: int, where: str) -> int:
     """
     if not 0 <= label < columns:
         hint = "; if labels count from 1 here, subtract 1" if label == columns else ""
-        raise ConfigError(f"{where}: the label {label} is none of the {columns} columns, which count from 0 to "
+        raise ConfigError(f"{where}: the label {label} is none of {counted(columns, 'column')}, which count from 0 to "
                           f"{columns - 1}{hint}")
     return label
 
@@ -194,8 +196,7 @@ def _read_csv(path: Path) -> ScoreSet:
         raise ConfigError(f"{path} is not a table of scores (video[,label],CLASS,...): {error}") from error
     labels = tuple(cell_labels(row[1], header[first:]) for row in rows) if first > 1 else ()
     groups = tuple(row[2] or row[0] for row in rows) if first > 2 else ()
-    return ScoreSet(path.stem, tuple(row[0] for row in rows), scores, labels, tuple(header[first:]),
-                    groups)
+    return ScoreSet(path.stem, tuple(row[0] for row in rows), scores, labels, tuple(header[first:]), groups)
 
 
 def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
@@ -258,8 +259,8 @@ def _arranged(one: ScoreSet, order: Sequence[str], named: ScoreSet) -> ScoreSet:
             raise ConfigError(f"{one.title} has other classes than {named.title}: {_few(odd)}")
         scores = scores[:, [one.classes.index(name) for name in classes]]
     elif scores.shape[1] != columns:
-        raise ConfigError(f"{one.title} has {scores.shape[1]} columns, {named.title} has {columns}: they do not speak "
-                          "of the same classes")
+        raise ConfigError(f"{one.title} has {counted(scores.shape[1], 'column')}, {named.title} has {columns}: "
+                          "they do not speak of the same classes")
     labels = tuple(one.labels[row] for row in rows) if one.labels else ()
     groups = tuple(one.groups[row] for row in rows) if one.groups else ()
     if classes and not one.classes:  # its labels are numbers of columns

@@ -15,6 +15,7 @@ from pipeline.report.compare import Comparison, Pair
 from pipeline.report.markup import Markup, join, name_of, tag
 from pipeline.report.page import document
 from pipeline.report.scatter import COLOURS
+from schemas.words import counted
 
 _MAIN = {"top1": "top-1 accuracy", "lrap": "label ranking average precision"}
 
@@ -25,8 +26,8 @@ def compare_page(comparison: Comparison) -> str:
     sections = [("How good each is", _contenders(comparison)), ("Each two of them", _pairs(comparison)),
                 ("Class by class", _classes(comparison)), ("What was done differently", _settings(comparison))]
     count = len(comparison.contenders)
-    words = (f"{count} runs on the {comparison.videos:,} videos that all of them judged. Intervals by bootstrap, p by "
-             f"a paired test, both over {units_words(comparison.units, comparison.unit)}.")
+    words = (f"{counted(count, 'run')} on {counted(comparison.videos, 'video')} that all of them judged. Intervals by "
+             f"bootstrap, p by a paired test, both over {units_words(comparison.units, comparison.unit)}.")
     return document(title, [tag("header", tag("p", "Comparison of runs", class_="over"), tag("h1", title),
                                 tag("p", words)),
                             *(tag("section", tag("h2", heading), content) for heading, content in sections)])
@@ -112,7 +113,7 @@ def _classes(comparison: Comparison) -> Markup:
                 for index, one in enumerate(comparison.contenders)], "   ")
     chart = spots_chart(rows[:CLASSES_SHOWN], key)
     more = len(rows) - CLASSES_SHOWN
-    rest = tag("details", tag("summary", f"The other {more} classes, where runs differ less"),
+    rest = tag("details", tag("summary", f"The other {counted(more, 'class')}, where runs differ less"),
                spots_chart(rows[CLASSES_SHOWN:], key)) if more > 0 else None
     return join([tag("p", "The share of each class's videos that is found; where runs differ most comes first."), chart,
                  rest])
@@ -135,8 +136,8 @@ def summary_of(comparison: Comparison) -> str:
     seeds = f"; a video's value is the mean over a run's {varied(comparison)}" if several_seeds(comparison) else ""
     best = max(comparison.contenders, key=lambda one: one.value)
     pairs = len(comparison.pairs)
-    several = f", those of the {pairs} pairs 95 % all together" if pairs > 1 else ""
-    return (f"{comparison.videos} shared videos; 95 % intervals{several}, by bootstrap over "
-            f"{units_words(comparison.units, comparison.unit)}; p by {test}, corrected for {pairs} pair"
-            f"{'' if pairs == 1 else 's'} (Holm){seeds}\n"
+    several = f", those of {counted(pairs, 'pair')} 95 % all together" if pairs > 1 else ""
+    return (f"{counted(comparison.videos, 'shared video')}; 95 % intervals{several}, by bootstrap over "
+            f"{units_words(comparison.units, comparison.unit)}; p by {test}, corrected for {counted(pairs, 'pair')} "
+            f"(Holm){seeds}\n"
             f"{headline(comparison)}; {best.title} {with_unit(best.value)}")

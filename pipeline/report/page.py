@@ -16,6 +16,7 @@ from pipeline.report.projection import FeatureMap
 from pipeline.report.scatter import scatter_chart
 from pipeline.report.style import STYLE
 from pipeline.report.thumbs import Thumb, png
+from schemas.words import counted
 from workers.flow.draw import wheel_picture
 
 LIST_FIRST = 14  # with more classes than these the confusions are listed before they are drawn
@@ -70,9 +71,9 @@ def _headline(results: Results) -> str:
     main = charts.with_unit(float(np.mean(results.row(results.kept).seeds)))
     average = f", on average over {results.times}" if results.seeds > 1 else ""
     if results.main == "lrap":
-        return (f"{results.kept} ranks the labels of {results.videos:,} videos with an average precision of {main}"
-                f"{average}")
-    return f"{results.kept} gets {main} of {results.videos:,} videos right{average}"
+        return (f"{results.kept} ranks the labels of {counted(results.videos, 'video')} with an average precision of "
+                f"{main}{average}")
+    return f"{results.kept} gets {main} of {counted(results.videos, 'video')} right{average}"
 
 
 def _head(data: ReportData) -> Markup:
@@ -81,8 +82,8 @@ def _head(data: ReportData) -> Markup:
               else "the test part, which training never saw")
     sure = (f"{_MAIN[results.main][0].upper()}{_MAIN[results.main][1:]} with its 95 % interval: "
             f"{charts.percent(kept.low)} to {charts.with_unit(kept.high)} (bootstrap over "
-            f"{units_words(results.units, results.unit)}); {results.videos:,} videos of {len(data.classes)} classes, "
-            f"{unseen}.")
+            f"{units_words(results.units, results.unit)}); {counted(results.videos, 'video')} of "
+            f"{counted(len(data.classes), 'class')}, {unseen}.")
     chance = ""
     if not data.multilabel:
         common = max(data.results.classes, key=lambda one: one.support)
@@ -102,7 +103,8 @@ def _tiles(kept: RowResult, data: ReportData) -> Markup:
              if name in kept.metrics and (name != "top5" or len(data.classes) > 5)]
     streams = " + ".join(kept.streams)
     model = tag("div", tag("dt", "kept model"),
-                tag("dd", kept.head, tag("small", f"{streams}, {kept.parameters:,} parameters")), class_="tile")
+                tag("dd", kept.head, tag("small", f"{streams}, {counted(kept.parameters, 'parameter')}")),
+                class_="tile")
     return tag("dl", *tiles, model, class_="tiles")
 
 
@@ -138,7 +140,7 @@ def _confusion(data: ReportData) -> Section | None:
         return None
     words = ("A row is the truth, a column what the model said; blue on the diagonal is right, red off it is wrong, "
              "the stronger the larger its share of the row."
-             + (f" Of all {data.results.times}: every video stands there {data.results.seeds} times."
+             + (f" Of all {data.results.times}: every video stands there {counted(data.results.seeds, 'time')}."
                 if data.results.seeds > 1 else ""))
     pairs = confused_list(data.confused) if data.confused else tag("p", "Nothing was confused.")
     matrix = confusion_chart(data.results.confusion, data.classes)
@@ -152,9 +154,10 @@ def _mistakes(data: ReportData, pictures: Pictures) -> Section:
     if not data.mistakes:
         return "mistakes", "Hardest mistakes", tag("p", "There is not one mistake among the judged videos.")
     seeds, times = data.results.seeds, data.results.times
-    words = (f"{len(data.mistakes):,} of {data.results.videos:,} videos are mistaken" + (
-        f" with one of {times} or more ({data.wrong:,} of {data.judgements:,} judgements); here those where the "
-        "models were surest of the wrong class, by the mean of their probabilities. " if seeds > 1 else
+    verb = "is" if len(data.mistakes) == 1 else "are"
+    words = (f"{len(data.mistakes):,} of {counted(data.results.videos, 'video')} {verb} mistaken" + (
+        f" with one of {times} or more ({data.wrong:,} of {counted(data.judgements, 'judgement')}); here those where "
+        "the models were surest of the wrong class, by the mean of their probabilities. " if seeds > 1 else
         "; here those where the model was surest of the wrong class. "))
     drawn = any(thumb.flow for _, thumb in pictures.mistakes)
     wheel = tag("img", src=png(wheel_picture(120)), class_="wheel", alt=_WHEEL) if drawn else None
@@ -193,10 +196,10 @@ def _map(data: ReportData, pictures: Pictures) -> Section:
     title, chart = "Map of the features", pictures.chart
     if chart is None:
         return "map", title, tag("p", "No map: ", pictures.no_chart)
-    sample = f"A sample of {len(chart.points):,} of the {chart.videos:,} videos" \
-        if len(chart.points) < chart.videos else f"The {chart.videos:,} videos"
-    words = (f"{sample} by the mean of their {' and '.join(chart.streams)} features, before any training: what lies "
-             "apart here is easy to tell apart. A hollow mark is a video that the kept row mistakes"
+    shown = f"A sample of {len(chart.points):,} of " if len(chart.points) < chart.videos else ""
+    words = (f"{shown}{counted(chart.videos, 'video')} by the mean of their {' and '.join(chart.streams)} "
+             "features, before any training: what lies apart here is easy to tell apart. A hollow mark is a video that "
+             "the kept row mistakes"
              + (f" with half of {data.results.times} or more." if data.results.seeds > 1 else ".")
              + (" A video of several labels has the colour of its rarest one, and is shown with each of them."
                 if data.multilabel else ""))
@@ -207,7 +210,8 @@ def _curves(data: ReportData) -> Section | None:
     if not data.curves:
         return None
     most = max(curve.trainings for curve in data.curves)
-    band = f" Lines are the mean of {most} trainings (folds and seeds), bands their range." if most > 1 else ""
+    band = (f" Lines are the mean of {counted(most, 'training')} (folds and seeds), bands their range."
+            if most > 1 else "")
     several = " Accuracy: the first class said is one of the video's labels." if data.multilabel else ""
     late = [row.name for row in data.results.rows if row.name not in {curve.row for curve in data.curves}]
     put = f" Not trained but put together from trained streams: {', '.join(late)}." if late else ""

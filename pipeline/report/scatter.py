@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.report.markup import Markup, join, name_of, tag
 from pipeline.report.projection import FeatureMap, Point
 from schemas.labels import split_labels
+from schemas.words import counted
 
 COLOURS = 8  # of the style sheet
 _SHAPES = ("M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z",  # circle, square, triangle, diamond of about one area
@@ -30,7 +31,7 @@ def scatter_chart(chart: FeatureMap) -> Markup:
     marks = [_mark(point, [place[label] for label in sorted(split_labels(point.label), key=lambda one: videos[one])])
              for point in chart.points]
     drawing = tag("svg", shapes, *marks, *_names(chart.points, labels), width="100%", height="100%", role="img",
-                  aria_label=f"map of {len(chart.points)} videos: {chart.x_title}; {chart.y_title}")
+                  aria_label=f"map of {counted(len(chart.points), 'video')}: {chart.x_title}; {chart.y_title}")
     legend = _legend(labels) if len(labels) <= CHIPS else _menu(labels)
     return tag("figure", tag("style", _fading(len(labels))), legend, tag("div", drawing, class_="plot map-plot"),
                tag("p", f"→ {chart.x_title}   ↑ {chart.y_title}", class_="xtitle"), class_="map")

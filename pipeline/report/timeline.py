@@ -13,6 +13,7 @@ from pipeline.report.curves import stretched
 from pipeline.report.markup import Markup, name_of, number, tag
 from pipeline.report.page import document
 from pipeline.report.scatter import COLOURS
+from schemas.words import counted
 
 STRIP_PX = 46
 
@@ -64,10 +65,11 @@ def timeline_page(timeline: Timeline, classes: Sequence[str], *, multilabel: boo
     rows = [_row("class", Markup(""), "highest", "said first", "r head"),
             *([] if multilabel else [_ribbon(found, classes, colour, scale)]),
             *(_strip(timeline, classes[label], label, colour[label], scale) for label in shown), _axis(scale)]
-    words = (f"Each of the {len(timeline.pts_s):,} moments is judged by a window of {timeline.window} moments around "
-             f"it (about {_window_s(timeline):.1f} s), pushed inwards at both ends of the video, which goes through "
-             f"the whole model, its {head} head included. Shown: the {len(shown)} classes that are said first for "
-             "longest, then those that come nearest to it.")
+    words = (f"Each of {counted(len(timeline.pts_s), 'moment')} is judged by a window of "
+             f"{counted(timeline.window, 'moment')} around it (about {_window_s(timeline):.1f} s), pushed inwards at "
+             f"both ends of the video, which goes through the whole model, its {head} head included. Shown: "
+             f"{counted(len(shown), 'class')}, those first that are said first for longest, then those that come "
+             "nearest to it.")
     body = [tag("header", tag("p", "Timeline", class_="over"), tag("h1", name_of(timeline.video)), tag("p", words)),
             tag("div", *rows, class_="rows", role="table", aria_label="probability of each class along the video")]
     if not multilabel:
@@ -99,7 +101,7 @@ def _ribbon(found: Sequence[Stretch], classes: Sequence[str], colour: dict[int, 
                   class_=colour.get(one.label, "k7")) for one in found]
     label = "; ".join(_words(one, classes) for one in found[:40])
     drawing = tag("svg", *blocks, width="100%", height=STRIP_PX, class_="ribbon", role="img", aria_label=label)
-    return _row("said first", drawing, f"{len(found)} stretches", "")
+    return _row("said first", drawing, counted(len(found), "stretch"), "")
 
 
 def _words(one: Stretch, classes: Sequence[str]) -> str:
@@ -148,7 +150,7 @@ def _table(found: Sequence[Stretch], classes: Sequence[str]) -> Markup:
     table = tag("table", tag("thead", head), tag("tbody", *rows), class_="narrow")
     if len(found) <= 30:
         return table
-    return tag("details", tag("summary", f"all {len(found):,} stretches"), table)
+    return tag("details", tag("summary", f"all {counted(len(found), 'stretch')}"), table)
 
 
 def clock(time_s: float) -> str:

@@ -343,4 +343,4 @@ def test_plain_lines_tell_progress_when_nobody_sees_a_bar(tmp_path, monkeypatch,
     with caplog.at_level(logging.INFO):
         shown([task], [Told(task, Progress(10))], tmp_path)
     assert "10 of 30 frames" in caplog.text
-    assert "0/1 videos" in caplog.text
+    assert "0/1 video" in caplog.text

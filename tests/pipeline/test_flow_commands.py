@@ -155,7 +155,7 @@ def test_a_folder_of_videos_is_written_told_and_looked_at(run, tmp_path):
              "--format", "npy", "--dtype", "float16", "--inline", "--log-json", tmp_path / "log.jsonl")
     code, out, err = run(*words)
     assert code == 3
-    assert "1 videos made" in out
+    assert "1 video made" in out
     assert "failed: no (VideoOpenError)" in err
     assert np.load(tmp_path / "out/a.npy").dtype == np.float16
     events = [json.loads(line)["event"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -179,7 +179,7 @@ def test_files_added_are_new_and_files_gone_are_kept(files, known, tmp_path, cap
     added = Found("c", str(tmp_path / "c.mp4"))
     update = compare(plan, [files[0], added], reports, retry_failed=False)
     assert (update.plan, update.new) == (plan, ((added, 0),))
-    assert "1 videos of this store are not among --videos today (b first)" in caplog.text
+    assert "1 video of this store is not among --videos today (b first)" in caplog.text
 
 
 def test_a_file_that_was_moved_keeps_its_features(files, known, tmp_path):
@@ -220,7 +220,7 @@ def test_a_folder_says_nothing_of_labels_so_those_of_the_plan_stay_even_when_a_v
 def test_a_file_that_is_another_now_is_refused_once_it_has_features(files, known, tmp_path):
     plan, reports = known
     (tmp_path / "a.mp4").write_bytes(b"other")
-    with pytest.raises(ConfigError, match=r"1 files changed.*a\.mp4"):
+    with pytest.raises(ConfigError, match=r"1 file changed.*a\.mp4"):
         compare(plan, files, reports, retry_failed=False)
     assert compare(plan, files, [], retry_failed=False).new == ()
 

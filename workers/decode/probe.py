@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import EmptyVideoError, InputError, MachineError, VideoOpenError
 from schemas.plan import Probe
+from schemas.words import counted
 from workers.decode.avi_index import index_agrees
 from workers.decode.structure import avi_chunks, is_whole
 from workers.decode.units import Joints
@@ -128,7 +129,8 @@ def _probed(path: str) -> tuple[Probe, NDArray[np.int64], Fraction]:
     with open_video(path) as (container, stream):
         scan = _scan(container, stream)
         if scan.first is None:
-            raise EmptyVideoError(f"{path}: none of its {scan.packets} video packets decodes. {scan.error}".rstrip())
+            raise EmptyVideoError(f"{path}: not one of {counted(scan.packets, 'video packet')} decodes. "
+                                  f"{scan.error}".rstrip())
         if container.format.name in _STILL_OR_MOVING and len(scan.pts) == 1:
             raise VideoOpenError(f"{path}: is an image ({container.format.name} of one picture), not a video")
         table, exact = _timeline(scan, container, stream)
@@ -203,7 +205,8 @@ def _count(path: str) -> tuple[NDArray[np.int64], str]:
         try:
             times.extend(ticks for ticks, _ in timed_frames(container, stream))
         except AV_ERRORS as error:
-            return np.array(times, dtype=np.int64), f"decoding breaks after {len(times)} frames: {reason(error)}"
+            why = f"decoding breaks after {counted(len(times), 'frame')}: {reason(error)}"
+            return np.array(times, dtype=np.int64), why
     return np.array(times, dtype=np.int64), ""
 
 
@@ -213,11 +216,11 @@ def _damage(path: str, scan: _Scan, container: InputContainer, stream: VideoStre
     if promised - found > HARMLESS_FRAMES:
         promised, found = _counted_again(path, found, container, stream)
     if promised - found > HARMLESS_FRAMES:
-        return f"cut short: the header promises {promised} frames, {found} are there"
+        return f"cut short: the header promises {counted(promised, 'frame')}, {found} are there"
     if scan.corrupt:
-        return f"{scan.corrupt} of {found} packets are cut or lost"
+        return f"{scan.corrupt} of {counted(found, 'packet')} cut or lost"
     if scan.error:
-        return f"reading breaks after {found} packets: {scan.error}"
+        return f"reading breaks after {counted(found, 'packet')}: {scan.error}"
     return "" if promised else _shortness(path, scan, container, stream)
 
 

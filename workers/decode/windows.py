@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import EmptyVideoError, InputError, MachineError, VideoDecodeError
 from schemas.frames import FrameBatch
+from schemas.words import counted
 from workers.decode.avi_index import read_sought
 from workers.decode.picture import Picture, Scale, check_size
 from workers.decode.probe import HARMLESS_FRAMES
@@ -194,7 +195,8 @@ class _Source:
         if self._passed == 0:
             raise EmptyVideoError(f"{self._path}: no frame decodes: {why}")
         raise VideoDecodeError(
-            f"{self._path}: {stop} frames were planned, {min(self._passed, index)} decode: {why}"
+            f"{self._path}: {counted(stop, 'frame was', 'frames were')} planned, "
+            f"{min(self._passed, index)} decode: {why}"
         ) from self.failure
 
 

@@ -73,7 +73,7 @@ def test_times_that_nobody_gives_are_unknown_and_never_made_up(tmp_path, caplog)
     (_, arrays), = read_videos(import_store({"rgb": rgb}, tmp_path / "store", source="made"))
     assert np.isnan(arrays["pts_s"]).all()
     assert arrays["frame"].tolist() == [-1] * 3
-    assert "the times of 1 of 1 videos are unknown" in caplog.text
+    assert "of 1 of 1 video nobody knows the times" in caplog.text
     assert Store.open(tmp_path / "store").read_plan().videos[0].probe.duration_s == 0
     (_, arrays), = read_videos(import_store({"rgb": rgb}, tmp_path / "even", fps=2.0, source="made"))
     assert arrays["pts_s"].tolist() == [0, 0.5, 1]
@@ -206,15 +206,15 @@ def test_contradicting_labels_and_repeated_names_are_refused(tmp_path):
         fuse_scores([scores_file(tmp_path / "c.npz", ["x", "x"], [[1, 0], [0, 1]])])
     with pytest.raises(ConfigError, match="'x' stands there twice"):
         fuse_scores([one, scores_file(tmp_path / "d.npz", ["x.avi", "x.mp4"], [[1, 0], [0, 1]])])
-    with pytest.raises(ConfigError, match="3 weights for 1 score files"):
+    with pytest.raises(ConfigError, match="3 weights for 1 score file"):
         fuse_scores([one], weights="1,2,3")
 
 
 @pytest.mark.parametrize(("labels", "classes", "words"), [
-    ([1, 2], (), r"the label 2 is none of the 2 columns, which count from 0 to 1; if labels count from 1"),
-    ([1, 2], ("a", "b"), "the label 2 is none of the 2 columns"),
-    ([0, -1], (), "the label -1 is none of the 2 columns"),
-    ([0, -1], ("a", "b"), "the label -1 is none of the 2 columns"),
+    ([1, 2], (), r"the label 2 is none of 2 columns, which count from 0 to 1; if labels count from 1"),
+    ([1, 2], ("a", "b"), "the label 2 is none of 2 columns"),
+    ([0, -1], (), "the label -1 is none of 2 columns"),
+    ([0, -1], ("a", "b"), "the label -1 is none of 2 columns"),
     ([0.0, 1.0], (), "labels are names"),
     (["a", "c"], ("a", "b"), "the label 'c' of 'y' is not among the classes"),
     (["a", "b"], (), "is a name, but no score file names its classes"),

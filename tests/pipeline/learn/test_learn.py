@@ -210,7 +210,7 @@ def test_an_unfinished_store_is_learnt_from_with_a_warning(halves, tmp_path, cap
     plan = store.read_plan()
     store.write_plan(replace(plan, shards=(*plan.shards, replace(plan.shards[0], shard="000001"))))
     learn(fusion(store, fusions=("concat",), alone=False), tmp_path / "run")
-    assert "is unfinished: 1 of its 2 shards are not made" in caplog.text
+    assert "is unfinished: of 2 shards 1 is not made" in caplog.text
 
 
 def test_an_interrupted_run_is_not_taken_up_with_other_labels(halves, tmp_path, monkeypatch):
@@ -366,7 +366,7 @@ def test_official_split_files_are_followed(make_store, tmp_path):
     ({"head": "rnn"}, ConfigError, "unknown head 'rnn'"),
     ({"fusions": ("sum",)}, ConfigError, "unknown fusion 'sum'"),
     ({"streams": ("depth",)}, ConfigError, "no stream 'depth'; it has"),
-    ({"score_weights": (1.0,)}, ConfigError, "1 score weights for 2 streams"),
+    ({"score_weights": (1.0,)}, ConfigError, "1 score weight for 2 streams"),
     ({"score_weights": "fit"}, ConfigError, "fit needs a validation part"),
     ({"score_weights": (1.0, 1.5), "fusions": ("concat",)}, ConfigError, "which is not asked for"),
     ({"split": SplitChoice(group_by="nothing")}, ConfigError, "finds no group"),
@@ -392,7 +392,7 @@ def test_a_folder_named_like_several_labels_is_refused(make_store, tmp_path):
 
 def test_videos_without_a_label_are_named(make_store, tmp_path):
     store = make_store({"a/1": {"rgb": np.ones((1, 2))}, "bare": {"rgb": np.ones((1, 2))}})
-    with pytest.raises(ConfigError, match="1 videos have no label, the first is 'bare'"):
+    with pytest.raises(ConfigError, match="1 video has no label, the first is 'bare'"):
         learn(fusion(store), tmp_path / "run")
 
 
