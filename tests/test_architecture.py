@@ -130,7 +130,8 @@ def test_the_command_line_imports_nothing_heavy_until_a_command_runs(path):
             at_once |= set(imports(ast.Module([node], [])))
     standard = {name.split(".")[0] for name in at_once} - light
     assert standard <= set(__import__("sys").stdlib_module_names)
-    legal = ("schemas.config", "schemas.errors", "schemas.flow_config", "schemas.streams", "schemas.words", "pipeline.cli")
+    legal = ("schemas.config", "schemas.errors", "schemas.flow_config", "schemas.streams", "schemas.words",
+             "pipeline.cli")
     assert all(name.startswith(legal) for name in at_once if name.split(".")[0] in {"schemas", "pipeline"}), at_once
 
 
