@@ -140,7 +140,7 @@ class Store:
             raise StoreError(f"{path}: format {version[0]!r} schema {version[1]!r}; this version reads "
                              f"{STORE_FORMAT!r} schema {STORE_SCHEMA}")
         try:
-            origin = to_record(head, Origin)
+            origin = to_record({name: head[name] for name in head.keys() - {"format", "schema"}}, Origin)
         except ValueError as error:
             raise StoreError(f"{path} is damaged: {error}") from error
         return cls(root, origin)

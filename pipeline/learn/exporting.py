@@ -1,5 +1,6 @@
 """Features for others' tools: one file a video, as detection and captioning code reads them."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError, ResourceError
-from schemas.files import make_folder, writing
+from schemas.files import make_folder, write_bytes, writing
 from schemas.shard import open_shard
 from schemas.store import Store, VideoRows
 
@@ -62,8 +63,9 @@ def read_videos(store: Store) -> Iterator[tuple[VideoRows, dict[str, NDArray[Any
 def _write(out: Path, video_id: str, arrays: dict[str, NDArray[Any]], form: str) -> None:
     if form == "npy":
         for name, values in arrays.items():
-            with writing(_place(out / name, video_id, form)) as file:
-                np.save(file, values)
+            held = io.BytesIO()  # into a file numpy writes by a way that does not say why it can not
+            np.save(held, values)
+            write_bytes(_place(out / name, video_id, form), held.getbuffer())
     elif form == "npz":
         with writing(_place(out, video_id, form)) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
