@@ -41,8 +41,7 @@ def is_refused(error: BaseException) -> bool:
 def refusal(error: OSError, path: Path, what: str = "write") -> ResourceError:
     """Return what to raise when the file system does not do what was asked: it names the path and the way out."""
     way_out = _WAYS_OUT.get(error.errno or 0, "choose another folder")
-    return ResourceError(f"cannot {what} {path}: {error.strerror or error}; {way_out}, then run the same command "
-                         "again: nothing finished is lost")
+    return ResourceError(f"cannot {what} {path}: {error.strerror or error}; {way_out}, then run the same command again")
 
 
 @contextmanager

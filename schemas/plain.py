@@ -1,8 +1,9 @@
 """Plain JSON values become frozen records, every type checked; the only door to msgspec."""
 
 import json
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,9 +22,29 @@ def to_record(plain: object, kind: type[Record], *, cells: bool = False) -> Reco
         cells: values are those of a CSV file, so numbers are text.
 
     Raises:
-        ValueError: a field is missing or of another type; the message names it.
+        ValueError: a field is missing, unknown or of another type; the message names it.
     """
-    return msgspec.convert(plain, kind, strict=not cells)
+    record = msgspec.convert(plain, kind, strict=not cells)
+    _refuse_strangers(plain, record)
+    return record
+
+
+def _refuse_strangers(plain: Any, record: object) -> None:  # noqa: ANN401 - plain values
+    """See that nothing was left out: a field that is not known here says what another version means by it."""
+    if is_dataclass(record):
+        known = {field.name: getattr(record, field.name) for field in fields(record)}
+    elif isinstance(record, dict):
+        known = record
+    else:
+        if isinstance(record, tuple | list) and record and isinstance(plain, list | tuple) and is_dataclass(record[0]):
+            for value, made in zip(plain, record, strict=True):
+                _refuse_strangers(value, made)
+        return
+    if strangers := sorted(map(str, plain.keys() - known.keys())):
+        raise ValueError(f"unknown field {strangers[0]!r}")
+    for name, value in known.items():
+        if name in plain:
+            _refuse_strangers(plain[name], value)
 
 
 def parsed(text: str, kind: type[Record]) -> Record:

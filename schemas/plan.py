@@ -19,6 +19,7 @@ from schemas.plain import parsed, to_record
 
 PLAN_SCHEMA = 2
 OUTCOMES = ("ok", "partial", "failed")
+_MOST_FRAMES = 10**7  # moments of a segment; more are a lie that would fill the memory
 _LINES = ("plan", "video", "failure", "shard")
 
 
@@ -315,6 +316,7 @@ def _checked(video: Video) -> Video:
 class _Head:
     """The first line."""
 
+    schema: int
     shard_frames: int
     lines: int
 
@@ -329,38 +331,28 @@ class _Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _SegmentLine:
-    """A segment as it is written, with its video's attempt."""
-
-    video: str
-    start: int
-    stop: int
-    frames: tuple[int, ...] | _Run
-    read_start: int
-    read_stop: int
-    seek_pts: int | None
-    attempt: int
-
-    def segment(self) -> Segment:
-        count = self.frames.count if isinstance(self.frames, _Run) else len(self.frames)
-        if not 0 <= self.start <= self.stop or count != self.stop - self.start:
-            raise ValueError(f"moments {self.start} to {self.stop} of {self.video!r}, but {count} frames")
-        return Segment(self.video, self.start, self.stop, _unpack(self.frames), self.read_start, self.read_stop,
-                       self.seek_pts)
-
-
-@dataclass(frozen=True, slots=True)
 class _ShardLine:
-    """A shard as it is written."""
+    """A shard as it is written: its segments' frames are packed, and each has its video's attempt."""
 
     shard: str
-    segments: tuple[_SegmentLine, ...]
+    segments: tuple[dict[str, Any], ...]
 
     def task(self, videos: dict[tuple[str, int], Video]) -> ShardTask:
         if not self.shard.isdecimal():
             raise ValueError(f"{self.shard!r} is no shard's name")
-        used = {line.video: videos[line.video, line.attempt] for line in self.segments}
-        return ShardTask(self.shard, tuple(line.segment() for line in self.segments), tuple(used.values()))
+        attempts = [to_record(plain.pop("attempt", None), int) for plain in self.segments]
+        segments = tuple(_segment(plain) for plain in self.segments)
+        used = {segment.video: videos[segment.video, attempt]
+                for segment, attempt in zip(segments, attempts, strict=True)}
+        return ShardTask(self.shard, segments, tuple(used.values()))
+
+
+def _segment(plain: dict[str, Any]) -> Segment:
+    segment = to_record(plain | {"frames": _unpack(plain.get("frames"))}, Segment)
+    if not 0 <= segment.start <= segment.stop or len(segment.frames) != segment.stop - segment.start:
+        raise ValueError(f"moments {segment.start} to {segment.stop} of {segment.video!r}, but {len(segment.frames)} "
+                         "frames")
+    return segment
 
 
 def _pack(frames: tuple[int, ...]) -> list[int] | dict[str, int]:
@@ -371,9 +363,10 @@ def _pack(frames: tuple[int, ...]) -> list[int] | dict[str, int]:
     return list(frames)
 
 
-def _unpack(packed: tuple[int, ...] | _Run) -> tuple[int, ...]:
-    if isinstance(packed, _Run):
-        if packed.step < 1:
-            raise ValueError(f"frames in steps of {packed.step}")
-        return tuple(range(packed.first, packed.first + packed.step * packed.count, packed.step))
-    return packed
+def _unpack(plain: object) -> tuple[int, ...]:
+    if not isinstance(plain, dict):
+        return to_record(plain, tuple[int, ...])
+    run = to_record(plain, _Run)
+    if run.step < 1 or not 0 <= run.count <= _MOST_FRAMES:
+        raise ValueError(f"{run.count} frames in steps of {run.step}")
+    return tuple(range(run.first, run.first + run.step * run.count, run.step))

@@ -141,7 +141,7 @@ class Store:
                              f"{STORE_FORMAT!r} schema {STORE_SCHEMA}. Make the store anew in another folder, or "
                              "read it with the version that made it")
         try:
-            origin = to_record(head, Origin)
+            origin = to_record({name: head[name] for name in head.keys() - {"format", "schema"}}, Origin)
         except ValueError as error:
             raise StoreError(f"{path} is damaged: {error}") from error
         return cls(root, origin)

@@ -9,6 +9,7 @@ the label, split and group of every video. It is JSON because that holds any nam
 columns, is trimmed, or stands for another.
 """
 
+import io
 import json
 import re
 import zipfile
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError, ResourceError, StoreError
-from schemas.files import make_folder, stays_inside, write_lines, writing
+from schemas.files import make_folder, stays_inside, write_bytes, write_lines, writing
 from schemas.plain import read_json, to_record
 
 Arrays = dict[str, NDArray[Any]]
@@ -116,8 +117,9 @@ def write_arrays(out: Path, video_id: str, arrays: Arrays, form: str) -> None:
     """
     if form == "npy":
         for name, values in arrays.items():
-            with writing(_place(out / name, video_id, form)) as file:
-                np.save(file, values)
+            held = io.BytesIO()  # into a file numpy writes by a way that does not say why it can not
+            np.save(held, values)
+            write_bytes(_place(out / name, video_id, form), held.getbuffer())
     elif form == "npz":
         with writing(_place(out, video_id, form)) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]

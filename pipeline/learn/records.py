@@ -149,10 +149,12 @@ class Labels:
     """What labels.json says.
 
     Attributes:
+        schema: of the run.
         classes: in the order of every score's columns.
         multilabel: whether videos have several of them.
     """
 
+    schema: int
     classes: tuple[str, ...]
     multilabel: bool
 
