@@ -14,6 +14,8 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 # Libraries with one door each, and where those doors are.
 DOORS = {
     "msgspec": {"schemas/plain.py"},
+    "jinja2": {"pipeline/report/pages/"},
+    "markupsafe": {"pipeline/report/markup.py", "pipeline/report/pages/"},
     "h5py": {"schemas/shard.py", "schemas/flow_file.py"},
     "av": {"workers/decode/"},
     "ray": {"workers/remote.py", "pipeline/cluster.py"},

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from pipeline.report.charts import percent, with_unit
-from pipeline.report.data import Confused
-from pipeline.report.markup import Markup, join, name_of, tag
+from pipeline.report.charts import with_unit
+from pipeline.report.markup import Markup, tag
 from pipeline.report.style import ink_on
 from schemas.words import counted
 
-PAIRS_SHOWN = 14
 _COUNTED = 24  # with more classes the squares are too small for a number
 _LABEL_CHARACTERS = 20
 _CELLS_PX = ((8, 38), (14, 32), (_COUNTED, 24), (45, 15), (70, 11))
@@ -56,15 +54,3 @@ def _names(name: str, label: int, cell: int, k: int, font: float) -> list[Markup
     return [tag("text", short, full, x=label - 6, y=middle, dy=font * 0.35, text_anchor="end", style=size),
             tag("text", short, full, x=0, y=0, dy=font * 0.35, style=size,
                 transform=f"translate({middle:g} {label - 6}) rotate(-90)")]
-
-
-def confused_list(pairs: Sequence[Confused]) -> Markup:
-    """List the most frequent confusions."""
-    rows = [tag("tr", tag("td", name_of(pair.truth)), tag("td", name_of(pair.said)),
-                tag("td", f"{pair.videos} of {pair.of}", class_="num"),
-                tag("td", percent(pair.videos / pair.of), class_="num")) for pair in pairs[:PAIRS_SHOWN]]
-    head = tag("tr", *(tag("th", word, scope="col", class_=kind) for word, kind in (
-        ("truth", None), ("taken for", None), ("videos", "num"), ("%", "num"))))
-    more = len(pairs) - PAIRS_SHOWN
-    rest = tag("p", f"and {counted(more, 'rarer confusion')}", class_="note") if more > 0 else None
-    return join([tag("table", tag("thead", head), tag("tbody", *rows)), rest])
