@@ -10,7 +10,7 @@ from pipeline.find import Found
 from pipeline.plan import compare, extended, first_plan
 from pipeline.probing import plan_videos
 from schemas.config import ExtractSettings
-from schemas.plan import Failure, Plan, ShardReport, ShardTask, Video
+from schemas.plan import Failure, Plan, ShardReport, ShardTask, Video, runs
 from schemas.store import Store
 from workers.backbones import State
 from workers.process import rehearse
@@ -35,7 +35,7 @@ class Estimate:
         moments: rows to make.
         frames: work to do, in frames.
         workers: how many would work at a time.
-        longest_frames: work of the longest shard, in frames: one worker does it alone.
+        longest_frames: most work that one worker does alone, in frames: a shard, and those that go on from it.
         start_s: from the command's start to the first frame: imports, weights, planning, Ray, imports of workers.
         seconds_per_frame: of one worker; 0 when there is nothing to measure.
         measured_on: id of the video that was measured on.
@@ -57,7 +57,7 @@ class Estimate:
 
     @property
     def work_s(self) -> float:
-        """Wall-clock estimate of the work, in seconds; no shorter than the longest shard takes alone."""
+        """Wall-clock estimate of the work, in seconds; no shorter than the longest piece takes alone."""
         return max(self.frames / self.workers, self.longest_frames) * self.seconds_per_frame
 
     @property
@@ -104,7 +104,7 @@ def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, S
         failures=plan.failures, damaged=tuple(video for video in plan.latest().values() if video.probe.damage),
         moments=sum(len(segment.frames) for task in todo for segment in task.segments),
         frames=sum(task.work_frames for task in todo),
-        longest_frames=max((task.work_frames for task in todo), default=0),
+        longest_frames=max((sum(task.work_frames for task in run) for run in runs(todo)), default=0),
         start_s=prepared_s + planned_s + ENGINE_S + prepared_s + measured.tools_s,
         workers=min(workers or os.cpu_count() or 1, max(1, len(todo))),
         seconds_per_frame=measured.per_frame_s, measured_on=measured.video)

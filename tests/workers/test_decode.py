@@ -24,7 +24,7 @@ from schemas.errors import EmptyVideoError, InputError, MachineError, VideoDecod
 from schemas.frames import FrameBatch
 from schemas.plan import Probe
 from tests.videos import has_encoder, number_of, numbered_image, write_video
-from workers.decode import decode, output_size, probe, seconds
+from workers.decode import decode, entries, output_size, probe, seconds
 from workers.decode import video as video_module
 from workers.decode import windows as decode_module
 from workers.fingerprint import fingerprint
@@ -130,6 +130,7 @@ def windows(
     upscale: bool = False,
     window_frames: int = 16,
     threads: int = 1,
+    hand_on: int | None = None,
 ) -> Iterator[FrameBatch]:
     return decode(
         str(path),
@@ -142,6 +143,7 @@ def windows(
         upscale=upscale,
         window_frames=window_frames,
         threads=threads,
+        hand_on=hand_on,
     )
 
 
@@ -247,6 +249,35 @@ class TestWindows:
 
     def test_two_runs_give_the_same_bits(self, numbered: dict[str, Path]) -> None:
         assert_same(whole(numbered["x265_open.mp4"]), whole(numbered["x265_open.mp4"]))
+
+    def test_a_segment_goes_on_where_the_one_before_ended(
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = numbered["x264.h264"]
+        full, came = whole(path), list[int]()
+        time = video_module.Clock.time
+        monkeypatch.setattr(video_module.Clock, "time", lambda *of: came.append(1) or time(*of))
+        open_files = len(list(Path("/proc/self/fd").iterdir()))
+        cuts = [(0, 12, 9), (9, 12, 12), (12, 20, 25), (25, 26, 26), (26, FRAMES, None)]  # overlaps, neighbours, a gap
+        for start, stop, hand_on in cuts:
+            part = whole(path, start=start, stop=stop, hand_on=hand_on, rgb_frames=full["rgb_frame"])
+            assert_same(part, full)
+            assert len(part["frame"]) == stop - start
+        assert len(came) == FRAMES
+        whole(path, start=0, stop=12, hand_on=12)
+        whole(numbered["mpeg4.mp4"], start=12, stop=20)  # another file: the one left open is closed
+        assert_same(whole(path, start=12, stop=20, rgb_frames=full["rgb_frame"]), full)
+        assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+
+    @pytest.mark.parametrize("name", ["svq1.mov", "x264_open.mkv", "mpeg4.avi"])
+    def test_where_a_file_is_entered_is_known_beforehand(self, numbered: dict[str, Path], name: str) -> None:
+        _, ticks, _ = probe(str(numbered[name]))
+        with entries(str(numbered[name])) as entry:
+            entered = [entry(int(tick)) for tick in ticks]
+        if name == "svq1.mov":
+            assert set(entered) == {None}
+        else:
+            assert all(key <= tick < key + 25 * ticks[1] for key, tick in zip(entered, ticks, strict=True))
 
     def test_a_wrong_seek_time_falls_back_to_the_beginning(self, numbered: dict[str, Path]) -> None:
         path = numbered["x264.mp4"]

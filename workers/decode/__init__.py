@@ -11,6 +11,6 @@ from workers.decode.encode import VideoWriter
 from workers.decode.picture import output_size
 from workers.decode.probe import probe
 from workers.decode.video import seconds
-from workers.decode.windows import decode
+from workers.decode.windows import decode, entries
 
-__all__ = ["VideoWriter", "decode", "output_size", "probe", "seconds"]
+__all__ = ["VideoWriter", "decode", "entries", "output_size", "probe", "seconds"]
