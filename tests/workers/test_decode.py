@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -585,8 +586,11 @@ class TestDamage:
         assert isinstance(error, EmptyVideoError | VideoDecodeError) or count(batches) < FRAMES
 
 
+Fault = tuple[Any, ...]  # an error's class and its arguments: an error made once would keep the frames it passed
+
+
 def once(
-    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, error: Exception, *, call: int = 1, times: int = 1
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, error: Fault, *, call: int = 1, times: int = 1
 ) -> None:
     """Make a function raise at its ``call``-th call, and at ``times`` calls in all."""
     function, calls = getattr(owner, name), 0
@@ -595,7 +599,7 @@ def once(
         nonlocal calls
         calls += 1
         if call <= calls < call + times:
-            raise error
+            raise error[0](*error[1:])
         return function(*args, **options)
 
     monkeypatch.setattr(owner, name, failing)
@@ -619,16 +623,16 @@ class TestMachine:
     @pytest.mark.parametrize(
         "error",
         [
-            MemoryError(),
-            OSError(errno.EIO, "Input/output error"),
-            av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory"),
-            av.error.OSError(errno.EIO, "Input/output error"),
-            av.error.InvalidDataError(1, "Invalid data found"),
+            (MemoryError,),
+            (OSError, errno.EIO, "Input/output error"),
+            (av.error.MemoryError, errno.ENOMEM, "Cannot allocate memory"),
+            (av.error.OSError, errno.EIO, "Input/output error"),
+            (av.error.InvalidDataError, 1, "Invalid data found"),
         ],
     )
     def test_a_fault_that_comes_once_is_the_machines(
         self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int,
-        error: Exception,
+        error: Fault,
     ) -> None:
         once(monkeypatch, owner, name, error, call=call)
         with pytest.raises(MachineError, match=r"mpeg4\.mp4"):
@@ -646,9 +650,9 @@ class TestMachine:
                 decoder.send(packet)
 
     @pytest.mark.parametrize("name", ["mpeg4.mp4", "x264.h264"])
-    @pytest.mark.parametrize("error", [MemoryError(), av.error.OSError(errno.EIO, "Input/output error")])
+    @pytest.mark.parametrize("error", [(MemoryError,), (av.error.OSError, errno.EIO, "Input/output error")])
     def test_a_probe_that_meets_one_raises(
-        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, error: Exception
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, error: Fault
     ) -> None:
         once(monkeypatch, probe_module, "_take", error, call=20)
         with pytest.raises(MachineError, match=re.escape(name)):
@@ -658,7 +662,7 @@ class TestMachine:
     def test_memory_that_stays_short_is_the_machines_too(
         self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        once(monkeypatch, decode_module.Picture, "grey", MemoryError(), call=20, times=10**6)
+        once(monkeypatch, decode_module.Picture, "grey", (MemoryError,), call=20, times=10**6)
         with pytest.raises(MachineError):
             list(windows(numbered["mpeg4.mp4"]))
 
