@@ -131,6 +131,7 @@ def pack(planned: Sequence[Planned], shard_frames: int, first_number: int) -> li
     """Pack segments, in order, into shards of about `shard_frames` frames of work."""
     tasks: list[ShardTask] = []
     waiting: list[tuple[Segment, Video]] = []
+    work = 0
 
     def close() -> None:
         videos = {video.id: video for _, video in waiting}
@@ -140,10 +141,11 @@ def pack(planned: Sequence[Planned], shard_frames: int, first_number: int) -> li
 
     for video in planned:
         for segment in video.segments:
-            work = sum(other.work_frames for other, _ in waiting)
             if waiting and work + segment.work_frames > shard_frames:
                 close()
+                work = 0
             waiting.append((segment, video.video))
+            work += segment.work_frames
     if waiting:
         close()
     return tasks
