@@ -1,15 +1,15 @@
-"""Probing many files at once, each in a process that may die without harm."""
+"""Probing many files at once, and other work on files, in processes that may die without harm."""
 
 import logging
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.find import Found
 from pipeline.kept_probes import KeptProbes
@@ -19,6 +19,7 @@ from schemas.flow_config import Settings
 from schemas.plan import Failure
 
 Job = tuple[Found, int]
+T = TypeVar("T")
 _TRIES = 3
 logger = logging.getLogger(__name__)
 
@@ -120,6 +121,17 @@ def _pooled(jobs: Sequence[Job], settings: Settings, processes: int, results: _R
             except BrokenProcessPool:
                 broke = True
     return broke
+
+
+def in_own_process(function: Callable[..., T], *arguments: object) -> T | None:
+    """Run a function of a module in a new process; return None when it ends the process."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        try:
+            with _nameless_main():
+                future = pool.submit(function, *arguments)
+            return future.result()
+        except BrokenProcessPool:
+            return None
 
 
 @contextmanager
