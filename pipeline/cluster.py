@@ -159,14 +159,16 @@ class RayEngine:
             task = replace(attempt.task, excluded=attempt.task.excluded | deadly)
             queue.appendleft(_Attempt(task, attempt.tries))
         else:
-            yield Lost(attempt.task, f"its worker failed {attempt.tries + 1} times ({why}), yet each of its videos "
-                                     "alone does no harm; see --retries, and how much memory a worker has")
+            yield Lost(attempt.task, f"its worker failed {attempt.tries + 1} times ({why}), and no video "
+                                     "alone is to blame; see --retries, and how much memory a worker has")
 
     def _deadly(self, task: ShardTask) -> frozenset[str]:
         """Find the videos that end a process of their own, or find the machine wanting, twice."""
         logger.warning("shard %s: its worker failed %d times; trying its %d videos one by one", task.shard,
                        self._options.retries + 1, len(task.videos))
         suspects = [video.id for video in task.videos if video.id not in task.excluded]
+        if self._dying(task, [""]):
+            return frozenset()  # even without any video: it is the machine, and all of them would be blamed
         for _ in range(2):
             suspects = self._dying(task, suspects)
         return frozenset(suspects)

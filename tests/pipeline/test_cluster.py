@@ -14,7 +14,7 @@ from pipeline.probing import plan_videos
 from schemas.errors import ResourceError
 from schemas.plan import Failure
 from schemas.store import Store
-from tests.builders import ORIGIN
+from tests.builders import ORIGIN, SETTINGS, a_task
 from tests.pipeline.conftest import digests, leftovers, poisoned_environment
 
 
@@ -26,7 +26,7 @@ def starts(monkeypatch):
     def init(**options):
         asked.append(options)
         if len(asked) <= failing[0]:
-            raise Exception("The current node timed out during startup.")  # noqa: TRY002 - as Ray does
+            raise Exception("The current node timed out during startup.")  # as Ray does
 
     monkeypatch.setattr(cluster.ray, "init", init)
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
@@ -46,7 +46,7 @@ def test_ray_that_does_not_start_at_all_is_told_in_words(starts):
     failing[0] = 9
     with pytest.raises(ResourceError, match=r"does not start on this machine: The current node.*--inline"):
         cluster._start(ClusterOptions(workers=2))
-    with pytest.raises(ResourceError, match="no Ray at 10.0.0.1:6379: The current node"):
+    with pytest.raises(ResourceError, match=r"no Ray at 10\.0\.0\.1:6379: The current node"):
         cluster._start(ClusterOptions(address="10.0.0.1:6379"))
     assert len(asked) == 3
 
@@ -69,6 +69,14 @@ def test_ray_is_left_when_nothing_here_can_run_a_task(starts, world, tmp_path, m
             settings, weights, Store(tmp_path, ORIGIN), ClusterOptions()):
         pass
     assert left == [True]
+
+
+def test_no_video_is_blamed_where_a_shard_without_any_fails_too(monkeypatch):
+    engine = RayEngine(SETTINGS, {}, Store(Path("unused"), ORIGIN), ClusterOptions())
+    monkeypatch.setattr(engine, "_dying", lambda _, videos: list(videos))
+    assert engine._deadly(a_task(videos=("a", "b"))) == frozenset()
+    monkeypatch.setattr(engine, "_dying", lambda _, videos: [video for video in videos if video == "b"])
+    assert engine._deadly(a_task(videos=("a", "b"))) == {"b"}
 
 
 @pytest.fixture(scope="module")
