@@ -286,15 +286,17 @@ def test_a_video_that_the_machine_never_manages_fails_alone(world, tmp_path, mon
     assert (summary.lost, sum(report.rows for report in summary.made)) == ([], 15)
 
 
-def test_a_machine_without_memory_for_anything_loses_shards_and_blames_no_video(world, tmp_path, monkeypatch):
+def test_a_machine_without_memory_for_anything_loses_shards_blames_no_video_and_gives_up_soon(
+        world, tmp_path, monkeypatch, caplog):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(features.StreamNetwork, "run", full)
-    summary = world.extract(tmp_path / "store", retries=1, shard_frames=10**6)
+    summary = world.extract(tmp_path / "store", retries=1)
     ((why, trace),) = {(lost.why, lost.trace) for lost in summary.lost}
     assert "out of memory" in why
-    assert (trace, summary.failed, summary.made) == ("", (), [])
+    assert (trace, summary.failed, summary.made, len(summary.lost)) == ("", (), [], 3)
+    assert "3 shards were lost, 0 of them to a bug" in caplog.text
 
 
 def test_a_bug_costs_its_shard_and_is_shown_once_with_its_trace(world, reference, tmp_path, monkeypatch):
