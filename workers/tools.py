@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from schemas.config import ExtractSettings, StreamSettings
-from schemas.errors import ResourceError
+from schemas.errors import MachineError, ResourceError, is_machines
 from schemas.shard import Origin
 from schemas.software import versions
 from workers.backbones import State, make_backbone, weights_digest
@@ -53,6 +53,7 @@ def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
 
     Raises:
         ResourceError: the device is not here, or the weights are not those of the settings.
+        MachineError: there is no memory for the networks.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError("this worker sees no GPU; give tasks one, or use --device cpu")
@@ -64,7 +65,12 @@ def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
     torch.backends.cuda.matmul.allow_tf32 = False
     flow = settings.flow
     method = make_flow(flow.method, settings.device, **dict(flow.options)) if flow else None
-    networks = tuple(_network(settings, stream, weights[stream.name]) for stream in settings.streams)
+    try:
+        networks = tuple(_network(settings, stream, weights[stream.name]) for stream in settings.streams)
+    except (MemoryError, RuntimeError) as error:
+        if is_machines(error):
+            raise MachineError(f"no memory for the networks on {settings.device}: {error}") from error
+        raise
     return Tools(settings, origin_of(settings), method, networks)
 
 
