@@ -63,6 +63,22 @@ def imports(tree: ast.AST, *, for_types: bool = True) -> Iterator[str]:
             yield from imports(node, for_types=for_types)
 
 
+def known_files(path: str) -> set[str]:
+    """Files of the house that a file imports, at once or later; not what only types need."""
+    names = [name.replace(".", "/") for name in imports(TREES[path], for_types=False)]
+    places = [[f"{place}{end}" for place in (name, name.rpartition("/")[0]) for end in (".py", "/__init__.py")]
+              for name in names]
+    return {next(place for place in possible if place in TREES) for possible in places
+            if any(place in TREES for place in possible)} - {path}
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    leads = {path: known_files(path) for path in TREES}
+    while ends := [path for path, others in leads.items() if not others]:
+        leads = {path: others.difference(ends) for path, others in leads.items() if path not in ends}
+    assert {path: sorted(others) for path, others in leads.items()} == {}
+
+
 def is_under(path: str, places: set[str]) -> bool:
     return any(path == place or (place.endswith("/") and path.startswith(place)) for place in places)
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from schemas.config import known
 from workers.flow.opencv import DIS_PRESETS, DISFlow, FarnebackFlow, OpenCVTVL1Flow
-from workers.flow.tvl1 import PRESETS, TVL1Flow
+from workers.flow.tvl1 import TVL1Flow
+from workers.flow.tvl1_parameters import PRESETS
 
 
 class FlowMethod(Protocol):
