@@ -168,8 +168,8 @@ class RayEngine:
             tasks = tuple(replace(task, excluded=task.excluded | deadly) for task in attempt.tasks)
             queue.appendleft(_Attempt(tasks, attempt.tries))
         else:
-            why = (f"its worker failed {counted(attempt.tries + 1, 'time')} ({why}), yet each of its videos alone does "
-                   "no harm; see --retries, and how much memory a worker has")
+            why = (f"its worker failed {counted(attempt.tries + 1, 'time')} ({why}), and no video alone is "
+                   "to blame; see --retries, and how much memory a worker has")
             yield from self._lost(attempt, why, "", queue)
 
     def _lost(self, attempt: _Attempt, why: str, trace: str, queue: deque[_Attempt]) -> Iterator[Event]:
@@ -183,6 +183,8 @@ class RayEngine:
         logger.warning("shard %s: its worker failed %s; trying its %s one by one", task.shard,
                        counted(self._options.retries + 1, "time"), counted(len(task.videos), "video"))
         suspects = [video.id for video in task.videos if video.id not in task.excluded]
+        if self._dying(task, [""]):
+            return frozenset()  # even without any video: it is the machine, and all of them would be blamed
         for _ in range(2):
             suspects = self._dying(task, suspects)
         return frozenset(suspects)

@@ -29,7 +29,7 @@ from workers.products import PRODUCTS
 if TYPE_CHECKING:
     from workers.backbones import State
 
-_BUGS_AT_ONCE = 3  # so many shards lost to bugs and none made: the rest would be lost too
+_LOST_AT_ONCE = 3  # so many shards lost and none made: the rest would be lost too
 logger = logging.getLogger(__name__)
 
 
@@ -246,9 +246,10 @@ def _run(engine: Engine, todo: list[ShardTask], display: Display, summary: Summa
             summary.made.append(event.report)
         elif isinstance(event, Lost):
             summary.lost.append(event)
-            bugs = sum(bool(lost.trace) for lost in summary.lost)
-            if bugs >= _BUGS_AT_ONCE and not summary.made:
-                logger.error("%s met a bug and none was made; the rest is not tried", counted(bugs, "shard"))
+            if len(summary.lost) >= _LOST_AT_ONCE and not summary.made:
+                bugs = sum(bool(lost.trace) for lost in summary.lost)
+                logger.error("%s lost, %d to a bug and the others to the machine, and none was "
+                             "made; the rest is not tried", counted(len(summary.lost), "shard"), bugs)
                 return
 
 

@@ -281,7 +281,7 @@ def _loaded(path: Path) -> Any:  # noqa: ANN401 - a foreign file holds anything
                           "state dict as .safetensors, or with torch.save(model.state_dict(), ...)") from error
     except (OSError, MemoryError) as error:
         raise ResourceError(f"{path} can not be read: {error!r}") from error
-    except Exception as error:
+    except Exception as error:  # a spoiled pickle makes its reader stumble in any way there is
         raise ConfigError(f"{path} is not a weights file: {error!r}") from error
 
 

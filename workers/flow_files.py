@@ -154,7 +154,8 @@ def make_flow_files(task: ShardTask, tools: FlowTools, store: FlowStore) -> Iter
 def rehearse_flow(task: ShardTask, tools: FlowTools) -> Iterator[Progress]:
     """Do all the work of `make_flow_files` but write nothing."""
     ledger = Ledger(task)
-    yield from ledger.watch(task.segments[0], _steps(task, tools, ledger, None))
+    for segment in task.segments:  # the one, or none
+        yield from ledger.watch(segment, _steps(task, tools, ledger, None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Product(Protocol):
         ...
 
     def rehearse(self, task: ShardTask, tools: Any) -> Iterator[Progress]:  # noqa: ANN401 - each kind has its own
-        """Do all of a task's work that could end the process, and write nothing."""
+        """Do all of a task's work that could end the process, and write nothing; a task without segments too."""
         ...
 
 

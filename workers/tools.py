@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from schemas.config import ExtractSettings
-from schemas.errors import ResourceError
+from schemas.errors import MachineError, ResourceError, is_machines
 from schemas.shard import Origin
 from schemas.software import versions
 from schemas.streams import FlowMethodSettings
@@ -54,6 +54,7 @@ def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
 
     Raises:
         ResourceError: the device is not here, or the weights are not those of the settings.
+        MachineError: there is no memory for the networks.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError("this worker sees no GPU; give tasks one, or use --device cpu")
@@ -65,6 +66,11 @@ def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
     torch.backends.cuda.matmul.allow_tf32 = False
     methods = {motion: make_flow(motion.method, settings.device, **dict(motion.options))
                for motion in settings.needs.flow}
-    streams = {stream.name: EXTRACTORS[stream.kind](stream, weights[stream.name], settings)
-               for stream in settings.streams}
+    try:
+        streams = {stream.name: EXTRACTORS[stream.kind](stream, weights[stream.name], settings)
+                   for stream in settings.streams}
+    except (MemoryError, RuntimeError) as error:
+        if is_machines(error):
+            raise MachineError(f"no memory for the networks on {settings.device}: {error}") from error
+        raise
     return Tools(settings, origin_of(settings), methods, streams)

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.flow.pyramid import level_sizes
-from workers.flow.tvl1 import PRESETS, TVL1Flow
+from workers.flow.tvl1 import TVL1Flow
+from workers.flow.tvl1_parameters import PRESETS
 
 Array = NDArray[np.float32]
 Grey = NDArray[np.uint8]

@@ -16,7 +16,7 @@ from pipeline.probing import plan_videos
 from schemas.errors import ResourceError
 from schemas.plan import Failure, runs
 from schemas.store import Store
-from tests.builders import ORIGIN
+from tests.builders import ORIGIN, SETTINGS, a_task
 from tests.pipeline.conftest import digests, leftovers, poisoned_environment
 from tests.videos import write_video
 
@@ -29,7 +29,7 @@ def starts(monkeypatch):
     def init(**options):
         asked.append(options)
         if len(asked) <= failing[0]:
-            raise Exception("The current node timed out during startup.")
+            raise Exception("The current node timed out during startup.")  # as Ray does
 
     monkeypatch.setattr(cluster.ray, "init", init)
     monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
@@ -72,6 +72,14 @@ def test_ray_is_left_when_nothing_here_can_run_a_task(starts, world, tmp_path, m
             settings, weights, Store(tmp_path, ORIGIN), ClusterOptions()):
         pass
     assert left == [True]
+
+
+def test_no_video_is_blamed_where_a_shard_without_any_fails_too(monkeypatch):
+    engine = RayEngine(SETTINGS, {}, Store(Path("unused"), ORIGIN), ClusterOptions())
+    monkeypatch.setattr(engine, "_dying", lambda _, videos: list(videos))
+    assert engine._deadly(a_task(videos=("a", "b"))) == frozenset()
+    monkeypatch.setattr(engine, "_dying", lambda _, videos: [video for video in videos if video == "b"])
+    assert engine._deadly(a_task(videos=("a", "b"))) == {"b"}
 
 
 @pytest.fixture(scope="module")

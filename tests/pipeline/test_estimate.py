@@ -36,7 +36,7 @@ def test_the_start_counts_libraries_of_driver_and_workers_networks_and_the_engin
 def test_a_file_that_ends_the_process_that_decodes_it_does_not_end_the_estimate(world, tmp_path, monkeypatch, caplog):
     for name, value in poisoned_environment(POISON_DECODE="v1.avi").items():  # of the middle shard
         monkeypatch.setenv(name, value)
-    settings, weights = prepare(world.wishes)
+    settings, weights = prepare(world.asked)
     result = estimate(find_videos(str(world.folder)), settings, weights, tmp_path / "store", 24, None, prepared_s=1.0)
     assert result.measured_on == "class0/v0"
     assert result.seconds_per_frame > 0

@@ -23,7 +23,7 @@ from schemas.store import Store
 from tests.builders import a_task
 from tests.pipeline.conftest import digests, leftovers
 from tests.videos import write_video
-from workers import process
+from workers import features, process
 from workers.decode import decode
 from workers.process import Progress
 
@@ -63,8 +63,7 @@ def test_videos_of_very_long_pictures_are_extracted_as_others_are(world, long_pi
 
 def test_a_video_whose_pictures_ask_too_much_memory_fails_alone_before_it_is_decoded(world, long_pictures, tmp_path,
                                                                                     monkeypatch):
-    monkeypatch.setattr(process, "decode",
-                        lambda path, **options: decode(path, **options) if "plain" in path else 1 / 0)
+    monkeypatch.setattr(process, "decode", lambda path, **how: decode(path, **how) if "plain" in path else 1 / 0)
     job = world.job(tmp_path / "store", folder=long_pictures)
     summary = extract(replace(job, settings=replace(job.settings, upscale=True, short_side_px=48)))
     assert [(video.id, video.reason) for video in summary.failed] == [
@@ -307,19 +306,32 @@ def test_what_the_machine_fails_at_is_done_again_and_blamed_on_nobody(world, ref
     assert digests(tmp_path / "store") == digests(reference)
 
 
-def test_what_the_machine_never_manages_costs_its_shard_alone(world, tmp_path, monkeypatch):
-    decode, calls = process.decode, []
-
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
+                                   RuntimeError("CUDA error: out of memory"),
+                                   RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")])
+def test_a_video_that_the_machine_never_manages_fails_alone(world, tmp_path, monkeypatch, error):
     def failing(path, **options):
         if path.endswith("v2.mp4"):
-            calls.append(path)
-            raise MemoryError
+            raise error
         return decode(path, **options)
 
     monkeypatch.setattr(process, "decode", failing)
+    summary = world.extract(tmp_path / "store", retries=1, shard_frames=10**6)
+    assert [(video.id, video.reason) for video in summary.failed] == [("class0/v2", "VideoCrashError")]
+    assert (summary.lost, sum(report.rows for report in summary.made)) == ([], 15)
+
+
+def test_a_machine_without_memory_for_anything_loses_shards_blames_no_video_and_gives_up_soon(
+        world, tmp_path, monkeypatch, caplog):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(features.StreamNetwork, "run", full)
     summary = world.extract(tmp_path / "store", retries=1)
-    assert [(lost.why, lost.trace) for lost in summary.lost] == [("MemoryError()", "")]
-    assert (len(summary.made), summary.failed, len(calls)) == (5, (), 2)
+    ((why, trace),) = {(lost.why, lost.trace) for lost in summary.lost}
+    assert "out of memory" in why
+    assert (trace, summary.failed, summary.made, len(summary.lost)) == ("", (), [], 3)
+    assert "3 shards were lost, 0 of them to a bug" in caplog.text
 
 
 def test_a_bug_costs_its_shard_and_is_shown_once_with_its_trace(world, reference, tmp_path, monkeypatch):

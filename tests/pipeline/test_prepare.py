@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 from pipeline.extract import origin_of
 from pipeline.prepare import prepare
 from schemas.config import ExtractSettings
-from schemas.errors import ConfigError, ResourceError
+from schemas.errors import ConfigError, MachineError, ResourceError
 from schemas.streams import Flow, Rgb, with_weights
+from workers.streams import EXTRACTORS
 from workers.tools import make_tools
 
 
@@ -88,6 +89,16 @@ def test_fp32_on_a_gpu_is_not_tf32_and_the_store_says_so(world):
     assert "tf32" not in tools.origin.software, "a CPU has none, and its shards stay as they are"
     job = replace(world.job(Path("unused")), settings=replace(settings, device="cuda"))
     assert origin_of(job).software == tools.origin.software | {"tf32": "off"}
+
+
+def test_networks_that_find_no_memory_are_the_machines_fault(world, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    settings, weights = prepare(world.asked)
+    monkeypatch.setitem(EXTRACTORS, "rgb", full)
+    with pytest.raises(MachineError, match="no memory for the networks on cpu: CUDA out of memory"):
+        make_tools(settings, weights)
 
 
 def test_auto_takes_what_this_machine_has(world, monkeypatch):

@@ -179,11 +179,13 @@ odd = st.recursive(
 
 def read_or_refused(path):
     """Read weights; whatever is wrong with the file must be said in a typed error that names it."""
+    state, said = None, str(path)
     try:
         state = read_weights(path)
     except (ConfigError, ResourceError) as error:
-        refused = str(error)
-        assert str(path) in refused
+        said = str(error)
+    assert str(path) in said
+    if state is None:
         return
     assert len(weights_digest(state)) == 16
     assert all(isinstance(name, str) for name in state)

@@ -147,4 +147,5 @@ def test_a_rehearsal_writes_nothing(tmp_path):
     task = first_plan([planned], 1).shards[0]
     before = sorted(tmp_path.rglob("*"))
     assert sum(word.frames for word in rehearse_flow(task, make_flow_tools(settings))) == 6
+    assert list(rehearse_flow(replace(task, segments=()), make_flow_tools(settings))) == []
     assert sorted(tmp_path.rglob("*")) == before

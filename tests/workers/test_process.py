@@ -241,6 +241,7 @@ def test_rehearsing_writes_nothing(store, clips):
     results = [plan_video(Found(path.stem, str(path)), SMALL, 0) for path in clips]
     (task,) = first_plan(results, 10**6).shards
     before = sorted(store.root.rglob("*"))
+    assert list(rehearse(replace(task, segments=()), tools_for(SMALL, numbered_flow))) == []
     assert sum(progress.frames for progress in rehearse(task, tools_for(SMALL, numbered_flow))) == task.work_frames
     assert sorted(store.root.rglob("*")) == before
 
