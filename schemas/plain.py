@@ -1,7 +1,6 @@
 """Plain JSON values become frozen records, every type checked; the only door to msgspec."""
 
 import json
-from collections.abc import Hashable
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -38,7 +37,7 @@ def _refuse_strangers(plain: Any, record: object) -> None:  # noqa: ANN401 - pla
             for value, made in zip(plain, record, strict=True):
                 _refuse_strangers(value, made)
         return
-    kind: Hashable = type(record)
+    kind: Any = type(record)
     known = _names(kind) if is_dataclass(record) else record.keys() if isinstance(record, dict) else None
     if known is None:
         return
