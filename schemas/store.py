@@ -198,10 +198,9 @@ class Store:
             ResourceError: the machine does not let us read it.
         """
         try:
-            report = read_json(self.root / "reports" / f"{shard}.json", ShardReport)
+            return read_json(self.root / "reports" / f"{shard}.json", ShardReport)
         except StoreError:
             return None
-        return report if report.shard == shard else None
 
     def trouble(self, report: ShardReport) -> str:
         """Say what is wrong with a reported shard; empty when its file is byte for byte what was written."""

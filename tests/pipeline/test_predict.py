@@ -221,7 +221,7 @@ def test_an_output_that_can_not_be_written_is_refused_before_the_videos_are_extr
     (tmp_path / "file").touch()
     for option in ("--timeline", "--csv", "--json"):
         told = predict(world, capsys, option, tmp_path / "file" / "x", code=1)
-        assert "cannot write to" in told.err
+        assert "cannot make" in told.err
         assert not told.out
 
 
