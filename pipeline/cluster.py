@@ -29,7 +29,7 @@ from ray.exceptions import RayError, RayTaskError
 from pipeline.events import Died, Done, Event, Lost, Told
 from schemas.errors import ResourceError, ViduError, is_machines
 from schemas.flow_config import Settings
-from schemas.plan import ShardReport, ShardTask
+from schemas.plan import ShardReport, ShardTask, runs
 from schemas.store import Store
 from workers.remote import rehearse_on_worker, shard_on_worker
 
@@ -62,7 +62,9 @@ class ClusterOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    task: ShardTask
+    """Shards that one worker makes in turn, without those that are done; how often the first one was begun before."""
+
+    tasks: tuple[ShardTask, ...]
     tries: int
 
 
@@ -117,12 +119,12 @@ class RayEngine:
 
     def run(self, tasks: Sequence[ShardTask]) -> Iterator[Event]:
         """Make shards in any order."""
-        queue = deque(_Attempt(task, 0) for task in tasks)
+        queue = deque(_Attempt(run, 0) for run in runs(tasks))
         while queue or self._running:
             self._look()
             while queue and len(self._running) < self._slots * _QUEUE_PER_SLOT:
                 attempt = queue.popleft()
-                generator = self._make.remote(attempt.task, self._settings, self._argument, self._store)
+                generator = self._make.remote(attempt.tasks, self._settings, self._argument, self._store)
                 self._running[generator] = attempt
             ray.wait(list(self._running), num_returns=1, timeout=_WAIT_S)
             ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
@@ -142,25 +144,38 @@ class RayEngine:
                 return
             if isinstance(error.cause, ViduError):
                 raise error.cause from None
-            yield Lost(attempt.task, repr(error.cause), str(error))
+            yield from self._lost(attempt, repr(error.cause), str(error), queue)
         except RayError as error:
             del self._running[generator]
             yield from self._died(attempt, _first_line(error), queue)
         else:
-            yield Done(event) if isinstance(event, ShardReport) else Told(attempt.task, event)
+            if isinstance(event, ShardReport):
+                self._running[generator] = _Attempt(attempt.tasks[1:], 0)
+                yield Done(event)
+            else:
+                yield Told(attempt.tasks[0], event)
 
     def _died(self, attempt: _Attempt, why: str, queue: deque[_Attempt]) -> Iterator[Event]:
-        yield Died(attempt.task, why)
+        if not attempt.tasks:
+            return  # it had nothing left to do
+        yield Died(attempt.tasks[0], why)
         if attempt.tries < self._options.retries:
-            queue.appendleft(_Attempt(attempt.task, attempt.tries + 1))
+            queue.appendleft(_Attempt(attempt.tasks, attempt.tries + 1))
             return
-        deadly = self._deadly(attempt.task)
+        deadly = self._deadly(attempt.tasks[0])
         if deadly:
-            task = replace(attempt.task, excluded=attempt.task.excluded | deadly)
-            queue.appendleft(_Attempt(task, attempt.tries))
+            tasks = tuple(replace(task, excluded=task.excluded | deadly) for task in attempt.tasks)
+            queue.appendleft(_Attempt(tasks, attempt.tries))
         else:
-            yield Lost(attempt.task, f"its worker failed {attempt.tries + 1} times ({why}), and no video "
-                                     "alone is to blame; see --retries, and how much memory a worker has")
+            why = (f"its worker failed {attempt.tries + 1} times ({why}), and no video alone is to blame; see "
+                   " --retries, and how much memory a worker has")
+            yield from self._lost(attempt, why, "", queue)
+
+    def _lost(self, attempt: _Attempt, why: str, trace: str, queue: deque[_Attempt]) -> Iterator[Event]:
+        """Give the first shard up; those that would have gone on from it begin anew."""
+        if attempt.tasks[1:]:
+            queue.append(_Attempt(attempt.tasks[1:], 0))
+        yield Lost(attempt.tasks[0], why, trace)
 
     def _deadly(self, task: ShardTask) -> frozenset[str]:
         """Find the videos that end a process of their own, or find the machine wanting, twice."""

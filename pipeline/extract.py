@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.events import Done, Engine, Lost
 from pipeline.find import Found
+from pipeline.kept_probes import KeptProbes
 from pipeline.outcomes import BadVideos, Partial, bad_videos
 from pipeline.plan import Planned, compare, extended, first_plan
 from pipeline.probing import plan_videos
@@ -192,23 +193,25 @@ def up_to_date(store: Store, job: Job) -> tuple[Plan, tuple[str, ...]]:
         the plan, and the ids of its videos of which label, split or group changed.
     """
     relabelled: tuple[str, ...] = ()
+    kept = KeptProbes(store.root / ".probes.jsonl")
     if (store.root / "plan.jsonl").exists():
         old = store.read_plan()
         reports = [report for task in old.shards if (report := store.report(task.shard))]
         update = compare(old, job.videos, reports, retry_failed=job.retry_failed)
-        plan = extended(update.plan, _probed(update.new, job)) if update.new else update.plan
+        plan = extended(update.plan, _probed(update.new, job, kept)) if update.new else update.plan
         relabelled = update.relabelled
         if plan is old:
             return plan, relabelled
     else:
-        plan = first_plan(_probed([(found, 0) for found in job.videos], job), job.shard_frames)
+        plan = first_plan(_probed([(found, 0) for found in job.videos], job, kept), job.shard_frames)
     store.write_plan(plan)
+    kept.forget()
     return plan, relabelled
 
 
-def _probed(new: Sequence[tuple[Found, int]], job: Job) -> list[Planned | Failure]:
+def _probed(new: Sequence[tuple[Found, int]], job: Job, kept: KeptProbes) -> list[Planned | Failure]:
     logger.info("probing %d files", len(new))
-    return plan_videos(new, job.settings, inline=job.inline)
+    return plan_videos(new, job.settings, inline=job.inline, kept=kept)
 
 
 def good_reports(store: Store, plan: Plan) -> dict[str, ShardReport]:

@@ -111,6 +111,8 @@ class Segment:
         read_start: first frame the segment has to read (flow looks back half a stack).
         read_stop: one past the last frame it has to read.
         seek_pts: presentation time of frame `read_start` in ticks of the stream; None: read from the beginning.
+        hand_on: first frame that the next segment reads, when its file can not be entered there: the decoder stays open
+            for it. None: nobody goes on where this segment ends.
     """
 
     video: str
@@ -120,6 +122,7 @@ class Segment:
     read_start: int
     read_stop: int
     seek_pts: int | None
+    hand_on: int | None = None
 
     @property
     def work_frames(self) -> int:
@@ -147,6 +150,21 @@ class ShardTask:
     def work_frames(self) -> int:
         """Frames to process in the whole shard."""
         return sum(segment.work_frames for segment in self.segments)
+
+
+def runs(tasks: Iterable[ShardTask]) -> list[tuple[ShardTask, ...]]:
+    """Join neighbours that go on where the decoder of the one before ended: one process does them in turn."""
+    joined: list[tuple[ShardTask, ...]] = []
+    for task in tasks:
+        if joined and _goes_on(joined[-1][-1].segments[-1], task.segments[0]):
+            joined[-1] += (task,)
+        else:
+            joined.append((task,))
+    return joined
+
+
+def _goes_on(before: Segment, segment: Segment) -> bool:
+    return before.hand_on is not None and (segment.video, segment.start) == (before.video, before.stop)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class _Shard:
             video.path, start=segment.read_start, stop=segment.read_stop, seek_pts=segment.seek_pts,
             rgb_frames=np.unique(np.array(segment.frames if colour else (), np.int64)), grey=settings.flow is not None,
             short_side=settings.short_side_px, upscale=settings.upscale,
-            window_frames=WINDOW_FRAMES[settings.device])
+            window_frames=WINDOW_FRAMES[settings.device], hand_on=segment.hand_on)
 
     def _push(self, number: int, moments: Moments) -> None:
         """Give complete moments to the networks, every stream the same ones."""

@@ -9,13 +9,16 @@ import pytest
 
 from pipeline import cluster
 from pipeline.cluster import ClusterOptions, RayEngine
+from pipeline.find import Found, find_videos
+from pipeline.outcomes import BadVideos
 from pipeline.prepare import prepare
 from pipeline.probing import plan_videos
 from schemas.errors import ResourceError
-from schemas.plan import Failure
+from schemas.plan import Failure, runs
 from schemas.store import Store
 from tests.builders import ORIGIN, SETTINGS, a_task
 from tests.pipeline.conftest import digests, leftovers, poisoned_environment
+from tests.videos import write_video
 
 
 @pytest.fixture
@@ -131,13 +134,25 @@ def test_nothing_is_left_half_written_by_the_dead(deadly_run):
     assert sorted(path.stem for path in (out / "shards").iterdir()) == sorted(digests(out))
 
 
-def test_one_worker_resumes_a_store_to_the_same_bytes_and_a_bug_is_not_retried(world, reference, tmp_path):
-    out = Path(shutil.copytree(reference, tmp_path / "store"))
-    for shard in ("000001", "000004"):
-        (out / "reports" / f"{shard}.json").unlink()
-    summary = world.extract(out, inline=False, workers=1)
-    assert (len(summary.made), summary.kept, summary.lost) == (2, 4, [])
-    assert digests(out) == digests(reference)
+def test_one_worker_resumes_a_store_to_the_same_bytes_and_shards_go_on_from_one_another(world, reference, tmp_path,
+                                                                                       monkeypatch):
+    monkeypatch.setattr("pipeline.plan.HAND_ON_FRAMES", 16)
+    monkeypatch.setattr("pipeline.extract.plan_videos", lambda jobs, settings, *_, **__: plan_videos(
+        jobs, settings, inline=True))  # a process of its own would not know of the bound
+    raw = write_video(tmp_path / "raw.h264", frames=60, width=48, height=48)
+    videos = [*find_videos(str(world.folder)), Found("raw", str(raw))]
+    made = []
+    for name, inline in (("inline", True), ("ray", False)):
+        out = Path(shutil.copytree(reference, tmp_path / name))
+        for shard in ("000001", "000004"):
+            (out / "reports" / f"{shard}.json").unlink()
+        summary = world.extract(out, videos=videos, inline=inline, workers=1)
+        made.append(digests(out))
+        assert (len(summary.made), summary.kept, summary.lost, summary.bad) == (
+            2 + len(made[0]) - 6, 4, [], BadVideos((), ()))
+    assert made[0] == made[1] == made[1] | digests(reference)
+    assert [len(run) for run in runs(Store.open(out).read_plan().shards)] == [1] * 6 + [len(made[0]) - 6]
+    assert len(made[0]) > 8
 
 
 def test_a_file_that_kills_the_process_that_probes_it_is_a_failure_and_the_others_are_planned(world, monkeypatch,

@@ -128,6 +128,39 @@ def test_a_run_that_ends_anywhere_goes_on_there_with_the_same_bytes(world, refer
     assert digests(tmp_path / "store") == digests(reference)
 
 
+def test_a_planning_that_was_killed_goes_on_where_it_was(world, reference, folder, tmp_path, monkeypatch):
+    from pipeline import probing
+
+    plan_video, probed, first = probing.plan_video, [], []
+
+    def killed(found, *more):
+        if len(probed) == 4 and not first:
+            raise KeyboardInterrupt
+        probed.append(found.id)
+        return plan_video(found, *more)
+
+    monkeypatch.setattr(probing, "plan_video", killed)
+    out = tmp_path / "store"
+    with pytest.raises(KeyboardInterrupt):
+        world.extract(out, folder=folder)
+    kept = out / ".probes.jsonl"
+    kept.write_text(kept.read_text()[:-20])  # the kill fell into the last line
+    (changed,) = folder.rglob("v0.mp4")
+    os.utime(changed, (1, 1))
+    first[:], probed[:] = probed, []
+    summary = world.extract(out, folder=folder)
+    assert first[1] not in probed
+    assert sorted(probed) == sorted({"class0/v0", first[3], *(video.id for video in world.job(out).videos[4:])})
+    assert (len(summary.made), summary.failed, kept.exists()) == (6, (), False)
+    assert Store.open(out).read_plan() == up_to_date_plan(world, folder, tmp_path / "other")
+
+
+def up_to_date_plan(world, folder, out):
+    """The plan of a store that was planned in one go."""
+    world.extract(out, folder=folder)
+    return Store.open(out).read_plan()
+
+
 def test_a_full_disk_ends_the_run_and_loses_nothing_finished(world, reference, tmp_path, monkeypatch):
     real, calls = os.fsync, []
 

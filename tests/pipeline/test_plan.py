@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.find import Found
 from pipeline.plan import (
+    HAND_ON_FRAMES,
     SEEK_GAP_FRAMES,
     SEGMENT_FRAMES,
     SHARD_FRAMES,
@@ -22,7 +23,7 @@ from pipeline.plan import (
 )
 from schemas.config import Sampling
 from schemas.errors import ConfigError
-from schemas.plan import Failure, ShardReport
+from schemas.plan import Failure, ShardReport, runs
 from tests.builders import PROBE, SETTINGS, a_plan, a_segment, a_segment_report, a_task, a_video
 from tests.videos import write_video
 from tests.workers.test_moments import CountingFlow, built, expected
@@ -33,10 +34,10 @@ samplings = st.one_of(
     st.builds(Sampling, fps=st.floats(0.05, 60)))
 
 
-def segments_of(length, sampling, stack, exact_pts=True):
+def segments_of(length, sampling, stack, exact_pts=True, entry=None):
     video = a_video(probe=replace(PROBE, exact_pts=exact_pts))
     frames = sampling.moments(np.arange(length) / 25)
-    return frames, list(cut(video, frames, 7 + 3 * np.arange(length), stack))
+    return frames, list(cut(video, frames, 7 + 3 * np.arange(length), stack, entry or (lambda frame: frame)))
 
 
 @given(lengths, samplings, st.integers(0, 12), st.booleans())
@@ -74,9 +75,40 @@ def test_no_segment_of_a_video_that_can_be_sought_reads_much_more_than_its_bound
     assert extra <= len(segments) * (stack + 2)
 
 
-def test_a_video_that_can_not_be_sought_stays_in_one_piece():
-    _, segments = segments_of(50_000, Sampling(every=8), 10, exact_pts=False)
-    assert len(segments) == 1
+@given(st.integers(1, 40_000), st.integers(1, 700), st.integers(0, 12), st.integers(1, 20_000), st.booleans())
+def test_all_segments_together_decode_little_more_than_the_video_wherever_it_can_be_entered(length, every, stack, gop,
+                                                                                         exact_pts):
+    def entry(frame):
+        assert exact_pts
+        return frame // gop * gop or None
+
+    _, segments = segments_of(length, Sampling(every=every), stack, exact_pts, entry)
+    decoded = stop = 0
+    hand_on = None
+    for segment in segments:
+        begin = entry(segment.read_start) or 0 if segment.seek_pts is not None else 0
+        decoded += segment.read_stop - (stop if segment.read_start == hand_on else begin)
+        hand_on, stop = segment.hand_on, segment.read_stop
+        assert segment.work_frames <= HAND_ON_FRAMES + every + stack + 1
+    assert decoded <= length * (1 + (SEEK_GAP_FRAMES + stack + 1) / (SEGMENT_FRAMES - every - stack))
+    assert hand_on is None
+
+
+def test_a_video_that_can_not_be_entered_is_one_segment_or_several_that_hand_on():
+    for exact_pts in (False, True):
+        _, (segment,) = segments_of(HAND_ON_FRAMES, Sampling(every=8), 10, exact_pts, lambda _: None)
+        assert (segment.seek_pts, segment.hand_on) == (None, None)
+        _, segments = segments_of(50_000, Sampling(every=8), 10, exact_pts, lambda _: None)
+        assert len(segments) == 7
+        assert [segment.hand_on for segment in segments] == [s.read_start for s in segments[1:]] + [None]
+
+
+def test_shards_of_which_each_goes_on_with_the_decoder_of_the_one_before_are_one_run():
+    _, segments = segments_of(30_000, Sampling(every=8), 10, exact_pts=False)
+    tasks = pack([planned("a", [9]), Planned(a_video("a/b"), tuple(segments)), planned("c", [9])], 1, 0)
+    assert [len(run) for run in runs(tasks)] == [1, 4, 1]
+    assert [len(run) for run in runs(tasks[:2] + tasks[3:])] == [1, 1, 2, 1]
+    assert [task for run in runs(tasks) for task in run] == tasks
 
 
 def test_moments_far_apart_are_segments_of_their_own_so_nothing_between_is_decoded():

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -31,7 +32,7 @@ from schemas.errors import (
 from schemas.frames import FrameBatch
 from schemas.plan import Probe
 from tests.videos import has_encoder, number_of, numbered_image, write_video
-from workers.decode import decode, output_size, probe, seconds
+from workers.decode import decode, entries, output_size, probe, seconds
 from workers.decode import video as video_module
 from workers.decode import windows as decode_module
 from workers.fingerprint import fingerprint
@@ -137,6 +138,7 @@ def windows(
     upscale: bool = False,
     window_frames: int = 16,
     threads: int = 1,
+    hand_on: int | None = None,
 ) -> Iterator[FrameBatch]:
     return decode(
         str(path),
@@ -149,6 +151,7 @@ def windows(
         upscale=upscale,
         window_frames=window_frames,
         threads=threads,
+        hand_on=hand_on,
     )
 
 
@@ -254,6 +257,35 @@ class TestWindows:
 
     def test_two_runs_give_the_same_bits(self, numbered: dict[str, Path]) -> None:
         assert_same(whole(numbered["x265_open.mp4"]), whole(numbered["x265_open.mp4"]))
+
+    def test_a_segment_goes_on_where_the_one_before_ended(
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = numbered["x264.h264"]
+        full, came = whole(path), list[int]()
+        time = video_module.Clock.time
+        monkeypatch.setattr(video_module.Clock, "time", lambda *of: came.append(1) or time(*of))
+        open_files = len(list(Path("/proc/self/fd").iterdir()))
+        cuts = [(0, 12, 9), (9, 12, 12), (12, 20, 25), (25, 26, 26), (26, FRAMES, None)]  # overlaps, neighbours, a gap
+        for start, stop, hand_on in cuts:
+            part = whole(path, start=start, stop=stop, hand_on=hand_on, rgb_frames=full["rgb_frame"])
+            assert_same(part, full)
+            assert len(part["frame"]) == stop - start
+        assert len(came) == FRAMES
+        whole(path, start=0, stop=12, hand_on=12)
+        whole(numbered["mpeg4.mp4"], start=12, stop=20)  # another file: the one left open is closed
+        assert_same(whole(path, start=12, stop=20, rgb_frames=full["rgb_frame"]), full)
+        assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+
+    @pytest.mark.parametrize("name", ["svq1.mov", "x264_open.mkv", "mpeg4.avi"])
+    def test_where_a_file_is_entered_is_known_beforehand(self, numbered: dict[str, Path], name: str) -> None:
+        _, ticks, _ = probe(str(numbered[name]))
+        with entries(str(numbered[name])) as entry:
+            entered = [entry(int(tick)) for tick in ticks]
+        if name == "svq1.mov":
+            assert set(entered) == {None}
+        else:
+            assert all(key <= tick < key + 25 * ticks[1] for key, tick in zip(entered, ticks, strict=True))
 
     def test_a_wrong_seek_time_falls_back_to_the_beginning(self, numbered: dict[str, Path]) -> None:
         path = numbered["x264.mp4"]
@@ -567,8 +599,11 @@ class TestDamage:
         assert isinstance(error, EmptyVideoError | VideoDecodeError) or count(batches) < FRAMES
 
 
+Fault = tuple[Any, ...]  # an error's class and its arguments: an error made once would keep the frames it passed
+
+
 def once(
-    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, error: Exception, *, call: int = 1, times: int = 1
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, error: Fault, *, call: int = 1, times: int = 1
 ) -> None:
     """Make a function raise at its ``call``-th call, and at ``times`` calls in all."""
     function, calls = getattr(owner, name), 0
@@ -577,7 +612,7 @@ def once(
         nonlocal calls
         calls += 1
         if call <= calls < call + times:
-            raise error
+            raise error[0](*error[1:])
         return function(*args, **options)
 
     monkeypatch.setattr(owner, name, failing)
@@ -601,16 +636,16 @@ class TestMachine:
     @pytest.mark.parametrize(
         "error",
         [
-            MemoryError(),
-            OSError(errno.EIO, "Input/output error"),
-            av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory"),
-            av.error.OSError(errno.EIO, "Input/output error"),
-            av.error.InvalidDataError(1, "Invalid data found"),
+            (MemoryError,),
+            (OSError, errno.EIO, "Input/output error"),
+            (av.error.MemoryError, errno.ENOMEM, "Cannot allocate memory"),
+            (av.error.OSError, errno.EIO, "Input/output error"),
+            (av.error.InvalidDataError, 1, "Invalid data found"),
         ],
     )
     def test_a_fault_that_comes_once_is_the_machines(
         self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int,
-        error: Exception,
+        error: Fault,
     ) -> None:
         once(monkeypatch, owner, name, error, call=call)
         with pytest.raises(MachineError, match=r"mpeg4\.mp4"):
@@ -628,9 +663,9 @@ class TestMachine:
                 decoder.send(packet)
 
     @pytest.mark.parametrize("name", ["mpeg4.mp4", "x264.h264"])
-    @pytest.mark.parametrize("error", [MemoryError(), av.error.OSError(errno.EIO, "Input/output error")])
+    @pytest.mark.parametrize("error", [(MemoryError,), (av.error.OSError, errno.EIO, "Input/output error")])
     def test_a_probe_that_meets_one_raises(
-        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, error: Exception
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, error: Fault
     ) -> None:
         once(monkeypatch, probe_module, "_take", error, call=20)
         with pytest.raises(MachineError, match=re.escape(name)):
@@ -640,7 +675,7 @@ class TestMachine:
     def test_memory_that_stays_short_is_the_machines_too(
         self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        once(monkeypatch, decode_module.Picture, "grey", MemoryError(), call=20, times=10**6)
+        once(monkeypatch, decode_module.Picture, "grey", (MemoryError,), call=20, times=10**6)
         with pytest.raises(MachineError):
             list(windows(numbered["mpeg4.mp4"]))
 

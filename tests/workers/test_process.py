@@ -21,6 +21,7 @@ from tests.builders import ORIGIN, SETTINGS
 from tests.videos import number_of, write_video
 from workers import process
 from workers.backbones import Preprocessing
+from workers.decode.video import Clock
 from workers.features import StreamNetwork
 from workers.process import Progress, make_shard, rehearse
 from workers.tools import Tools
@@ -47,6 +48,7 @@ def numbered_flow(grey):
     return np.broadcast_to(numbers[:, None, None, None], (len(numbers), 2, *grey.shape[1:])).copy()
 
 
+TIME = Clock.time
 SMALL = replace(SETTINGS, short_side_px=36, feature_dtype="float32")
 
 
@@ -245,12 +247,19 @@ def test_a_network_that_gives_no_numbers_ends_the_run_with_words_and_no_shard(st
     assert list(store.root.glob("*/*")) == []
 
 
-def test_a_video_cut_into_segments_gives_the_same_rows_as_one_piece(store, tmp_path, monkeypatch):
-    clip = write_video(tmp_path / "a.mkv", frames=120, width=48, height=36, options={"g": "12"})
+@pytest.mark.parametrize(("name", "options", "decoded"), [
+    ("a.mkv", {"g": "12"}, 200), ("a.mkv", {"x264-params": "keyint=1000:scenecut=0"}, 120), ("a.h264", {}, 120),
+    ("a.avi", {}, 120)])
+def test_a_video_cut_into_segments_gives_the_same_rows_as_one_piece(store, tmp_path, monkeypatch, name, options,
+                                                                    decoded):
+    clip = write_video(tmp_path / name, frames=120, width=48, height=36, options=options)
     _, whole = made(store, [clip])
-    monkeypatch.setattr("pipeline.plan.SEGMENT_FRAMES", 25)
+    for bound, frames in (("SEGMENT_FRAMES", 25), ("HAND_ON_FRAMES", 25), ("SEEK_GAP_FRAMES", 12)):
+        monkeypatch.setattr(f"pipeline.plan.{bound}", frames)
     result = plan_video(Found("a", str(clip)), SMALL, 0)
     assert len(result.segments) > 4
+    came = []
+    monkeypatch.setattr(Clock, "time", lambda clock, frame: came.append(frame.pts) or TIME(clock, frame))
     frames, rgb, flow = [], [], []
     for task in first_plan([result], 20).shards:
         *_, report = make_shard(task, tools_for(SMALL, numbered_flow), store)
@@ -259,9 +268,20 @@ def test_a_video_cut_into_segments_gives_the_same_rows_as_one_piece(store, tmp_p
             frames.append(shard.moments()[0])
             rgb.append(shard.features("rgb"))
             flow.append(shard.features("flow"))
+    assert len(came) <= decoded, "what is before a segment is not decoded again"
     assert np.array_equal(np.concatenate(frames), whole["a"][0])
     assert np.array_equal(np.concatenate(rgb), whole["a"][2]["rgb"])
     assert np.array_equal(np.concatenate(flow), whole["a"][2]["flow"])
+
+
+def test_segments_that_could_go_on_give_the_same_rows_when_one_of_them_is_made_alone(store, tmp_path, monkeypatch):
+    clip = write_video(tmp_path / "a.h264", frames=60, width=48, height=36)
+    monkeypatch.setattr("pipeline.plan.HAND_ON_FRAMES", 16)
+    tasks = first_plan([plan_video(Found("a", str(clip)), SMALL, 0)], 1).shards
+    assert len(tasks) > 2
+    tools = tools_for(SMALL, numbered_flow)
+    in_turn = [list(make_shard(task, tools, store))[-1].sha256 for task in tasks]
+    assert [list(make_shard(task, tools, store))[-1].sha256 for task in reversed(tasks)] == in_turn[::-1]
 
 
 class Mean(nn.Module):
@@ -269,13 +289,14 @@ class Mean(nn.Module):
         return batch.flatten(1).mean(dim=1, keepdim=True)
 
 
-def test_memory_is_flat_in_the_length_of_the_video(store, tmp_path):
+@pytest.mark.parametrize("name", ["a.mkv", "a.h264", "a.avi"])
+def test_memory_is_flat_in_the_length_of_the_video(store, tmp_path, name):
     settings = replace(SMALL, short_side_px=96)
     tools = tools_for(settings, lambda grey: np.zeros((len(grey) - 1, 2, *grey.shape[1:]), np.float32))
     tools = replace(tools, networks=tuple(replace(network, network=Mean()) for network in tools.networks))
     peaks = []
     for frames in (64, 64, 512):
-        clip = write_video(tmp_path / "a.mkv", frames=frames, width=128, height=96)
+        clip = write_video(tmp_path / name, frames=frames, width=128, height=96)
         (task,) = first_plan([plan_video(Found("a", str(clip)), settings, 0)]).shards
         tracemalloc.start()
         *_, report = make_shard(task, tools, store)

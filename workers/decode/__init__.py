@@ -8,9 +8,9 @@ encode.py    writes pictures into a video file
 """
 
 from workers.decode.encode import VideoWriter
-from workers.decode.picture import LARGEST_PICTURE_PX, check_size, output_size
+from workers.decode.picture import check_size, output_size
 from workers.decode.probe import probe
 from workers.decode.video import seconds
-from workers.decode.windows import decode
+from workers.decode.windows import decode, entries
 
-__all__ = ["LARGEST_PICTURE_PX", "VideoWriter", "check_size", "decode", "output_size", "probe", "seconds"]
+__all__ = ["VideoWriter", "check_size", "decode", "entries", "output_size", "probe", "seconds"]

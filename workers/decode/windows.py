@@ -4,8 +4,9 @@ How pictures are scaled, coloured, turned and freed of fields stands in ``pictur
 middle, in ``_sought``.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
 
@@ -66,6 +67,7 @@ def decode(
     upscale: bool,
     window_frames: int,
     threads: int = 1,
+    hand_on: int | None = None,
 ) -> Iterator[FrameBatch]:
     """Decode frames ``[start, stop)`` of a video in windows of at most ``window_frames`` consecutive frames.
 
@@ -82,6 +84,8 @@ def decode(
         upscale: whether smaller videos are scaled up to it.
         window_frames: bound on the frames held at a time.
         threads: codec threads.
+        hand_on: when given, the file stays open, and the next call goes on from there if it is for the same file and
+            ``start`` is this frame; any other next call closes it.
 
     Yields:
         Windows in order. Memory is that of one window and the codec's references.
@@ -95,7 +99,8 @@ def decode(
         MachineError: the machine failed (memory, reading), or another number of frames decodes at a second look.
     """
     def windows() -> Iterator[FrameBatch]:
-        return _decoded(path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames, threads)
+        return _decoded(path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames, threads,
+                        hand_on)
 
     frames = 0
     try:
@@ -127,15 +132,15 @@ def _see_again(path: str, frames: int, windows: Iterator[FrameBatch]) -> None:
 
 def _decoded(
     path: str, start: int, stop: int, seek_pts: int | None, rgb_frames: NDArray[np.int64], grey: bool,
-    short_side: int, upscale: bool, window_frames: int, threads: int,
+    short_side: int, upscale: bool, window_frames: int, threads: int, hand_on: int | None,
 ) -> Iterator[FrameBatch]:
     """Do the work of `decode`, in a function of its own so that its frames are gone when `decode` tidies up."""
     with ExitStack() as stack:
-        source = _Source(path, stack, start=start, seek_pts=seek_pts, threads=threads)
+        source = _handed_on(path, start, stack) or _Source(path, stack, start=start, seek_pts=seek_pts, threads=threads)
         scale = Scale(source.stored_size, short_side, upscale)
         windows = _Windows(rgb_frames, grey=grey, scale=scale, time_base=source.time_base)
         index = start
-        for ticks, frame in source.frames(stop - start):
+        for ticks, frame in source.frames(start, stop, hand_on):
             if index == start:
                 size = scale.stored_size if all(scale.stored_size) else (frame.width, frame.height)
                 check_size(path, *size, short_side=short_side, upscale=upscale)
@@ -150,6 +155,50 @@ def _decoded(
         if windows.count:
             yield windows.take()
         source.check(index, stop)
+        if hand_on is not None:
+            _waiting.append((path, hand_on, source, stack.pop_all()))
+
+
+# At most one file that was left open: its path, the frame from which it can go on, and what holds it open.
+_waiting: "list[tuple[str, int, _Source, ExitStack]]" = []
+
+
+def _handed_on(path: str, start: int, stack: ExitStack) -> "_Source | None":
+    """The source that the decoding before left for this one, closed by ``stack``; any other is closed now."""
+    while _waiting:
+        left, begins, source, opened = _waiting.pop()
+        if (left, begins) == (path, start):
+            stack.push(opened)
+            return source
+        opened.close()
+    return None
+
+
+@contextmanager
+def entries(path: str) -> Iterator[Callable[[int], int | None]]:
+    """Tell where ``decode`` enters a file.
+
+    Yields:
+        a function of the time of a frame, in ticks: the time of the keyframe that is decoded first to come to it, or
+        None when the file is read from its beginning. The file is opened when it is first asked.
+
+    Raises:
+        VideoOpenError: see ``open_video``.
+        MachineError: the machine failed.
+    """
+    with machine_faults(path), ExitStack() as stack:
+        opened: list[tuple[InputContainer, VideoStream]] = []
+
+        def entry(target: int) -> int | None:
+            if not opened:
+                opened.append(stack.enter_context(open_video(path)))
+            try:
+                packets = _entry(*opened[0], target)
+                return next(packets).pts if packets else None
+            except AV_ERRORS:
+                return None
+
+        yield entry
 
 
 class _Source:
@@ -158,8 +207,8 @@ class _Source:
     def __init__(self, path: str, stack: ExitStack, *, start: int, seek_pts: int | None, threads: int) -> None:
         self.failure: Exception | None = None
         self._path = path
-        self._skip = start
         self._passed = 0
+        self._kept: deque[tuple[int, VideoFrame]] = deque()
         container, stream = stack.enter_context(open_video(path, threads=threads))
         self.stored_size = stream.codec_context.width, stream.codec_context.height
         sought = _sought(container, stream, seek_pts) if seek_pts is not None and start > 0 else None
@@ -171,16 +220,23 @@ class _Source:
         self._frames = sought or timed_frames(container, stream)
         self.time_base = Fraction(stream.time_base or 1)
 
-    def frames(self, count: int) -> Iterator[tuple[int, VideoFrame]]:
-        """At most ``count`` frames with their ticks; an error ends them and is kept in ``failure``."""
-        stop = self._skip + count
+    def frames(self, start: int, stop: int, hand_on: int | None) -> Iterator[tuple[int, VideoFrame]]:
+        """Frames ``[start, stop)`` with their ticks; an error ends them and is kept in ``failure``.
+
+        Those from ``hand_on`` on are kept: the next one to come begins with them.
+        """
+        again, self._kept = self._kept, deque()
+        index = self._passed - len(again)
         try:
-            while self._passed < stop:
-                timed = next(self._frames, None)
+            while index < stop:
+                timed = again.popleft() if again else next(self._frames, None)
                 if timed is None:
                     return
-                self._passed += 1
-                if self._passed > self._skip:
+                index += 1
+                self._passed = max(self._passed, index)
+                if hand_on is not None and index > hand_on:
+                    self._kept.append(timed)
+                if index > start:
                     yield timed
         except AV_ERRORS as error:
             self.failure = error
