@@ -168,7 +168,7 @@ class RayEngine:
             queue.appendleft(_Attempt(tasks, attempt.tries))
         else:
             why = (f"its worker failed {attempt.tries + 1} times ({why}), and no video alone is to blame; see "
-                   " --retries, and how much memory a worker has")
+                   "--retries, and how much memory a worker has")
             yield from self._lost(attempt, why, "", queue)
 
     def _lost(self, attempt: _Attempt, why: str, trace: str, queue: deque[_Attempt]) -> Iterator[Event]:
