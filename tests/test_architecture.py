@@ -171,7 +171,7 @@ def test_no_fault_is_caught_blindly(path):
 # Files that are whole or not at all are written by schemas/files.py. The others: flow files, which are too large for
 # memory and are given their place by it; the lock; lines that are logged; and the library that writes films.
 WRITERS = {"schemas/files.py", "schemas/flow_file.py", "workers/flow_files.py", "schemas/store.py",
-           "pipeline/progress.py", "workers/decode/encode.py"}
+           "pipeline/progress.py", "pipeline/kept_probes.py", "workers/decode/encode.py"}
 
 
 def writes(call: ast.Call) -> bool:

@@ -11,7 +11,7 @@ encode.py    writes pictures into a video file
 """
 
 from workers.decode.encode import VideoWriter
-from workers.decode.picture import LARGEST_PICTURE_PX, check_size, output_size
+from workers.decode.picture import check_size, output_size
 from workers.decode.probe import probe
 from workers.decode.video import seconds
 from workers.decode.windows import decode, entries

@@ -93,9 +93,8 @@ def decode(
         Windows in order. Memory is that of one window and the codec's references.
 
     Raises:
-        VideoOpenError: see ``open_video``.
+        VideoOpenError: see ``open_video``. VideoTooLargeError: see ``check_size``.
         EmptyVideoError: the file has no frame that decodes.
-        VideoTooLargeError: see ``check_size``.
         VideoDecodeError: an error in the middle, or the file ends more than ``HARMLESS_FRAMES`` before ``stop``; all
             good frames were yielded before. Missing one or two at the end is left to the caller.
         MachineError: the machine failed (memory, reading), or another number of frames decodes at a second look.
