@@ -112,7 +112,7 @@ def summary_of(comparison: Comparison) -> str:
     seeds = f"; a video's value is the mean over a run's {varied(comparison)}" if several_seeds(comparison) else ""
     best = max(comparison.contenders, key=lambda one: one.value)
     pairs = len(comparison.pairs)
-    several = f", those of {counted(pairs, 'pair')} 95 % all together" if pairs > 1 else ""
+    several = f", those of {counted(pairs, 'pair')} 95 % together" if pairs > 1 else ""
     return (f"{counted(comparison.videos, 'shared video')}; 95 % intervals{several}, by bootstrap over "
             f"{units_words(comparison.units, comparison.unit)}; p by {test}, corrected for {counted(pairs, 'pair')} "
             f"(Holm){seeds}\n"

@@ -74,9 +74,9 @@ def coverage(cell: Cell, times: int) -> tuple[float, float]:
 def main() -> None:
     """Print the table, the worst cell first."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--times", type=int, default=500, help="simulations a cell")
-    parser.add_argument("--cells", type=int, default=0, help="only so many cells, drawn by chance; 0: all")
-    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap")
+    parser.add_argument("--times", type=int, default=400, help="simulations a cell")
+    parser.add_argument("--cells", type=int, default=200, help="only so many cells, drawn by chance; 0: all")
+    parser.add_argument("--resamples", type=int, default=1500, help="of the bootstrap")
     asked = parser.parse_args()
     statistics.RESAMPLES = asked.resamples
     chosen = cells()

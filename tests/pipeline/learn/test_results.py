@@ -41,7 +41,7 @@ def test_the_interval_of_the_verdict_is_for_as_many_fusions_as_its_p(tmp_path):
     assert alone.difference == pytest.approx(among.difference)
     assert among.low < alone.low < alone.high < among.high
     assert "points, 95 % interval " in one.verdict
-    assert "points, interval (95 % for all 3 together) " in three.verdict
+    assert "points, interval (95 % for 3 together) " in three.verdict
 
 
 def test_where_no_groups_are_known_that_is_said_with_the_way_out(tmp_path):
