@@ -16,8 +16,9 @@ from schemas.checks import known
 from schemas.errors import StoreError
 from schemas.files import stays_inside
 from schemas.plain import parsed, to_record
+from schemas.words import counted
 
-PLAN_SCHEMA = 2
+PLAN_SCHEMA = 3
 OUTCOMES = ("ok", "partial", "failed")
 _MOST_FRAMES = 10**7  # moments of a segment; more are a lie that would fill the memory
 _LINES = ("plan", "video", "failure", "shard")
@@ -310,8 +311,8 @@ class Plan:
                 raise
             raise StoreError(f"line {number} of the plan is not a plan's: {error}") from error
         if head is None or head.lines != number:
-            raise StoreError(f"the plan is cut short: {number} of its {head.lines if head else 'unknown'} lines are "
-                             "there")
+            promised = counted(head.lines, "line") if head else "an unknown number of lines"
+            raise StoreError(f"the plan is cut short: it holds {number} of {promised}")
         return cls(head.shard_frames, tuple(videos.values()), tuple(failures), tuple(shards))
 
 
@@ -326,7 +327,7 @@ def _checked(video: Video) -> Video:
     if not stays_inside(video.id):
         raise ValueError(f"{video.id!r} is no video id: it leads out of the folder")
     if video.attempt < 0 or video.moments < 0:
-        raise ValueError(f"attempt {video.attempt} and {video.moments} moments of {video.id!r}")
+        raise ValueError(f"attempt {video.attempt} and {counted(video.moments, 'moment')} of {video.id!r}")
     return video
 
 
@@ -366,10 +367,12 @@ class _ShardLine:
 
 
 def _segment(plain: dict[str, Any]) -> Segment:
+    if "hand_on" not in plain:
+        raise ValueError("a segment without `hand_on`")
     segment = to_record(plain | {"frames": _unpack(plain.get("frames"))}, Segment)
     if not 0 <= segment.start <= segment.stop or len(segment.frames) != segment.stop - segment.start:
-        raise ValueError(f"moments {segment.start} to {segment.stop} of {segment.video!r}, but {len(segment.frames)} "
-                         "frames")
+        raise ValueError(f"moments {segment.start} to {segment.stop} of {segment.video!r}, but "
+                         f"{counted(len(segment.frames), 'frame')}")
     return segment
 
 
@@ -386,5 +389,5 @@ def _unpack(plain: object) -> tuple[int, ...]:
         return to_record(plain, tuple[int, ...])
     run = to_record(plain, _Run)
     if run.step < 1 or not 0 <= run.count <= _MOST_FRAMES:
-        raise ValueError(f"{run.count} frames in steps of {run.step}")
+        raise ValueError(f"{counted(run.count, 'frame')} in steps of {run.step}")
     return tuple(range(run.first, run.first + run.step * run.count, run.step))

@@ -164,7 +164,7 @@ class Run:
         results = self.results()
         kept = results.row(results.kept)
         return (f"Run({str(self.root)!r}: {results.kept} {100 * kept.metrics[results.main]:.1f} % {results.main}, "
-                f"{results.videos} videos {results.judged})")
+                f"{counted(results.videos, 'video')} {results.judged})")
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: its verdict, and a line a row."""

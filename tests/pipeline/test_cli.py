@@ -208,8 +208,8 @@ def test_inspect_shows_what_a_store_holds(run, store):
                  "video     class1/v5  3 moments"):
         assert text in out, text
     settings = [line.split()[1:] for line in out.splitlines() if line.startswith("setting ")]
-    for name, value in (("short_side_px", "32"), ("streams.flow.backbone", "test_resnet"), ("sampling.every", "8"),
-                        ("sampling.fps", "none"), ("upscale", "no")):
+    for name, value in (("short_side_px", "32"), ("stream.flow.backbone", "test_resnet"), ("sampling.every", "8"),
+                        ("upscale", "no")):
         assert [name, value] in settings
     assert "{" not in out
 

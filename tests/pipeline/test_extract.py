@@ -99,7 +99,8 @@ def test_bad_shards_are_named_and_these_alone_are_made_again_with_the_same_bytes
 
 
 def test_a_report_of_another_plan_does_not_make_a_shard_done(world, store, reference):
-    shutil.copy(reference / "reports" / "000001.json", store / "reports" / "000002.json")
+    other = (reference / "reports" / "000001.json").read_text()
+    (store / "reports" / "000002.json").write_text(other.replace('"000001"', '"000002"'))
     shutil.copy(reference / "shards" / "000001.h5", store / "shards" / "000002.h5")
     report = Store.open(store).report("000002")
     assert "other segments" in _of_another_plan(a_task("000002"), report)
@@ -331,7 +332,7 @@ def test_a_machine_without_memory_for_anything_loses_shards_blames_no_video_and_
     ((why, trace),) = {(lost.why, lost.trace) for lost in summary.lost}
     assert "out of memory" in why
     assert (trace, summary.failed, summary.made, len(summary.lost)) == ("", (), [], 3)
-    assert "3 shards were lost, 0 of them to a bug" in caplog.text
+    assert "3 shards lost, 0 to a bug" in caplog.text
 
 
 def test_a_bug_costs_its_shard_and_is_shown_once_with_its_trace(world, reference, tmp_path, monkeypatch):

@@ -75,8 +75,7 @@ def decode(
 
     Args:
         path: the video file.
-        start: first frame, counted in presentation order.
-        stop: one past the last frame.
+        start, stop: first frame, and one past the last, counted in presentation order.
         seek_pts: time of frame ``start`` in stream ticks when ``probe`` said ``exact_pts``, else None. With it the
             file is entered at a keyframe where that gives the same frames bit by bit, and read from its beginning
             where it does not.
@@ -86,18 +85,18 @@ def decode(
         upscale: whether smaller videos are scaled up to it.
         window_frames: bound on the frames held at a time.
         threads: codec threads.
-        hand_on: when given, the file stays open, and the next call goes on from there if it is for the same file and
-            ``start`` is this frame; any other next call closes it.
+        hand_on: the file stays open, and the next call goes on there if it is for the same file and ``start`` is this
+            frame; any other next call closes it.
 
     Yields:
         Windows in order. Memory is that of one window and the codec's references.
 
     Raises:
-        VideoOpenError: see ``open_video``. VideoTooLargeError: see ``check_size``.
+        VideoOpenError, VideoTooLargeError: see ``open_video`` and ``check_size``.
         EmptyVideoError: the file has no frame that decodes.
         VideoDecodeError: an error in the middle, or the file ends more than ``HARMLESS_FRAMES`` before ``stop``; all
             good frames were yielded before. Missing one or two at the end is left to the caller.
-        MachineError: the machine failed (memory, reading), or another number of frames decodes at a second look.
+        MachineError: the machine failed, or another number of frames decodes at a second look.
     """
     def windows() -> Iterator[FrameBatch]:
         return _decoded(path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames, threads,
@@ -127,8 +126,8 @@ def _see_again(path: str, frames: int, windows: Iterator[FrameBatch]) -> None:
         for window in windows:
             again += len(window.frame)
     if again != frames:
-        raise MachineError(f"{path}: {frames} frames decode at one look and {again} at the next: reading it fails now "
-                           "and then")
+        raise MachineError(f"{path}: {counted(frames, 'frame')} at one look and {again} at the next: reading it fails "
+                           "now and then")
 
 
 def _decoded(

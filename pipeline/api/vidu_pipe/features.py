@@ -16,6 +16,7 @@ from schemas.config import ExtractSettings
 from schemas.errors import ConfigError
 from schemas.shard import open_shard
 from schemas.store import Store, VideoRows
+from schemas.words import counted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +171,7 @@ class FeatureStore:
     def __repr__(self) -> str:
         """Say what it holds, in one line."""
         streams = ", ".join(f"{name} {dim}" for name, dim in self.streams.items()) or "nothing yet"
-        return f"FeatureStore({str(self.path)!r}: {len(self)} videos, {streams})"
+        return f"FeatureStore({str(self.path)!r}: {counted(len(self), 'video')}, {streams})"
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: what it holds, and its first videos."""
