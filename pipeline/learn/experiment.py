@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.learn.batches import reduce_once
+from pipeline.learn.batches import pool
 from pipeline.learn.dataset import Dataset
 from pipeline.learn.heads import make_head
 from pipeline.learn.model import VideoClassifier, join_late, load_model, save_model
@@ -21,11 +21,12 @@ from pipeline.learn.scores import fit_weights
 from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
 from pipeline.learn.targets import Targets
-from pipeline.learn.train import Task, fit, predict
+from pipeline.learn.train import Task, answers, correct, fit, predict
 
 logger = logging.getLogger(__name__)
 
 ALL_VIDEOS = -1  # the "fold" of the last training after cross-validation
+LEARNT = 0.8  # of the training videos are right after training, or it is said: the heads here get above .95 as a rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Experiment:
     Attributes:
         data: features of all videos.
         targets: their labels.
+        groups: what belongs together; empty: each video is a group by itself.
         training: how to train.
         device: where to compute.
         folder: where results of finished trainings and checkpoints of unfinished ones lie.
@@ -59,15 +61,17 @@ class Experiment:
     """
 
     def __init__(self, data: Dataset, targets: Targets, training: TrainSettings, *, device: torch.device, folder: Path,
-                 weights: str | Sequence[float] = "equal", quiet: bool = False) -> None:
+                 groups: Sequence[str] = (), weights: str | Sequence[float] = "equal", quiet: bool = False) -> None:
         self.data = data.to(device)
         self.targets = targets
+        self.groups = groups
         self.training = training
         self.device = device
         self.folder = folder
         self.weights = weights
         self.quiet = quiet
-        self._reduced: dict[str, Dataset] = {}
+        self._pooled: dict[str, Dataset] = {}
+        self._unlearnt: set[str] = set()
 
     def train(self, row: Row, fold: Fold, *, seed: int, number: int, parts: Sequence[Trained] = ()) -> Trained:
         """Train a row, or read what an earlier run of the same settings has trained.
@@ -104,10 +108,20 @@ class Experiment:
         torch.manual_seed(unit_seed)
         model = VideoClassifier(row.model)
         checkpoint = self.folder / f"{unit}.pt"
-        history = fit(model, Task(data, self.targets.tensor, fold), self.training, seed=unit_seed, device=self.device,
-                      title=unit, quiet=self.quiet, checkpoint=checkpoint)
+        task = Task(data, self.targets.tensor, fold, self.groups)
+        history = fit(model, task, self.training, seed=unit_seed, device=self.device, title=unit, quiet=self.quiet,
+                      checkpoint=checkpoint)
         checkpoint.unlink(missing_ok=True)
+        if model.layer is None:
+            self._tell_unlearnt(row.name, float(correct(*answers(model, task, fold.train, self.device)).mean()))
         return model.cpu().eval(), history
+
+    def _tell_unlearnt(self, row: str, right: float) -> None:
+        """Say, once a row, that gradient descent did not get through with what it was shown."""
+        if right < LEARNT and row not in self._unlearnt:
+            self._unlearnt.add(row)
+            logger.warning("%s is right about only %.0f %% of the videos it was trained on: it may not be trained to the "
+                           "end; more --epochs, a higher --learning-rate or less --dropout may help", row, 100 * right)
 
     def _joined(self, row: Row, fold: Fold, parts: Sequence[Trained]) -> VideoClassifier:
         names = list(row.model.streams)
@@ -131,6 +145,8 @@ class Experiment:
         """The streams a model uses; of one moment a video where its head may be applied beforehand."""
         head = make_head(model.head, dim=1, **model.head_options)
         data = self.data
-        if head.reduces_once:
-            data = self._reduced.setdefault(model.head, reduce_once(self.data, head))
+        if head.pools:
+            if model.head not in self._pooled:
+                self._pooled[model.head] = pool(self.data, head)
+            data = self._pooled[model.head]
         return replace(data, streams={name: data.streams[name] for name in model.streams})

@@ -49,7 +49,8 @@ def learn(request: Request, out: Path | None = None) -> Run:
     run.write_labels(material.targets.classes, multilabel=material.targets.multilabel)
     run.write_splits(split_rows(material))
     experiment = Experiment(material.data, material.targets, request.training, device=device,
-                            folder=run.resume_folder, weights=request.score_weights, quiet=request.quiet)
+                            folder=run.resume_folder, groups=material.groups, weights=request.score_weights,
+                            quiet=request.quiet)
     _train_and_keep(run, experiment, rows, material, list(range(request.seed, request.seed + request.seeds)))
     shutil.rmtree(run.resume_folder)
     return run

@@ -18,6 +18,8 @@ UCF_NAME = re.compile(r"(v_[^/]+_g\d+)_c\d+$")
 
 Indices = NDArray[np.int64]
 
+INNER_FOLDS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Fold:
@@ -152,6 +154,24 @@ def made_folds(groups: Sequence[str], classes: NDArray[np.int64], names: Sequenc
         raise ConfigError(f"--folds {folds} is more than there are recordings ({len(distinct)})")
     parts = deal(groups, classes, max(folds, 2) if folds > 1 else min(5, len(distinct)), seed)
     return [np.flatnonzero(parts == part) for part in range(folds)]
+
+
+def inner_cuts(groups: Sequence[str], classes: NDArray[np.int64], *, seed: int) -> list[tuple[Indices, Indices]]:
+    """Cut a training part into folds of its own, to choose by: (places to fit, places to judge), by groups.
+
+    Args:
+        groups: V names, of the training part alone.
+        classes: int64 (V,).
+        seed: of the order.
+
+    Returns:
+        up to `INNER_FOLDS` cuts; none where there is one group.
+    """
+    parts = min(INNER_FOLDS, len(set(groups)))
+    if parts < 2:
+        return []
+    place = deal(groups, classes, parts, seed)
+    return [(np.flatnonzero(place != part), np.flatnonzero(place == part)) for part in range(parts)]
 
 
 def cut_validation(train: Indices, groups: Sequence[str], classes: NDArray[np.int64], *, fraction: float,

@@ -40,13 +40,17 @@ class Targets:
     @property
     def strata(self) -> NDArray[np.int64]:
         """int64 (V,): what splits keep in proportion: the label, with several labels the rarest of a video's."""
-        rarity = self.members.sum(0).astype(np.float64)
-        ranked = np.where(self.members, rarity, np.inf)
-        return np.asarray(ranked.argmin(1), dtype=np.int64)
+        return rarest(self.members)
 
     def cell(self, video: int) -> str:
         """The labels of a video in one cell: `a` or `a;b`."""
         return join_labels(self.classes[c] for c in np.flatnonzero(self.members[video]))
+
+
+def rarest(members: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return of every video the label that the fewest videos have: (V, C) -> (V,)."""
+    ranked = np.where(members, members.sum(0).astype(np.float64), np.inf)
+    return np.asarray(ranked.argmin(1), dtype=np.int64)
 
 
 def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dict[str, LabelRow]:

@@ -206,7 +206,7 @@ def _curves(data: ReportData) -> Section | None:
     band = f" Lines are the mean of {most} trainings (folds and seeds), bands their range." if most > 1 else ""
     several = " Accuracy: the first class said is one of the video's labels." if data.multilabel else ""
     late = [row.name for row in data.results.rows if row.name not in {curve.row for curve in data.curves}]
-    put = f" Not trained but put together from trained streams: {', '.join(late)}." if late else ""
+    put = f" Fitted in one go, or put together from trained streams: {', '.join(late)}." if late else ""
     return "curves", "How training went", join([
         tag("p", f"By epoch.{band}{several}{put}"), curves_chart(data.curves)])
 
