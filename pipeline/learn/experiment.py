@@ -120,8 +120,9 @@ class Experiment:
         """Say, once a row, that gradient descent did not get through with what it was shown."""
         if right < LEARNT and row not in self._unlearnt:
             self._unlearnt.add(row)
-            logger.warning("%s is right about only %.0f %% of the videos it was trained on: it may not be trained to the "
-                           "end; more --epochs, a higher --learning-rate or less --dropout may help", row, 100 * right)
+            logger.warning("%s is right about only %.0f %% of the videos it was trained on, so it may not be trained to "
+                           "the end: more --epochs, a higher --learning-rate or less --dropout may help", row,
+                           100 * right)
 
     def _joined(self, row: Row, fold: Fold, parts: Sequence[Trained]) -> VideoClassifier:
         names = list(row.model.streams)

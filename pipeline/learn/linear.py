@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_expit, log_softmax
 
-STRENGTHS = tuple(10.0 ** (half / 2) for half in range(-2, 11))
+STRENGTHS: tuple[float, ...] = tuple(10.0 ** (half / 2) for half in range(-2, 11))
 """Tried for C * D, the loosest last: with standardised features the size of scores then does not depend on D."""
 PATIENCE = 2  # looser ones that were worse, after which none is tried when there is nothing left to fit
 UNTRIED = 10.0  # where nothing can be held out
@@ -176,5 +176,4 @@ def _chosen(cuts: Sequence[tuple[_One | _Several, NDArray[Any], NDArray[np.bool_
             break
     worse = np.stack(losses) - losses[best]  # (strengths, videos): paired, so that hard videos do not count
     within = worse.mean(1) <= worse.std(1) / worse.shape[1] ** 0.5
-    strength: float = STRENGTHS[int(np.argmax(within))]
-    return strength
+    return STRENGTHS[int(np.flatnonzero(within)[0])]

@@ -11,7 +11,7 @@ from pipeline.learn.heads import Head, make_head
 from pipeline.learn.settings import ModelSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
 
-SMALLEST_STD = 1e-4  # features that never change in training stay as they are instead of being blown up
+SMALLEST_STD = 1e-4  # of its stream's typical one: a feature that changes less in training counts as not changing
 
 
 class Branch(nn.Module):
@@ -33,9 +33,15 @@ class Branch(nn.Module):
         self.register_buffer("std", torch.ones(dim))
 
     def standardise(self, mean: Tensor, std: Tensor) -> None:
-        """Set mean and standard deviation, both (D,), of the training part."""
+        """Set mean and standard deviation, both (D,), of the training part.
+
+        A feature that never changed is divided by what is typical of its stream instead of being blown up. All is
+        relative, so that the unit of the features does not matter.
+        """
+        changing = std[std > 0]
+        typical = changing.median() if len(changing) else std.new_ones(())  # not a mean: units may differ by feature
         self.mean.copy_(mean)
-        self.std.copy_(torch.where(std < SMALLEST_STD, 1.0, std))
+        self.std.copy_(torch.where(std < SMALLEST_STD * typical, typical, std))
 
     def standardised(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D): (x - mean) / std, in one pass over x."""

@@ -102,7 +102,9 @@ def test_pooled_joints_of_jhmdb_are_told_apart_as_well_as_by_scikit_learn(make_s
         for split in ("train", "test"):
             parts = np.split(file[f"{split}_pose"], np.cumsum(file[f"{split}_len"])[:-1])
             for n, (joints, label) in enumerate(zip(parts, file[f"{split}_label"], strict=True)):
-                videos[f"{split}{n}"] = {"joints": np.stack([position(joints), motion(joints)], 1).mean(0, keepdims=True)}
+                both = np.stack([position(joints), motion(joints)], axis=1)
+                videos[f"{split}{n}"] = {"joints": both.mean(0, keepdims=True)}
                 rows.append(LabelRow(f"{split}{n}", (str(label),), split, ""))
-    run = learn(Request(command="train-pooling", store=make_store(videos, labels=rows).root, quiet=True), tmp_path / "run")
+    store = make_store(videos, labels=rows)
+    run = learn(Request(command="train-pooling", store=store.root, quiet=True), tmp_path / "run")
     assert run.results().rows[0].metrics["top1"] >= 0.63  # LogisticRegression has 64.2 %, gradient descent had 51.1
