@@ -58,11 +58,14 @@ def export(store: Path, out: Path, form: str) -> None:
 @click.option("--weights", default="equal", show_default=True,
               help="equal, numbers as 1,1.5, or fit (each half of the videos is judged with the other half's weights).")
 @click.option("--normalise", default="relu-l1", show_default=True, help="relu-l1, softmax or none.")
-@click.option("--labels", type=PATH, help="CSV of path,label.  [default: the labels in the score files]")
+@click.option("--labels", type=PATH, help="CSV of path,label[,split][,group].  "
+              "[default: the labels in the score files]")
+@click.option("--group-by", default="", metavar="REGEX", help="What belongs together, found in the video id.  "
+              "[default: the group column of --labels, else the runs' or files' groups, else UCF-style names]")
 @click.option("--common", is_flag=True, help="Go on with the videos that all files have.")
 @click.option("--out", type=PATH, help="Write the fused scores, .npz or .csv.")
-def fuse(sources: tuple[str, ...], weights: str, normalise: str, labels: Path | None, out: Path | None,
-         *, common: bool) -> None:
+def fuse(sources: tuple[str, ...], weights: str, normalise: str, labels: Path | None, group_by: str,
+         out: Path | None, *, common: bool) -> None:
     """Fuse class scores of any networks, joined by video name.
 
     SCORES are FILE.npz, FILE.npz:ARRAY when it holds several, FILE.csv, or a run directory with :ROW.
@@ -72,6 +75,6 @@ def fuse(sources: tuple[str, ...], weights: str, normalise: str, labels: Path | 
     from schemas.labels import read_label_csv
 
     click.echo(fusion_table(fuse_scores(sources, weights=weights, how=normalise, common=common, out=out,
-                                        labels=read_label_csv(labels) if labels else ())))
+                                        group_by=group_by, labels=read_label_csv(labels) if labels else ())))
     if out is not None:
         click.echo(f"\nfused scores: {out}")

@@ -18,6 +18,8 @@ data_options = [
 split_options = [
     click.option("--folds", type=click.IntRange(1), help="K-fold cross-validation; 1 holds out one fifth.  "
                  "[default: the labels' split, else 5]"),
+    click.option("--repeats", type=click.IntRange(1), default=1, show_default=True,
+                 help="Make the folds anew so often, each time with a seed of its own; show mean and spread."),
     click.option("--leave-one-group-out", is_flag=True, help="As many folds as there are groups."),
     click.option("--group-by", default="", metavar="REGEX", help="What belongs together, found in the video id.  "
                  "[default: the group column of --labels, else the plan's, else UCF-style names]"),
@@ -50,7 +52,7 @@ optimiser_options = [
 run_options = [
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--seeds", type=click.IntRange(1), default=1, show_default=True,
-                 help="Train with so many seeds; show mean and spread."),
+                 help="Train with so many seeds on the same folds; show mean and spread."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     click.option("--threads", type=click.IntRange(1), default=1, show_default=True,
                  help="Of torch, and part of what makes a result repeatable; more slow a busy machine down."),
@@ -97,9 +99,9 @@ def train_fusion(head: str, fusions: str, score_weights: str, **options: Any) ->
 
 
 def _learn(command: str, *, head: str, head_options: tuple[str, ...], store: Path, out: Path | None,
-           labels: Path | None, streams: str | None, folds: int | None, leave_one_group_out: bool, group_by: str,
-           split_files: Path | None, split_number: int | None, memory_gb: float, report: bool, tensorboard: bool,
-           **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+           labels: Path | None, streams: str | None, folds: int | None, repeats: int, leave_one_group_out: bool,
+           group_by: str, split_files: Path | None, split_number: int | None, memory_gb: float, report: bool,
+           tensorboard: bool, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     from dataclasses import fields
 
     from pipeline.learn.head_options import parse_head_options
@@ -118,7 +120,7 @@ def _learn(command: str, *, head: str, head_options: tuple[str, ...], store: Pat
     names = {field.name for field in fields(TrainSettings)}
     training = TrainSettings(**_given(**{name: options.pop(name) for name in names & set(options)}))
     split = SplitChoice(folds=0 if leave_one_group_out else folds, group_by=group_by, files=split_files,
-                        number=split_number or 1)
+                        number=split_number or 1, repeats=repeats)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
     try:
         run = learn(Request(command=command, head=head, head_options=parse_head_options(head, head_options),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pipeline.learn.score_fusion import FusedScores
 
 MAIN_NAMES = {"top1": "top-1", "lrap": "LRAP"}
+NO_GROUPS = "if some belong together, --group-by REGEX or a column `group` of --labels says so"
 LRAP = "videos have several labels: LRAP is the label ranking average precision"
 
 
@@ -24,19 +25,23 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def results_table(results: "Results") -> str:
     """Lay out a run's results: one line a row, then what they mean."""
+    from pipeline.learn.statistics import units_words
+
     main = MAIN_NAMES[results.main]
     several = results.seeds > 1
     compared = any(row.versus for row in results.rows)
-    header = ["row", f"{main} %", "95 % interval", *(["± seeds"] if several else []),
+    header = ["row", f"{main} %", "95 % interval", *([f"± {results.varied}"] if several else []),
               *(["top-1"] if results.main != "top1" else []), "top-5", "mean class", "mAP", "ECE",
               *(["vs best stream", "p"] if compared else [])]
     rows = [_line(row, results, several=several, compared=compared) for row in results.rows]
     head = results.rows[0].head
     test = "; p by paired sign-flip test, corrected for the number of fusions (Holm)" if compared else ""
     test += f"; {results.reach}" if results.reach else ""
-    seeds = f"; every number the mean over {results.seeds} seeds, ± their standard deviation" if several else ""
+    seeds = (f"; every number the mean over {results.times}, ± the standard deviation "
+             f"{results.spread}" if several else "")
     notes = [f"{results.videos} videos, {results.judged}; head {head}{seeds}; interval by bootstrap over "
-             f"{results.units} {results.unit}s{test}",
+             f"{units_words(results.units, results.unit)}{test}",
+             *([NO_GROUPS] if results.unit == "video" else []),
              f"kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}"
              + (" with the first seed" if several else "")]
     if results.main == "lrap":
@@ -57,6 +62,8 @@ def _line(row: "RowResult", results: "Results", *, several: bool, compared: bool
 
 def evaluation_table(evaluation: "Evaluation") -> str:
     """Lay out what `evaluate` found."""
+    from pipeline.learn.statistics import units_words
+
     header = ["class", "videos", "precision", "recall", "AP"]
     rows = [[one.name, str(one.support), _percent(one.precision), _percent(one.recall), _percent(one.average_precision)]
             for one in evaluation.classes]
@@ -65,13 +72,13 @@ def evaluation_table(evaluation: "Evaluation") -> str:
     seen = (f"\nwarning: {evaluation.seen} of these videos were in the model's training; numbers are too good"
             if evaluation.seen else "")
     interval = (f"{MAIN_NAMES[evaluation.main]} 95 % interval {_percent(evaluation.low)} to {_percent(evaluation.high)}"
-                f", by bootstrap over {evaluation.units} {evaluation.unit}s")
+                f", by bootstrap over {units_words(evaluation.units, evaluation.unit)}")
     return f"{table(header, rows)}\n\n{evaluation.videos} videos: {numbers}\n{interval}{seen}"
 
 
 def fusion_table(fused: "FusedScores") -> str:
     """Lay out what `fuse` found; two digits, since published numbers have them."""
-    from pipeline.learn.statistics import reach
+    from pipeline.learn.statistics import reach, units_words
 
     weights = ", ".join(f"{weight:.3g}" for weight in fused.weights)
     if not fused.rows:
@@ -82,9 +89,11 @@ def fusion_table(fused: "FusedScores") -> str:
              "" if one.p is None else f"{one.p:.2g}"] for one in fused.rows]
     how = "; weights fitted, each half of the videos judged with those of the other half" if fused.fitted else ""
     out_of_reach = reach(fused.units, fused.unit, 1)
-    over = f"; intervals by bootstrap and p by paired sign-flip test over {fused.units} {fused.unit}s"
+    over = (f"; intervals by bootstrap and p by paired sign-flip test, each as if it were the only one, over "
+            f"{units_words(fused.units, fused.unit)}")
     notes = f"{fused.videos} videos, joined by name{how}{over}{'; ' if out_of_reach else ''}{out_of_reach}"
-    return "\n".join([table(header, rows), "", notes, *([LRAP] if fused.main == "lrap" else [])])
+    return "\n".join([table(header, rows), "", notes, *([NO_GROUPS] if fused.unit == "video" else []),
+                      *([LRAP] if fused.main == "lrap" else [])])
 
 
 def _percent(value: float) -> str:

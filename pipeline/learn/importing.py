@@ -30,7 +30,7 @@ SHARD_BYTES = 64 << 20
 MOST_LOST = 0.01  # of a stream's root mean square, in storing it; rounding to float16 loses 0.0003
 STREAM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 TIME_ARRAYS = ("pts_s", "frame")
-RESERVED = ("names", "labels", "classes", "folds", "seeds")  # arrays of other meaning in files of ours
+RESERVED = ("names", "labels", "classes", "folds", "seeds", "groups")  # arrays of other meaning in files of ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ def learn(request: Request, out: Path | None = None) -> Run:
     experiment = Experiment(material.data, material.targets, request.training, device=device,
                             folder=run.resume_folder, groups=material.groups, weights=request.score_weights,
                             quiet=request.quiet)
-    _train_and_keep(run, experiment, rows, material, list(range(request.seed, request.seed + request.seeds)))
+    count = max(request.seeds, request.split.repeats)
+    _train_and_keep(run, experiment, rows, material, list(range(request.seed, request.seed + count)))
     shutil.rmtree(run.resume_folder)
     return run
 
@@ -84,15 +85,15 @@ def _begin(settings: dict[str, Any], command: str, out: Path | None) -> Run:
 def _train_and_keep(run: Run, experiment: Experiment, rows: Sequence[Row], material: Material,
                     seeds: Sequence[int]) -> None:
     trained: dict[tuple[str, int, int], Trained] = {}
-    for seed in seeds:
-        for number, fold in enumerate(material.folds):
+    for place, seed in enumerate(seeds):
+        for number, fold in enumerate(material.folds_of(place)):
             for row in rows:
                 parts = [trained[part, seed, number] for part in row.parts]
                 trained[row.name, seed, number] = experiment.train(row, fold, seed=seed, number=number, parts=parts)
-    judged = np.concatenate([fold.test for fold in material.folds])
-    order = np.argsort(judged, kind="stable")
-    said = [_said(row, trained, material, seeds, order) for row in rows]
-    results = conclude(said, material.targets, judged[order], material.groups, crossed=material.crossed)
+    judged = np.sort(np.concatenate([fold.test for fold in material.folds]))
+    said = [_said(row, trained, material, seeds) for row in rows]
+    results = conclude(said, material.targets, judged, material.groups, crossed=material.crossed,
+                       varied="repeats" if material.again else "seeds")
     history = [line for one in trained.values() for line in one.history]
     kept = next(row for row in rows if row.name == results.kept)
     if material.last is not None:
@@ -103,18 +104,21 @@ def _train_and_keep(run: Run, experiment: Experiment, rows: Sequence[Row], mater
     save_model(model.model, run.model_path)
     run.write_json("model.json", kept.model.as_dict())
     run.write_metrics(history)
-    _write_said(run, said, results.kept, material, judged[order], seeds)
+    _write_said(run, said, results.kept, material, judged, seeds)
     run.finish(results)
 
 
-def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Material, seeds: Sequence[int],
-          order: NDArray[np.int64]) -> Said:
+def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Material,
+          seeds: Sequence[int]) -> Said:
     members, numbers = material.targets.members, range(len(material.folds))
+    orders = [np.argsort(np.concatenate([fold.test for fold in material.folds_of(place)]), kind="stable")
+              for place in range(len(seeds))]
     test = np.stack([np.concatenate([trained[row.name, seed, number].test for number in numbers])[order]
-                     for seed in seeds])
-    val = tuple(float(main_values(members[material.folds[number].val], trained[row.name, seed, number].val,
+                     for seed, order in zip(seeds, orders, strict=True)])
+    val = tuple(float(main_values(members[fold.val], trained[row.name, seed, number].val,
                                   multilabel=material.targets.multilabel).mean())
-                for seed in seeds for number in numbers if len(material.folds[number].val))
+                for place, seed in enumerate(seeds) for number, fold in enumerate(material.folds_of(place))
+                if len(fold.val))
     return Said(row, trained[row.name, seeds[0], 0].model.trainable(), test,
                 val if len(val) == len(seeds) * len(numbers) else ())
 
@@ -131,12 +135,21 @@ def _train_on_all(experiment: Experiment, kept: Row, rows: Sequence[Row], fold: 
 def _write_said(run: Run, said: Sequence[Said], kept: str, material: Material, judged: NDArray[np.int64],
                 seeds: Sequence[int]) -> None:
     targets, ids = material.targets, material.data.ids
-    place = {video: number for number, fold in enumerate(material.folds) for video in fold.test.tolist()}
-    folds = np.array([place[video] for video in judged.tolist()], dtype=np.int64)
+    folds = np.array([_numbers_of(material.folds_of(place))[judged] for place in range(len(seeds))])
     members: Members = targets.members[judged]
     run.write_scores(Scores(tuple(ids[v] for v in judged), members if targets.multilabel else members.argmax(1),
-                            targets.classes, folds, np.array(seeds), {one.row.name: one.test for one in said}))
+                            targets.classes, folds if material.again else folds[0], np.array(seeds),
+                            {one.row.name: one.test for one in said}))
     best = next(one for one in said if one.row.name == kept).test
     run.write_predictions([
-        Prediction(ids[video], seed, int(folds[index]), targets.cell(video), top_classes(table[index], targets.classes))
-        for index, video in enumerate(judged.tolist()) for seed, table in zip(seeds, best, strict=True)])
+        Prediction(ids[video], seed, int(folds[place, index]), targets.cell(video),
+                   top_classes(best[place, index], targets.classes))
+        for index, video in enumerate(judged.tolist()) for place, seed in enumerate(seeds)])
+
+
+def _numbers_of(folds: Sequence[Fold]) -> NDArray[np.int64]:
+    """The fold in which a video is tested, by its place; of no meaning where it is not."""
+    numbers = np.zeros(1 + max(int(fold.test.max()) for fold in folds), dtype=np.int64)
+    for number, fold in enumerate(folds):
+        numbers[fold.test] = number
+    return numbers

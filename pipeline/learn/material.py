@@ -1,8 +1,9 @@
 """What is learnt from: a store's videos with labels, groups and folds, everything checked before work begins."""
 
+import itertools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ class Material:
         groups: V names.
         fingerprints: V digests of the files.
         folds: one or more.
+        again: the folds of every further repeat, as many each.
         last: all videos, which the kept row is trained on once more after cross-validation; None where there is none.
         kind: `csv`, `official` or `made`.
     """
@@ -43,6 +45,7 @@ class Material:
     groups: list[str]
     fingerprints: tuple[str, ...]
     folds: list[Fold]
+    again: list[list[Fold]]
     last: Fold | None
     kind: str
 
@@ -53,8 +56,12 @@ class Material:
 
     @property
     def trainings(self) -> list[Fold]:
-        """The folds, and the last training if there is one."""
-        return [*self.folds, *([self.last] if self.last else [])]
+        """The folds of all repeats, and the last training if there is one."""
+        return [*self.folds, *itertools.chain(*self.again), *([self.last] if self.last else [])]
+
+    def folds_of(self, place: int) -> list[Fold]:
+        """Return the folds that the seed at this place trains on: those of its repeat, or else the only ones."""
+        return [self.folds, *self.again][place] if self.again else self.folds
 
 
 def prepare(request: Request) -> Material:
@@ -70,22 +77,24 @@ def prepare(request: Request) -> Material:
     prints = fingerprints(store, videos)
     groups = groups_of(ids, pattern=request.split.group_by, given={name: row.group for name, row in labels.items()},
                        fingerprints=prints)
-    everything, last = np.arange(len(ids)), None
+    everything, last, again = np.arange(len(ids)), None, list[list[Fold]]()
     if kind == "made":
-        tests, crossed = _made(request, groups, targets)
-        folds = [_with_validation(np.setdiff1d(everything, test), test, groups, targets, request) for test in tests]
+        folds, crossed = _made(request, groups, targets)
         last = _with_validation(everything, everything[:0], groups, targets, request) if crossed else None
+        again = [_made(replace(request, seed=request.seed + repeat), groups, targets)[0]
+                 for repeat in range(1, request.split.repeats)]
     else:
         folds = [_given_fold([parts[name] for name in ids], groups, targets, request)]
-    for fold in folds:
+    _check_repeats(request, [folds, *again], crossed=last is not None)
+    for fold in itertools.chain(folds, *again):
         check_leaks(ids, groups, fold)
         check_classes(targets.classes, targets.members, fold)
     if kind == "made" or not any(part == "val" for part in parts.values()):
-        _check_validation([*folds, *([last] if last else [])], request.training)
+        _check_validation([*itertools.chain(folds, *again), *([last] if last else [])], request.training)
     elif request.training.val_fraction is not None:
         raise ConfigError("--val cuts a validation part, and the labels' split has one already: leave --val out")
     data = read_dataset(store, videos, streams=request.streams, memory_bytes=request.memory_bytes)
-    return Material(data, targets, groups, prints, folds, last, kind)
+    return Material(data, targets, groups, prints, folds, again, last, kind)
 
 
 def videos_of(store: Store) -> list[VideoRows]:
@@ -119,11 +128,35 @@ def _parts(choice: SplitChoice, labels: dict[str, LabelRow]) -> tuple[dict[str, 
     return given, "made"
 
 
-def _made(request: Request, groups: Sequence[str], targets: Targets) -> tuple[list[NDArray[np.int64]], bool]:
-    folds = request.split.folds
+def _made(request: Request, groups: Sequence[str], targets: Targets) -> tuple[list[Fold], bool]:
+    folds, everything = request.split.folds, np.arange(len(groups))
     if folds is None:
         folds = 1 if len(groups) >= LARGE_SET else min(DEFAULT_FOLDS, len(set(groups)))
-    return made_folds(groups, targets.strata, targets.classes, folds=folds, seed=request.seed), folds != 1
+    tests = made_folds(groups, targets.strata, targets.classes, folds=folds, seed=request.seed)
+    return [_with_validation(np.setdiff1d(everything, test), test, groups, targets, request) for test in tests], \
+        folds != 1
+
+
+def _check_repeats(request: Request, repeats: Sequence[Sequence[Fold]], *, crossed: bool) -> None:
+    """Refuse repeats that would repeat nothing, and say where they repeat less than asked.
+
+    Raises:
+        ConfigError: seeds are asked for too, or the folds can not be made anew.
+    """
+    asked = request.split.repeats
+    if asked == 1:
+        return
+    if request.seeds > 1:
+        raise ConfigError("--repeats gives every repeat a seed of its own, so --seeds says nothing beside it: choose")
+    if not crossed or request.split.folds == 0:
+        raise ConfigError("--repeats makes the folds of cross-validation anew: it needs --folds K of 2 or more, and no "
+                          "split that is given")
+    different = len({frozenset(fold.test.tobytes() for fold in folds) for folds in repeats})
+    if different == 1:
+        raise ConfigError(f"--repeats {asked}: so few groups make the same folds each time; fewer --folds vary, or "
+                          "--seeds, on the same folds")
+    if different < asked:
+        logger.warning("--repeats %d: so few groups make only %d different sets of folds", asked, different)
 
 
 def _given_fold(parts: Sequence[str], groups: Sequence[str], targets: Targets, request: Request) -> Fold:
@@ -161,7 +194,7 @@ def _check_validation(folds: Sequence[Fold], training: TrainSettings) -> None:
 
 
 def split_rows(material: Material) -> list[SplitRow]:
-    """Tell of every video in which part of which fold it is."""
+    """Tell of every video in which part of which fold it is; of repeats, in the first."""
     data, part, place = material.data, {}, {}
     for number, fold in enumerate(material.folds):
         for name in ("test",) if material.crossed else ("train", "val", "test"):

@@ -29,7 +29,7 @@ def run_settings(request: Request, material: Material, rows: Sequence[Row], devi
         "rows": [row.as_dict() | {"training": done(request.training, row, material.trainings)} for row in rows],
         "training": request.training.as_dict(),
         "split": {"kind": material.kind, "folds": split.folds if material.kind == "made" else None,
-                  "trainings": len(material.trainings), "group_by": split.group_by,
+                  "repeats": split.repeats, "trainings": len(material.trainings), "group_by": split.group_by,
                   "files": str(split.files) if split.files else "", "number": split.number if split.files else None,
                   "labels": str(request.labels) if request.labels else "", "digest": split_digest(material)},
         "store": {"path": str(request.store.resolve()), **asdict(material.data.origin)},
@@ -63,7 +63,8 @@ def split_digest(material: Material) -> str:
     models being judged on videos they were trained on.
     """
     rows = [(row.video, row.label, row.group, row.fold, row.part) for row in split_rows(material)]
-    text = json.dumps([rows, material.data.lengths.tolist()])
+    again = [fold.test.tolist() for folds in material.again for fold in folds]
+    text = json.dumps([rows, material.data.lengths.tolist(), *again])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

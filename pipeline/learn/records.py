@@ -19,7 +19,7 @@ class Versus:
     Attributes:
         row: name of the row it is compared with.
         difference: of the main metric, this row minus that one.
-        low: lower end of the 95 % bootstrap interval of the difference.
+        low: lower end of the bootstrap interval of the difference; those of all rows hold together 95 times in 100.
         high: its upper end.
         p: two-sided p-value of the paired test, corrected for the number of rows compared (Holm 1979).
     """
@@ -99,6 +99,7 @@ class Results:
         classes: of the kept row, mean over seeds.
         confusion: of the kept row, [truth][said] counts, in which every video counts once a seed; None when videos have
             several labels.
+        varied: what numbers are means over: `seeds`, on the same folds, or `repeats`, with fresh folds.
     """
 
     main: str
@@ -113,6 +114,14 @@ class Results:
     rows: tuple[RowResult, ...]
     classes: tuple[ClassResult, ...]
     confusion: tuple[tuple[int, ...], ...] | None
+    varied: str = "seeds"
+
+    @property
+    def spread(self) -> str:
+        """Say what the spread (±) between the trainings of a row is due to."""
+        if self.varied == "repeats":
+            return "between repeats with fresh folds and seeds"
+        return "between seeds, with the split as it is: another split would add to it"
 
     @property
     def reach(self) -> str:
@@ -122,8 +131,13 @@ class Results:
 
     @property
     def seeds(self) -> int:
-        """How many seeds every row was trained with."""
+        """How many seeds, or repeats with a seed each, every row was trained with."""
         return len(self.rows[0].seeds)
+
+    @property
+    def times(self) -> str:
+        """So many seeds, or repeats, in words."""
+        return f"{self.seeds} {self.varied}"
 
     def row(self, name: str) -> RowResult:
         """Return the row of that name."""
@@ -174,7 +188,7 @@ class Scores:
         names: V video ids.
         labels: int64 (V,), or bool (V, C) when videos have several labels.
         classes: C class names.
-        folds: int64 (V,).
+        folds: int64 (V,); with repeats (S, V).
         seeds: int64 (S,).
         rows: row name -> probabilities, float32 (S, V, C), one table a seed.
     """

@@ -17,12 +17,14 @@ class SplitChoice:
         group_by: regular expression that finds a video's group in its id.
         files: folder of official split files.
         number: which of those.
+        repeats: how often folds are made anew, each time by a seed of its own, which the models start from too.
     """
 
     folds: int | None = None
     group_by: str = ""
     files: Path | None = None
     number: int = 1
+    repeats: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from pipeline.learn.metrics import class_table, confusion, hits, judge, ranking_precision
 from pipeline.learn.rows import Row
 from pipeline.learn.run import ClassResult, Results, RowResult, Versus
-from pipeline.learn.statistics import SIGNIFICANT, bootstrap_mean, holm, reach, sign_flip_p, unit_numbers
+from pipeline.learn.statistics import (
+    SIGNIFICANT,
+    USEFUL,
+    bootstrap_mean,
+    holm,
+    interval_words,
+    reach,
+    sign_flip_p,
+    unit_numbers,
+)
 from pipeline.learn.targets import Targets
 
 
@@ -57,7 +66,7 @@ def mean_classes(tables: Sequence[tuple[ClassResult, ...]]) -> tuple[ClassResult
 
 
 def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], groups: Sequence[str], *,
-             crossed: bool) -> Results:
+             crossed: bool, varied: str = "seeds") -> Results:
     """Judge every row, compare, choose.
 
     Args:
@@ -66,6 +75,7 @@ def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], 
         judged: int64 (J,), places of the judged videos.
         groups: V group names.
         crossed: it was cross-validation: every video was judged by a model that did not see it.
+        varied: what the tables of `said` are: `seeds`, or `repeats`.
     """
     members = targets.members[judged]
     units = unit_numbers([groups[int(video)] for video in judged])
@@ -82,7 +92,7 @@ def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], 
         kept=kept.name, kept_by=kept_by, trained_on="all videos" if crossed else "train part",
         verdict=verdict(rows, count, unit), rows=tuple(rows),
         classes=mean_classes([class_table(members, p, targets.classes, multilabel=targets.multilabel) for p in best]),
-        confusion=None if targets.multilabel else _summed([confusion(members, p) for p in best]))
+        confusion=None if targets.multilabel else _summed([confusion(members, p) for p in best]), varied=varied)
 
 
 def _summed(tables: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int, ...], ...]:
@@ -113,7 +123,7 @@ def _compared(rows: list[RowResult], values: Mapping[str, NDArray[np.float64]],
     corrected = holm([sign_flip_p(difference, units) for difference in differences.values()])
     versus = {}
     for (name, difference), p in zip(differences.items(), corrected, strict=True):
-        low, high = bootstrap_mean(difference, units, lowest=-1.0)
+        low, high = bootstrap_mean(difference, units, lowest=-1.0, together=len(differences))
         versus[name] = Versus(best.name, float(difference.mean()), low, high, p)
     return [replace(row, versus=versus.get(row.name)) for row in rows]
 
@@ -135,25 +145,29 @@ def _choose(rows: Sequence[RowResult], *, crossed: bool) -> tuple[RowResult, str
 def verdict(rows: Sequence[RowResult], units: int, unit: str) -> str:
     """Say in one sentence whether fusion helps; empty when nothing was fused and compared.
 
+    It helps when the test says so, and does not when the intervals of all fusions end below `USEFUL`: else no
+    difference is shown, either way.
+
     Args:
         rows: all of them.
         units: how many units the test permutes.
         unit: what they are.
     """
-    fused = [row for row in rows if row.versus]
+    fused = {row.name: row.versus for row in rows if row.versus}
     if not fused:
         return ""
-    best = max(fused, key=lambda row: np.mean(row.seeds))
-    against = best.versus
-    assert against
+    best = max((row for row in rows if row.name in fused), key=lambda row: np.mean(row.seeds))
+    against = fused[best.name]
     single = next(row for row in rows if row.name == against.row)
     mine, theirs = 100 * float(np.mean(best.seeds)), 100 * float(np.mean(single.seeds))
     gain = (f"{best.name} {mine:.1f} % against {theirs:.1f} % of {single.name} alone ({100 * against.difference:+.1f} "
-            f"points, 95 % interval {100 * against.low:+.1f} to {100 * against.high:+.1f}, p = {against.p:.2g})")
-    if against.difference <= 0:
-        return f"Fusion does not help here: the best fusion is {gain}. Use {single.name} alone."
-    if against.p < SIGNIFICANT:
+            f"points, {interval_words(len(fused))} {100 * against.low:+.1f} to {100 * against.high:+.1f}, "
+            f"p = {against.p:.2g})")
+    if against.p < SIGNIFICANT and against.difference > 0:
         return f"Fusion helps: {gain}."
+    if all(versus.high < USEFUL for versus in fused.values()):
+        return (f"Fusion does not help here: the best fusion is {gain}, and a gain of {100 * USEFUL:g} points is "
+                f"excluded. Use {single.name} alone.")
     if out_of_reach := reach(units, unit, len(fused)):
         return f"Whether fusion helps can not be shown here: {gain}; {out_of_reach}."
-    return f"Fusion is not shown to help: {gain}; a difference like this can be chance with {units} {unit}s."
+    return f"No difference is shown between fusion and {single.name} alone: {gain}, over {units} {unit}s."

@@ -7,7 +7,8 @@
                                      from, `training` how it was really trained: as asked, with every open value filled
                                      in (null when it is put together from others)
                            training  `TrainSettings.as_dict`, as asked: null is the program's choice
-                           split     kind (csv | official | made), folds (0: leave one group out), group_by, ...,
+                           split     kind (csv | official | made), folds (0: leave one group out), repeats,
+                                     group_by, ...,
                                      digest of the videos, their lengths, labels, groups and parts
                            store     {path, kind, digest, settings, software}: the origin of the features; `settings`
                                      is what `ExtractSettings.from_dict` reads when kind is `extract`
@@ -15,7 +16,8 @@
     labels.json          {schema, classes: [name, ...], multilabel}; position = column of every score
     splits.csv           video,path,label,group,fold,part,fingerprint  one line a video; `fold` is the one in which it
                                      is tested (0 when there is one split); `part` is train | val | test, and always
-                                     test in cross-validation; `fingerprint` knows the file wherever it lies
+                                     test in cross-validation; of repeats it is the first; `fingerprint` knows the
+                                     file wherever it lies
     metrics.jsonl        {row, seed, fold, epoch, learning_rate, train_loss, train_top1, val_loss, val_top1, elapsed_s}
                                      one line an epoch; val_* are null without a validation part; fold -1 is the
                                      last training on all videos, whose model is kept after cross-validation
@@ -23,9 +25,10 @@
                                      part, or all (by the model of the fold that did not see the video); one line a
                                      video and seed, so that the share of right ones is the top-1 of results.json
     scores.npz           names (V,), labels (V,) int64 [or (V, C) bool when multi-label], classes (C,),
-                                     folds (V,), seeds (S,), and one float32 array (S, V, C) of probabilities a row,
-                                     by the row's name; V judged videos in the order of predictions.csv.
-                                     `vidu-pipe fuse` reads it, and takes the mean over seeds
+                                     folds (V,) [or (S, V) with repeats], seeds (S,), and one float32
+                                     array (S, V, C) of probabilities a row, by the row's name; V judged
+                                     videos in the order of predictions.csv. `vidu-pipe fuse` reads it, and
+                                     takes the mean over seeds
     results.json         `Results` of records.py: one `RowResult` a row, the row that is kept, the verdict,
                                      per-class table and confusion matrix of the kept row
     model.safetensors    tensors of the kept row's model of the first seed, standardisation included

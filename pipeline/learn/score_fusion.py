@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.learn.metrics import Members, hits
 from pipeline.learn.results import main_values
 from pipeline.learn.scores import Array, ScoreSet, cell_labels, check_place, fit_weights, join, normalise, read_all
-from pipeline.learn.splits import deal, groups_of
+from pipeline.learn.splits import deal, groups_of, joined_groups
 from pipeline.learn.statistics import bootstrap_mean, sign_flip_p, unit_numbers
 from schemas.errors import ConfigError, ResourceError
 from schemas.labels import LabelRow, join_labels, match_rows
@@ -64,7 +64,8 @@ class FusedScores:
 
 
 def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "relu-l1",
-                labels: Sequence[LabelRow] = (), common: bool = False, out: Path | None = None) -> FusedScores:
+                labels: Sequence[LabelRow] = (), group_by: str = "", common: bool = False,
+                out: Path | None = None) -> FusedScores:
     """Join, normalise, weight and add class scores; judge them where labels are known.
 
     Args:
@@ -72,6 +73,8 @@ def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "r
         weights: `equal`, `fit`, or numbers separated by commas.
         how: of `normalise`.
         labels: of `read_label_csv`; else those in the files.
+        group_by: regular expression that finds what a video belongs to in its id. Else groups are those of `labels`,
+            of the files (videos that one of them puts together are together), or of UCF-style names.
         common: take the videos that all files have, instead of refusing.
         out: .npz or .csv to write.
 
@@ -81,7 +84,7 @@ def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "r
     sets = join(read_all(sources), common=common)
     tables = np.stack([normalise(one.scores, how) for one in sets])
     members = _truth(sets, labels)
-    groups = groups_of(sets[0].names)
+    groups = groups_of(sets[0].names, pattern=group_by, given=_known_groups(sets, labels))
     if weights == "fit":
         if members is None:
             raise ConfigError("--weights fit needs labels: in a score file, or as --labels CSV")
@@ -93,7 +96,8 @@ def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "r
         used = _numbers(weights, len(sets))
         fused = np.tensordot(used, tables, axes=1)
     if out is not None:
-        _write(out, sets[0], np.tensordot(used, tables, axes=1))
+        grouped = len(set(groups)) < len(groups)
+        _write(out, replace(sets[0], groups=tuple(groups) if grouped else ()), np.tensordot(used, tables, axes=1))
     rows = _judge(sets, tables, fused, used, members, groups) if members is not None else ()
     units = len(set(groups))
     return FusedScores(len(groups), "lrap" if members is not None and _several(members) else "top1",
@@ -103,6 +107,16 @@ def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "r
 
 def _several(members: Members) -> bool:
     return bool((members.sum(1) > 1).any())
+
+
+def _known_groups(sets: Sequence[ScoreSet], labels: Sequence[LabelRow]) -> dict[str, str]:
+    """Video -> its group by the label file, else by the score files; empty when none knows any."""
+    names = sets[0].names
+    rows = match_rows(labels, dict.fromkeys(names, ""))
+    if any(row.group for row in rows.values()):
+        return {name: row.group for name, row in rows.items()}
+    known = [one.groups for one in sets if one.groups]
+    return dict(zip(names, joined_groups(known), strict=True)) if known else {}
 
 
 def _truth(sets: Sequence[ScoreSet], labels: Sequence[LabelRow]) -> Members | None:
@@ -183,13 +197,16 @@ def _write(path: Path, first: ScoreSet, fused: Array) -> None:
             arrays = {"names": np.array(first.names), "fused": fused.astype(np.float32)}
             arrays |= {"classes": np.array(first.classes)} if first.classes else {}
             arrays |= {"labels": np.array([join_labels(cell) for cell in first.labels])} if first.labels else {}
+            arrays |= {"groups": np.array(first.groups)} if first.groups else {}
             np.savez(path, **arrays)  # type: ignore[arg-type]
         elif path.suffix == ".csv":
             titles = first.classes or tuple(str(number) for number in range(fused.shape[1]))
             with path.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
-                writer.writerow(["video", *(["label"] if first.labels else []), *titles])
-                cells = [[join_labels(labels)] for labels in first.labels] or [[]] * len(first.names)
+                named = [*(["label"] if first.labels else []), *(["group"] if first.labels and first.groups else [])]
+                writer.writerow(["video", *named, *titles])
+                columns = {"label": [join_labels(labels) for labels in first.labels], "group": first.groups}
+                cells = [[columns[name][place] for name in named] for place in range(len(first.names))]
                 writer.writerows([name, *cell, *(f"{score:.6g}" for score in row)]
                                  for name, cell, row in zip(first.names, cells, fused, strict=True))
         else:

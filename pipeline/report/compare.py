@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pipeline.learn.metrics import judge, said_members
 from pipeline.learn.results import mean_values
 from pipeline.learn.run import Run
-from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p
+from pipeline.learn.splits import joined_groups
+from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p, unit_numbers
 from pipeline.report.data import flat, members_of, trained_as
 from schemas.errors import ConfigError
 
@@ -31,6 +32,7 @@ class Contender:
         high: its upper end.
         recalls: recall of every class of the comparison that the run knows, mean over seeds.
         settings: (name, value) lines.
+        varied: what `seeds` are: `seeds`, or `repeats` with fresh folds.
     """
 
     title: str
@@ -43,6 +45,7 @@ class Contender:
     high: float
     recalls: dict[str, float]
     settings: dict[str, str]
+    varied: str = "seeds"
 
     @property
     def value(self) -> float:
@@ -58,7 +61,7 @@ class Pair:
         first: title of the one.
         second: title of the other.
         difference: of the main metric, second minus first.
-        low: lower end of the 95 % paired bootstrap interval.
+        low: lower end of the paired bootstrap interval; those of all pairs hold together 95 times in 100.
         high: its upper end.
         p: two-sided, of the paired sign-flip test (McNemar's exact one where the metric is 0 or 1 and videos are
             independent), corrected for the number of pairs.
@@ -114,6 +117,7 @@ class _Judged:
     said: dict[str, NDArray[np.float32]]
     groups: dict[str, str]
     settings: dict[str, str]
+    varied: str
 
     def truth(self, video: str) -> frozenset[str]:
         return frozenset(self.classes[c] for c in np.flatnonzero(self.members[video]))
@@ -162,7 +166,8 @@ def _read(text: str) -> _Judged:
     return _Judged(text, row, scores.classes, scores.labels.ndim == 2,
                    dict(zip(scores.names, members_of(scores), strict=True)),
                    dict(zip(scores.names, scores.rows[row].swapaxes(0, 1), strict=True)),
-                   {line.video: line.group for line in run.splits()}, settings | dict(flat(model, "model")))
+                   {line.video: line.group for line in run.splits()}, settings | dict(flat(model, "model")),
+                   results.varied)
 
 
 def _check(judged: Sequence[_Judged], shared: Sequence[str]) -> None:
@@ -182,18 +187,7 @@ def _check(judged: Sequence[_Judged], shared: Sequence[str]) -> None:
 
 def _units(groups: Sequence[dict[str, str]], shared: Sequence[str]) -> NDArray[np.int64]:
     """Number the units of resampling, int64 (V,): videos that share a group in any of the runs belong together."""
-    root = list(range(len(shared)))
-
-    def find(video: int) -> int:
-        while root[video] != video:
-            root[video] = video = root[root[video]]
-        return video
-
-    for group in groups:
-        first: dict[str, int] = {}
-        for index, video in enumerate(shared):
-            root[find(index)] = find(first.setdefault(group.get(video, video), index))
-    return np.unique([find(index) for index in range(len(shared))], return_inverse=True)[1].astype(np.int64)
+    return unit_numbers(joined_groups([[group.get(video, video) for video in shared] for group in groups]))
 
 
 def _contender(one: _Judged, shared: Sequence[str], units: NDArray[np.int64]) -> Contender:
@@ -206,7 +200,7 @@ def _contender(one: _Judged, shared: Sequence[str], units: NDArray[np.int64]) ->
     found = np.mean([(said_members(table, multilabel=one.multilabel) & members).sum(0) for table in tables], axis=0)
     recalls = {name: float(found[c] / members[:, c].sum()) for c, name in enumerate(one.classes) if members[:, c].any()}
     return Contender(one.title, one.row, len(one.said), metrics, tuple(each[main] for each in judged), values,
-                     *bootstrap_mean(values, units), recalls, one.settings)
+                     *bootstrap_mean(values, units), recalls, one.settings, one.varied)
 
 
 def _pairs(contenders: Sequence[Contender], units: NDArray[np.int64]) -> tuple[Pair, ...]:
@@ -214,7 +208,7 @@ def _pairs(contenders: Sequence[Contender], units: NDArray[np.int64]) -> tuple[P
     differences = [second.values - first.values for first, second in couples]
     corrected = holm([sign_flip_p(difference, units) for difference in differences])
     return tuple(Pair(first.title, second.title, float(difference.mean()),
-                      *bootstrap_mean(difference, units, lowest=-1.0), p,
+                      *bootstrap_mean(difference, units, lowest=-1.0, together=len(couples)), p,
                       int((difference < 0).sum()), int((difference > 0).sum()))
                  for (first, second), difference, p in zip(couples, differences, corrected, strict=True))
 

@@ -1,6 +1,6 @@
 """A comparison of runs as one HTML file."""
 
-from pipeline.learn.statistics import SIGNIFICANT, reach
+from pipeline.learn.statistics import SIGNIFICANT, USEFUL, interval_words, reach, units_words
 from pipeline.report.charts import (
     CLASSES_SHOWN,
     Interval,
@@ -26,7 +26,7 @@ def compare_page(comparison: Comparison) -> str:
                 ("Class by class", _classes(comparison)), ("What was done differently", _settings(comparison))]
     count = len(comparison.contenders)
     words = (f"{count} runs on the {comparison.videos:,} videos that all of them judged. Intervals by bootstrap, p by "
-             f"a paired test, both over {comparison.units:,} {comparison.unit}s.")
+             f"a paired test, both over {units_words(comparison.units, comparison.unit)}.")
     return document(title, [tag("header", tag("p", "Comparison of runs", class_="over"), tag("h1", title),
                                 tag("p", words)),
                             *(tag("section", tag("h2", heading), content) for heading, content in sections)])
@@ -36,18 +36,27 @@ def headline(comparison: Comparison) -> str:
     """Say in one sentence how the best run stands to the next best."""
     best, second = sorted(comparison.contenders, key=lambda one: -one.value)[:2]
     pair = next(p for p in comparison.pairs if {p.first, p.second} == {best.title, second.title})
-    ahead = f"{best.title} is ahead of {second.title} by {100 * abs(pair.difference):.1f} points"
-    if not pair.difference:
-        return f"{best.title} and {second.title} are equally good"
-    if pair.p < SIGNIFICANT:
-        return f"{ahead} (p = {pair.p:.2g})"
+    low, high = (pair.low, pair.high) if pair.second == best.title else (-pair.high, -pair.low)
+    if pair.p < SIGNIFICANT and pair.difference:
+        return (f"{best.title} is ahead of {second.title} by {100 * abs(pair.difference):.1f} points "
+                f"(p = {pair.p:.2g})")
+    found = (f"{100 * abs(pair.difference):+.1f} points, {interval_words(len(comparison.pairs))} {100 * low:+.1f} to "
+             f"{100 * high:+.1f}, p = {pair.p:.2g}")
+    if low > -USEFUL and high < USEFUL:
+        return f"{best.title} and {second.title} differ by less than {100 * USEFUL:g} points ({found})"
     out_of_reach = reach(comparison.units, comparison.unit, len(comparison.pairs))
-    return f"{ahead}, which can be chance (p = {pair.p:.2g}{'; ' if out_of_reach else ''}{out_of_reach})"
+    return (f"No difference is shown between {best.title} and {second.title} ({found}"
+            f"{'; ' if out_of_reach else ''}{out_of_reach})")
 
 
 def several_seeds(comparison: Comparison) -> bool:
     """Whether a run among them was trained with several seeds."""
     return any(len(one.seeds) > 1 for one in comparison.contenders)
+
+
+def varied(comparison: Comparison) -> str:
+    """Name what numbers are means over: `seeds`, `repeats`, or both where runs differ in that."""
+    return " or ".join(sorted({one.varied for one in comparison.contenders if len(one.seeds) > 1}, reverse=True))
 
 
 def _contenders(comparison: Comparison) -> Markup:
@@ -64,7 +73,7 @@ def _contenders(comparison: Comparison) -> Markup:
     table = tag("table", tag("thead", head), tag("tbody", *body))
     words = f"The {_MAIN[comparison.main]} with its 95 % interval, and every other number in %."
     if several_seeds(comparison):
-        words += " Numbers are means over a run's seeds; a stroke is one seed."
+        words += f" Numbers are means over a run's {varied(comparison)}; a stroke is one of them."
     return join([tag("p", words), chart,
                  tag("div", table, class_="scroll")])
 
@@ -76,14 +85,15 @@ def _pairs(comparison: Comparison) -> Markup:
     rows = [Interval(f"{pair.second} − {pair.first}", pair.difference, pair.low, pair.high,
                      "fused" if pair.p < SIGNIFICANT else "single", f"{plus(pair.low)} to {plus(pair.high)}",
                      join([f"p = {pair.p:.2g}", tag("small", f"  {_counts(pair)}")])) for pair in comparison.pairs]
-    words = ("The difference on the same videos, in points; blue where it is not put down to chance (p below 0.05, "
+    words = (f"The difference on the same videos, in points, and its {interval_words(len(rows))}; blue where it is "
+             "not put down to chance (p below 0.05, "
              "corrected for the number of pairs by Holm's method). In the last column, how many videos only one of the "
              "two gets right" + (" (or ranks better)." if comparison.main == "lrap" else "."))
     if several_seeds(comparison):
-        words += (" With several seeds a video's value is the mean over them, and the last column counts the videos "
-                  "that one of the two gets right more often.")
+        words += (f" With several {varied(comparison)} a video's value is the mean over them, and the last column "
+                  "counts the videos that one of the two gets right more often.")
     return join([tag("p", words), intervals_chart(
-        rows, heads=("pair", "points and 95 % interval", "p, only one right"), label="differences of each two runs",
+        rows, heads=("pair", "points and interval", "p, only one right"), label="differences of each two runs",
         scale=scale, reference=0.0, signed=True)])
 
 
@@ -122,8 +132,11 @@ def summary_of(comparison: Comparison) -> str:
     """Say what the intervals and p-values of the text tables are."""
     exact = (comparison.main, comparison.unit) == ("top1", "video") and not several_seeds(comparison)
     test = "exact McNemar test" if exact else "paired sign-flip test"
-    seeds = "; a video's value is the mean over a run's seeds" if several_seeds(comparison) else ""
+    seeds = f"; a video's value is the mean over a run's {varied(comparison)}" if several_seeds(comparison) else ""
     best = max(comparison.contenders, key=lambda one: one.value)
-    return (f"{comparison.videos} shared videos; 95 % intervals by bootstrap over {comparison.units} "
-            f"{comparison.unit}s; p by {test}, corrected for {len(comparison.pairs)} pairs (Holm){seeds}\n"
+    pairs = len(comparison.pairs)
+    several = f", those of the {pairs} pairs 95 % together" if pairs > 1 else ""
+    return (f"{comparison.videos} shared videos; 95 % intervals{several}, by bootstrap over "
+            f"{units_words(comparison.units, comparison.unit)}; p by {test}, corrected for {pairs} pair"
+            f"{'' if pairs == 1 else 's'} (Holm){seeds}\n"
             f"{headline(comparison)}; {best.title} {with_unit(best.value)}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.learn.run import Results, RowResult
+from pipeline.learn.statistics import COVERAGE, units_words
 from pipeline.report import charts
 from pipeline.report.curves import curves_chart
 from pipeline.report.data import Mistake, ReportData
@@ -67,7 +68,7 @@ Section = tuple[str, str, Markup]
 
 def _headline(results: Results) -> str:
     main = charts.with_unit(float(np.mean(results.row(results.kept).seeds)))
-    average = f", on average over {results.seeds} seeds" if results.seeds > 1 else ""
+    average = f", on average over {results.times}" if results.seeds > 1 else ""
     if results.main == "lrap":
         return (f"{results.kept} ranks the labels of {results.videos:,} videos with an average precision of {main}"
                 f"{average}")
@@ -79,8 +80,9 @@ def _head(data: ReportData) -> Markup:
     unseen = ("each judged by a model that had not seen it" if results.judged == "out of fold"
               else "the test part, which training never saw")
     sure = (f"{_MAIN[results.main][0].upper()}{_MAIN[results.main][1:]} with its 95 % interval: "
-            f"{charts.percent(kept.low)} to {charts.with_unit(kept.high)} (bootstrap over {results.units:,} "
-            f"{results.unit}s); {results.videos:,} videos of {len(data.classes)} classes, {unseen}.")
+            f"{charts.percent(kept.low)} to {charts.with_unit(kept.high)} (bootstrap over "
+            f"{units_words(results.units, results.unit)}); {results.videos:,} videos of {len(data.classes)} classes, "
+            f"{unseen}.")
     chance = ""
     if not data.multilabel:
         common = max(data.results.classes, key=lambda one: one.support)
@@ -109,12 +111,12 @@ def _rows(data: ReportData) -> Section:
     several = len(results.rows) > 1
     words = ["A dot is the ", _MAIN[results.main], ", its bar the 95 % bootstrap interval",
              "; grey: one stream alone, blue: streams fused" if several else "", ". ",
-             "Intervals are by a bootstrap that draws whole ", f"{results.unit}s", ", widened by Student's t for their "
-             "number (Hesterberg 2015), with one made-up unit all right and one all wrong among those drawn: in "
-             "simulations with 5 to 90 groups they held the truth 90 to 100 times in 100. "]
+             f"Intervals are by a bootstrap that draws whole {results.unit}s, widened by Student's t for their number "
+             "(Hesterberg 2015), with a made-up one all right and a made-up one all wrong among those drawn: "
+             f"{COVERAGE}. "]
     if results.seeds > 1:
-        words.append(f"Every number is the mean over {results.seeds} seeds; a stroke is one seed, ± the standard "
-                     "deviation between them. ")
+        words.append(f"Every number is the mean over {results.times}; a stroke is one of them, ± the "
+                     f"standard deviation {results.spread}. ")
     if any(row.versus for row in results.rows):
         words += ["Differences are paired, on the same videos; p by a sign-flip test over ", f"{results.unit}s",
                   ", corrected for the number of fusions (Holm)", f"; {results.reach}" if results.reach else "", ". "]
@@ -127,7 +129,7 @@ def _rows(data: ReportData) -> Section:
 def _classes(data: ReportData) -> Section:
     words = ("Recall: the share of a class's videos that is found. Precision: the share that is right where the class "
              "is said. The class that is missed most comes first."
-             + (f" Both are the mean over {data.results.seeds} seeds." if data.results.seeds > 1 else ""))
+             + (f" Both are the mean over {data.results.times}." if data.results.seeds > 1 else ""))
     return "classes", "Class by class", join([tag("p", words), charts.classes_chart(data.results.classes)])
 
 
@@ -136,7 +138,7 @@ def _confusion(data: ReportData) -> Section | None:
         return None
     words = ("A row is the truth, a column what the model said; blue on the diagonal is right, red off it is wrong, "
              "the stronger the larger its share of the row."
-             + (f" Of all {data.results.seeds} seeds: every video stands there {data.results.seeds} times."
+             + (f" Of all {data.results.times}: every video stands there {data.results.seeds} times."
                 if data.results.seeds > 1 else ""))
     pairs = confused_list(data.confused) if data.confused else tag("p", "Nothing was confused.")
     matrix = confusion_chart(data.results.confusion, data.classes)
@@ -149,24 +151,24 @@ def _confusion(data: ReportData) -> Section | None:
 def _mistakes(data: ReportData, pictures: Pictures) -> Section:
     if not data.mistakes:
         return "mistakes", "Hardest mistakes", tag("p", "There is not one mistake among the judged videos.")
-    seeds = data.results.seeds
+    seeds, times = data.results.seeds, data.results.times
     words = (f"{len(data.mistakes):,} of {data.results.videos:,} videos are mistaken" + (
-        f" with one of {seeds} seeds or more ({data.wrong:,} of {data.judgements:,} judgements); here those where the "
+        f" with one of {times} or more ({data.wrong:,} of {data.judgements:,} judgements); here those where the "
         "models were surest of the wrong class, by the mean of their probabilities. " if seeds > 1 else
         "; here those where the model was surest of the wrong class. "))
     drawn = any(thumb.flow for _, thumb in pictures.mistakes)
     wheel = tag("img", src=png(wheel_picture(120)), class_="wheel", alt=_WHEEL) if drawn else None
     key = ("Left the frame in the middle of the video, right how it moves: the hue is the direction as in the wheel, "
            "the strength the distance, full at the scale that stands below.") if drawn else ""
-    cards = [_card(mistake, thumb, seeds) for mistake, thumb in pictures.mistakes]
+    cards = [_card(mistake, thumb, times if seeds > 1 else "") for mistake, thumb in pictures.mistakes]
     return "mistakes", "Hardest mistakes", join([wheel, tag("p", words, key), tag("div", *cards, class_="cards")])
 
 
-def _card(mistake: Mistake, thumb: Thumb, seeds: int) -> Markup:
+def _card(mistake: Mistake, thumb: Thumb, times: str) -> Markup:
     pictures = [tag("img", src=source, alt=f"{what} of {mistake.video}", loading="lazy")
                 for source, what in ((thumb.frame, "a frame"), (thumb.flow, "coloured motion")) if source]
     where = [f"at {thumb.pts_s:.1f} s" if thumb.frame else "", f"full colour {thumb.scale_px:g} px a frame"
-             if thumb.flow else "", thumb.trouble, f"wrong with {mistake.seeds} of {seeds} seeds" if seeds > 1 else ""]
+             if thumb.flow else "", thumb.trouble, f"wrong with {mistake.seeds} of {times}" if times else ""]
     return tag("figure", tag("div", *pictures, class_="pics") if pictures else None,
                tag("p", "said ", tag("span", name_of(mistake.said), f" {charts.with_unit(mistake.p_said)}",
                                      class_="said"),
@@ -182,7 +184,7 @@ def _calibration(data: ReportData) -> Section:
              "would be right exactly as often as it is sure. The mean distance from the line, each video counting the "
              f"same, is the calibration error: {charts.with_unit(ece)}."]
     if data.results.seeds > 1:
-        words.append(f" The dots put all {data.results.seeds} seeds together; the error is the mean of their own.")
+        words.append(f" The dots put all {data.results.times} together; the error is the mean of their own.")
     return "calibration", "Can its probabilities be trusted", tag(
         "div", tag("p", *words), charts.calibration_chart(data.bins), class_="two")
 
@@ -195,7 +197,7 @@ def _map(data: ReportData, pictures: Pictures) -> Section:
         if len(chart.points) < chart.videos else f"The {chart.videos:,} videos"
     words = (f"{sample} by the mean of their {' and '.join(chart.streams)} features, before any training: what lies "
              "apart here is easy to tell apart. A hollow mark is a video that the kept row mistakes"
-             + (" with half of its seeds or more." if data.results.seeds > 1 else "."))
+             + (f" with half of {data.results.times} or more." if data.results.seeds > 1 else "."))
     return "map", title, join([tag("p", words), scatter_chart(chart)])
 
 

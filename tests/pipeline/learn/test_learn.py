@@ -128,6 +128,27 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(halves, tmp_path
         assert (whole.root / name).read_bytes() == (resumed.root / name).read_bytes(), name
 
 
+def test_repeats_vary_the_folds_and_the_texts_say_so(halves, tmp_path):
+    request = fusion(halves, fusions=("concat",), training=replace(QUICK, epochs=3),
+                     split=SplitChoice(folds=3, repeats=2))
+    run = learn(request, tmp_path / "run")
+    results, scores = run.results(), run.scores()
+    assert (results.times, len(results.rows[0].seeds)) == ("2 repeats", 2)
+    said = {(p.video, p.seed): p for p in run.predictions()}
+    for place, seed in enumerate(scores.seeds.tolist()):
+        right = [said[name, seed].correct for name in scores.names]
+        assert np.mean(right) == pytest.approx(results.row(results.kept).seeds[place])
+        assert [said[name, seed].fold for name in scores.names] == scores.folds[place].tolist()
+    assert scores.folds[0].tolist() != scores.folds[1].tolist()
+    assert [row.fold for row in run.splits()] == scores.folds[0].tolist()
+    table = results_table(results)
+    assert "± repeats" in table
+    assert "between repeats with fresh folds and seeds" in table
+    assert "between repeats with fresh folds and seeds" in make_report(run.root).read_text()
+    again = learn(replace(request, seed=1, split=SplitChoice(folds=3), fusions=("concat",)), tmp_path / "second")
+    np.testing.assert_array_equal(again.scores().rows["concat"][0], scores.rows["concat"][1])
+
+
 def test_a_run_directory_is_never_overwritten(run, halves, tmp_path):
     with pytest.raises(ConfigError, match="complete run"):
         learn(fusion(halves), run.root)

@@ -90,3 +90,37 @@ def test_a_split_that_has_a_validation_part_is_not_cut_another(grouped, tmp_path
     with pytest.raises(ConfigError, match="the labels' split has one already"):
         prepare(Request(command="train-pooling", store=grouped.root, labels=labels,
                         training=TrainSettings(val_fraction=0.2)))
+
+
+@pytest.fixture
+def many(make_store):
+    """A store of two classes with a group a video."""
+    names = [f"{label}/{n}" for label in ("run", "sit") for n in range(12)]
+    return make_store({name: {"rgb": np.full((2, 3), number)} for number, name in enumerate(names)})
+
+
+def test_repeats_make_the_folds_anew_and_each_tests_every_video_once(many, tmp_path):
+    found = material(many, tmp_path, folds=3, repeats=4)
+    assert len({frozenset(fold.test.tobytes() for fold in found.folds_of(place)) for place in range(4)}) == 4
+    for place in range(4):
+        assert sorted(np.concatenate([fold.test for fold in found.folds_of(place)])) == list(range(24))
+        for fold in found.folds_of(place):
+            assert not set(fold.train) & set(fold.test)
+    assert len(found.trainings) == 4 * 3 + 1
+
+
+def test_folds_of_another_seed_are_others_though_no_two_groups_have_one_size(make_store, tmp_path):
+    names = [(f"{label}/{g}-{n}", f"{label}{g}") for label in ("run", "sit") for g in range(9) for n in range(g + 4)]
+    rows = [LabelRow(name, (name[:3],), "", group) for name, group in names]
+    store = make_store({name: {"rgb": np.full((1, 2), number)} for number, (name, _) in enumerate(names)}, labels=rows)
+    found = material(store, tmp_path, folds=3, repeats=3)
+    assert len({frozenset(fold.test.tobytes() for fold in found.folds_of(place)) for place in range(3)}) == 3
+
+
+@pytest.mark.parametrize(("split", "seeds", "words"), [
+    ({"folds": 1}, 1, "needs --folds K of 2 or more"), ({"folds": 0}, 1, "needs --folds K of 2 or more"),
+    ({"folds": 24}, 1, "make the same folds each time"), ({"folds": 3}, 2, "--seeds says nothing beside it"),
+])
+def test_repeats_that_would_repeat_nothing_are_refused(many, split, seeds, words):
+    with pytest.raises(ConfigError, match=words):
+        prepare(Request(command="train", store=many.root, seeds=seeds, split=SplitChoice(repeats=2, **split)))

@@ -124,3 +124,15 @@ def test_a_fold_that_tests_what_it_never_trains_is_refused():
         check_classes(["a", "b"], members, Fold(np.array([0]), np.array([], dtype=int), np.array([1])))
     with pytest.raises(ConfigError, match="0 to test"):
         check_classes(["a", "b"], members, Fold(np.array([0, 1]), np.array([], dtype=int), np.array([], dtype=int)))
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=12), st.integers(2, 5),
+       st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_a_class_of_two_groups_is_in_two_parts_so_that_it_is_learnt_and_tested(sizes, parts, seed):
+    videos = [(f"c{label}g{group}", label) for label, pair in enumerate(sizes) for group in (0, 1)
+              for _ in range(pair[group])]
+    classes = np.array([label for _, label in videos])
+    place = deal([group for group, _ in videos], classes, parts, seed)
+    for label in range(len(sizes)):
+        assert len(set(place[classes == label])) == 2

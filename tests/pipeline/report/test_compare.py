@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.report.compare import compare_runs
+from pipeline.report.compare import Comparison, Contender, Pair, compare_runs
 from pipeline.report.compare_page import compare_page, headline
 from schemas.errors import ConfigError, StoreError
 from tests.pipeline.report.pages import assert_self_contained, parse
@@ -145,3 +145,21 @@ def test_differing_settings_are_listed_and_equal_ones_are_not(two):
     comparison = compare_runs([f"{two[0].root}:{row}" for row in ("rgb", "flow", "concat")])
     assert comparison.differing["model.streams.flow"] == ("absent", "4", "4")
     assert "training.epochs" not in comparison.differing
+
+
+def compared(gain, low, high, p):
+    """A comparison of two runs that differ so, over 40 groups."""
+    one, two = (Contender(name, "rgb", 90, {}, (value,), np.full(90, value), value - 0.1, value + 0.1, {}, {})
+                for name, value in (("one", 0.7), ("two", 0.7 + gain)))
+    return Comparison("top1", 90, "group", 40, (one, two), (Pair("one", "two", gain, low, high, p, 3, 3),), {}, {})
+
+
+def test_no_difference_is_shown_unless_the_interval_is_narrow():
+    said = headline(compared(0.0, -0.105, 0.105, 1.0))
+    assert said.startswith("No difference is shown between")
+    assert "-10.5 to +10.5" in said
+    assert "equally" not in said
+    assert headline(compared(0.005, -0.01, 0.015, 0.4)).startswith("two and one differ by less than 2 points")
+    assert headline(compared(-0.03, -0.1, 0.04, 0.4)).startswith("No difference is shown between one and two (+3.0 ")
+    assert "-4.0 to +10.0" in headline(compared(-0.03, -0.1, 0.04, 0.4))
+    assert headline(compared(-0.03, -0.05, -0.01, 0.01)) == "one is ahead of two by 3.0 points (p = 0.01)"
