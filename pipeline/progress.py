@@ -7,12 +7,13 @@ import time
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 from tqdm import tqdm
 
 from pipeline.events import Died, Done, Event, Lost, Told
 from schemas.errors import ConfigError
+from schemas.files import refusals
 from schemas.plan import ShardReport, ShardTask
 
 _LINE_EVERY_S = 10.0
@@ -83,8 +84,9 @@ class Display:
         self._lines = not quiet and not sys.stderr.isatty()
         self._bar = tqdm(total=self._frames_total, unit_scale=True, dynamic_ncols=True, bar_format=_BAR,
                          disable=quiet or self._lines, desc=name, mininterval=0.2)
+        self._log_json = log_json
         try:
-            self._json: TextIO | None = log_json.open("a") if log_json else None
+            self._json: BinaryIO | None = log_json.open("ab", buffering=0) if log_json else None
         except OSError as error:
             raise ConfigError(f"--log-json {log_json}: {error}") from error
 
@@ -116,9 +118,9 @@ class Display:
 
     def log(self, what: str, **values: object) -> None:
         """Write one JSON line, if there is a file for it."""
-        if self._json:
-            self._json.write(json.dumps({"event": what, "time": time.time()} | values) + "\n")
-            self._json.flush()
+        if self._json and self._log_json:
+            with refusals(self._log_json):
+                self._json.write((json.dumps({"event": what, "time": time.time()} | values) + "\n").encode())
 
     def _done(self, report: ShardReport) -> None:
         self._told.pop(report.shard, None)

@@ -14,10 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Self
 
-from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.errors import ConfigError, StoreError
+from schemas.files import commit, file_digest, refusals, temporary_beside
 from schemas.flow_config import FOLDER_FORMATS, FlowFileSettings
 from schemas.plan import ShardReport
-from schemas.shard import Origin, commit_file, file_digest, temporary_beside
+from schemas.shard import Origin
 from schemas.store import Store
 
 BOOKS = ".vidu-pipe"
@@ -43,7 +44,8 @@ class FlowStore(Store):
             ConfigError: the folder holds something else.
             ResourceError: it can not be made.
         """
-        strangers = sorted(child.name for child in root.iterdir() if child.name != BOOKS) if root.is_dir() else []
+        with refusals(root, "read"):
+            strangers = sorted(child.name for child in root.iterdir() if child.name != BOOKS) if root.is_dir() else []
         if strangers:
             raise ConfigError(f"{root} was not begun by vidu-pipe flow, and is not empty ({', '.join(strangers[:3])} "
                               "...); choose another --out")
@@ -96,21 +98,23 @@ class FlowStore(Store):
             sha256 and size in bytes.
 
         Raises:
-            OSError: the file system refused.
+            ResourceError: the file system refused.
         """
-        digest, target = output_digest(made), self.output(video)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if made.is_dir():
-            self._put_folder(made, target)
-        else:
-            commit_file(made, target)
+        target = self.output(video)
+        with refusals(target):
+            digest = output_digest(made)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if made.is_dir():
+                self._put_folder(made, target)
+            else:
+                commit(made, target)
         return digest
 
     def _put_folder(self, made: Path, target: Path) -> None:
         old = self.workplace("old")
         if target.is_dir():
             target.rename(old)
-        made.rename(target)
+        commit(made, target)  # its pictures are not made durable one by one: their digest tells when one is lost
         if old.is_dir():
             for stranger in [child for child in old.iterdir() if not _OURS.fullmatch(child.name)]:
                 stranger.rename(target / stranger.name)  # what the user put there is the user's
@@ -153,13 +157,18 @@ def output_digest(path: Path) -> tuple[str, int]:
 
 
 def remove_output(path: Path) -> None:
-    """Remove an output, there or not; in a folder only what vidu-pipe writes is removed."""
-    if not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    for child in list(path.iterdir()):
-        if _OURS.fullmatch(child.name):
-            child.unlink()
+    """Remove an output, there or not; in a folder only what vidu-pipe writes is removed.
+
+    Raises:
+        ResourceError: the file system refused.
+    """
+    with refusals(path, "remove"):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+            return
+        for child in list(path.iterdir()):
+            if _OURS.fullmatch(child.name):
+                child.unlink()
     try:
         path.rmdir()
     except OSError:
@@ -179,9 +188,3 @@ def open_any(root: Path) -> Store:
         if kind.exists(root):
             return kind.open(root)
     raise StoreError(f"no store in {root} (it has no store.json); `vidu-pipe extract --out {root}` makes one")
-
-
-def refuse(error: OSError, path: Path) -> ResourceError:
-    """Return what to raise when the file system refuses to hold an output."""
-    return ResourceError(f"cannot write {path}: {error}; free space or choose another --out, then run the same command "
-                         "again: nothing finished is lost")

@@ -14,9 +14,12 @@ from typing import Any
 
 from schemas.config import known
 from schemas.errors import StoreError
+from schemas.files import stays_inside
+from schemas.plain import parsed, to_record
 
 PLAN_SCHEMA = 2
 OUTCOMES = ("ok", "partial", "failed")
+_MOST_FRAMES = 10**7  # moments of a segment; more are a lie that would fill the memory
 _LINES = ("plan", "video", "failure", "shard")
 
 
@@ -210,19 +213,6 @@ class ShardReport:
         """Return the report as one JSON document."""
         return json.dumps(asdict(self), indent=1)
 
-    @classmethod
-    def from_json(cls, text: str) -> "ShardReport":
-        """Rebuild a report.
-
-        Raises:
-            StoreError: the text is not a report.
-        """
-        try:
-            plain = json.loads(text)
-            return cls(**plain | {"segments": tuple(SegmentReport(**segment) for segment in plain["segments"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"not a shard report of this version: {error!r}") from error
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -277,7 +267,7 @@ class Plan:
         Raises:
             StoreError: a line is not a plan's, or the plan is of another version.
         """
-        head: dict[str, Any] = {}
+        head: _Head | None = None
         videos: dict[tuple[str, int], Video] = {}
         failures: list[Failure] = []
         shards: list[ShardTask] = []
@@ -285,36 +275,84 @@ class Plan:
         try:
             for line in lines:
                 number += 1
-                row = json.loads(line)
-                match known("line", row.pop("type"), _LINES):
+                row = parsed(line, dict[str, Any])
+                match known("line", row.pop("type", None), _LINES):
                     case "plan":
-                        head = row
-                        if head["schema"] != PLAN_SCHEMA:  # before a line of another version is misread
-                            break
+                        _check_schema(row)  # before a line of another version is misread
+                        head = to_record(row, _Head)
                     case "video":
-                        video = Video(**row | {"probe": Probe(**row["probe"])})
-                        videos[video.id, video.attempt] = video
+                        video = to_record(row, Video)
+                        videos[_checked(video).id, video.attempt] = video
                     case "failure":
-                        failures.append(Failure(**row))
+                        failures.append(to_record(row, Failure))
                     case "shard":
-                        shards.append(_shard(row, videos))
-            plan = cls(head["shard_frames"], tuple(videos.values()), tuple(failures), tuple(shards))
-            schema, promised = head["schema"], head["lines"]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"line {number} of the plan is not a plan's: {error!r}") from error
-        if schema != PLAN_SCHEMA:
-            raise StoreError(f"plan of schema {schema}; this version reads schema {PLAN_SCHEMA}. Make the store anew "
-                         "in another folder, or read it with the version that made it")
-        if promised != number:
-            raise StoreError(f"the plan is cut short: {number} of its {promised} lines are there")
-        return plan
+                        shards.append(to_record(row, _ShardLine).task(videos))
+        except (KeyError, ValueError) as error:
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(f"line {number} of the plan is not a plan's: {error}") from error
+        if head is None or head.lines != number:
+            raise StoreError(f"the plan is cut short: {number} of its {head.lines if head else 'unknown'} lines are "
+                             "there")
+        return cls(head.shard_frames, tuple(videos.values()), tuple(failures), tuple(shards))
 
 
-def _shard(row: dict[str, Any], videos: dict[tuple[str, int], Video]) -> ShardTask:
-    attempts = [segment.pop("attempt") for segment in row["segments"]]
-    segments = tuple(Segment(**segment | {"frames": _unpack(segment["frames"])}) for segment in row["segments"])
-    used = {segment.video: videos[segment.video, attempt] for segment, attempt in zip(segments, attempts, strict=True)}
-    return ShardTask(row["shard"], segments, tuple(used.values()))
+def _check_schema(row: dict[str, Any]) -> None:
+    if row.get("schema") != PLAN_SCHEMA:
+        raise StoreError(f"plan of schema {row.get('schema')}; this version reads schema {PLAN_SCHEMA}. Make the store "
+                         "anew in another folder, or read it with the version that made it")
+
+
+def _checked(video: Video) -> Video:
+    """An id becomes the name of files: it may not lead out of the folder that these are written to."""
+    if not stays_inside(video.id):
+        raise ValueError(f"{video.id!r} is no video id: it leads out of the folder")
+    if video.attempt < 0 or video.moments < 0:
+        raise ValueError(f"attempt {video.attempt} and {video.moments} moments of {video.id!r}")
+    return video
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The first line."""
+
+    schema: int
+    shard_frames: int
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Regular frame indices."""
+
+    first: int
+    step: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _ShardLine:
+    """A shard as it is written: its segments' frames are packed, and each has its video's attempt."""
+
+    shard: str
+    segments: tuple[dict[str, Any], ...]
+
+    def task(self, videos: dict[tuple[str, int], Video]) -> ShardTask:
+        if not self.shard.isdecimal():
+            raise ValueError(f"{self.shard!r} is no shard's name")
+        attempts = [to_record(plain.pop("attempt", None), int) for plain in self.segments]
+        segments = tuple(_segment(plain) for plain in self.segments)
+        used = {segment.video: videos[segment.video, attempt]
+                for segment, attempt in zip(segments, attempts, strict=True)}
+        return ShardTask(self.shard, segments, tuple(used.values()))
+
+
+def _segment(plain: dict[str, Any]) -> Segment:
+    segment = to_record(plain | {"frames": _unpack(plain.get("frames"))}, Segment)
+    if not 0 <= segment.start <= segment.stop or len(segment.frames) != segment.stop - segment.start:
+        raise ValueError(f"moments {segment.start} to {segment.stop} of {segment.video!r}, but {len(segment.frames)} "
+                         "frames")
+    return segment
 
 
 def _pack(frames: tuple[int, ...]) -> list[int] | dict[str, int]:
@@ -325,8 +363,10 @@ def _pack(frames: tuple[int, ...]) -> list[int] | dict[str, int]:
     return list(frames)
 
 
-def _unpack(packed: list[int] | dict[str, int]) -> tuple[int, ...]:
-    if isinstance(packed, dict):
-        first, step, count = packed["first"], packed["step"], packed["count"]
-        return tuple(range(first, first + step * count, step))
-    return tuple(packed)
+def _unpack(plain: object) -> tuple[int, ...]:
+    if not isinstance(plain, dict):
+        return to_record(plain, tuple[int, ...])
+    run = to_record(plain, _Run)
+    if run.step < 1 or not 0 <= run.count <= _MOST_FRAMES:
+        raise ValueError(f"{run.count} frames in steps of {run.step}")
+    return tuple(range(run.first, run.first + run.step * run.count, run.step))

@@ -15,9 +15,7 @@ of HDF5 1.10, whose own tables carry checksums too.
 
 import hashlib
 import json
-import os
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,16 +26,21 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import ResourceError, StoreError
-from schemas.plan import Video
+from schemas.errors import StoreError
+from schemas.files import is_refused, reading, refusal, stays_inside, write_bytes
+from schemas.plain import to_record
+from schemas.plan import OUTCOMES, Video
 
 SHARD_FORMAT = "vidu-pipe shard"
 SHARD_SCHEMA = 2
 CHUNK_BYTES = 1 << 20
 _CACHE_BYTES = 8 << 20  # holds several chunks: rows are read in runs that share their first and last one
-_TEXT_COLUMNS = ("id", "path", "fingerprint")
 _PROBE_COLUMNS = {"codec": "text", "width": "int64", "height": "int64", "rotation": "int64", "fps": "float64",
                   "duration_s": "float64", "frames": "int64"}
+_VIDEO_COLUMNS = {"id": "text", "path": "text", "fingerprint": "text", "attempt": "int64"} | _PROBE_COLUMNS
+_SEGMENT_COLUMNS = dict.fromkeys(("video", "start", "stop", "row_start", "row_stop"), "int64") | {"outcome": "text"}
+_MOMENT_COLUMNS = {"frame": "int64", "pts_s": "float64"}
+_FEATURE_DTYPES = ("float16", "float32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +113,27 @@ class ShardContent:
         lengths = {name: len(features) for name, features in self.streams.items()} | {"pts_s": len(self.pts_s)}
         if set(lengths.values()) != {rows}:
             raise ValueError(f"{rows} moments, but columns of {lengths}")
-        stop = 0
-        for segment in self.segments:
-            if segment.row_start != stop or segment.row_stop - segment.row_start != segment.stop - segment.start:
-                raise ValueError(f"segments do not tile the rows: {segment}")
-            stop = segment.row_stop
-        if stop != rows:
-            raise ValueError(f"segments end at row {stop} of {rows}")
+        check_tiling(self.segments, rows)
+
+
+def check_tiling(segments: Iterable[SegmentRows], rows: int) -> None:
+    """Check that segments follow each other over all rows of a shard.
+
+    Raises:
+        ValueError: they do not.
+    """
+    stop = 0
+    for segment in segments:
+        made = segment.stop - segment.start
+        if segment.row_start != stop or not 0 <= made == segment.row_stop - segment.row_start or segment.start < 0:
+            raise ValueError(f"segments do not tile the rows: {segment}")
+        stop = segment.row_stop
+    if stop != rows:
+        raise ValueError(f"segments end at row {stop} of {rows}")
 
 
 def write_shard(path: Path, content: ShardContent) -> tuple[str, int]:
-    """Write a shard whole or not at all: a temporary file beside `path`, fsync, one atomic rename, fsync of the folder.
+    """Write a shard whole or not at all.
 
     Returns:
         sha256 and size in bytes of the file.
@@ -128,42 +141,20 @@ def write_shard(path: Path, content: ShardContent) -> tuple[str, int]:
     Raises:
         ResourceError: the file system refused (full, read-only, gone).
     """
-    temporary = temporary_beside(path)
-    try:
-        try:
-            with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-                _fill(file, content)
-            sha256, size_bytes = file_digest(temporary)
-            commit_file(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error}; free space or choose another --out, then run the same "
-                            "command again: nothing finished is lost") from error
-    return sha256, size_bytes
+    data = _bytes_of(path, content)
+    write_bytes(path, data)
+    return hashlib.sha256(data).hexdigest(), len(data)
 
 
-def temporary_beside(path: Path) -> Path:
-    """Return a new name in the same folder, which no other process on any node will choose."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-
-
-def commit_file(temporary: Path, path: Path) -> None:
-    """Make `temporary` durable and give it its name in one step (rename is atomic within a file system)."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def file_digest(path: Path) -> tuple[str, int]:
-    """Return sha256 and size in bytes of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+def _bytes_of(path: Path, content: ShardContent) -> bytes:
+    """Build the file in memory: HDF5 ends the process when closing a file on a disk that is full."""
+    with h5py.File(path, "w", driver="core", backing_store=False, block_size=CHUNK_BYTES,
+                   libver=("v110", "v110")) as file:
+        _fill(file, content)
+        file.flush()  # gives back what was set aside for tables
+        file.flush()  # ends the file there
+        data: bytes = file.id.get_file_image()
+    return data
 
 
 def _fill(file: h5py.File, content: ShardContent) -> None:
@@ -172,26 +163,26 @@ def _fill(file: h5py.File, content: ShardContent) -> None:
         "settings": json.dumps(content.origin.settings, sort_keys=True), "digest": content.origin.digest,
         "software": json.dumps(content.origin.software, sort_keys=True), "streams": list(content.streams),
     })
-    videos = file.create_group("videos")
-    for name in _TEXT_COLUMNS:
-        _text(videos, name, [getattr(video, name) for video in content.videos])
-    videos["attempt"] = np.array([video.attempt for video in content.videos], np.int64)
-    for name, dtype in _PROBE_COLUMNS.items():
-        values = [getattr(video.probe, name) for video in content.videos]
-        if dtype == "text":
-            _text(videos, name, values)
-        else:
-            videos[name] = np.array(values, dtype)
-    segments = file.create_group("segments")
-    for name in ("video", "start", "stop", "row_start", "row_stop"):
-        segments[name] = np.array([getattr(segment, name) for segment in content.segments], np.int64)
-    _text(segments, "outcome", [segment.outcome for segment in content.segments])
-    moments = file.create_group("moments")
-    for name in ("frame", "pts_s"):
-        _column(moments, name, getattr(content, name))
-    streams = file.create_group("streams")
+    group = file.create_group("videos")
+    for name, dtype in _VIDEO_COLUMNS.items():
+        _plain(group, name, dtype, [getattr(video.probe if name in _PROBE_COLUMNS else video, name)
+                                    for video in content.videos])
+    group = file.create_group("segments")
+    for name, dtype in _SEGMENT_COLUMNS.items():
+        _plain(group, name, dtype, [getattr(segment, name) for segment in content.segments])
+    group = file.create_group("moments")
+    for name in _MOMENT_COLUMNS:
+        _column(group, name, getattr(content, name))
+    group = file.create_group("streams")
     for name, features in content.streams.items():
-        _column(streams, name, features)
+        _column(group, name, features)
+
+
+def _plain(group: h5py.Group, name: str, dtype: str, values: list[Any]) -> None:
+    if dtype == "text":
+        _text(group, name, values)
+    else:
+        group[name] = np.array(values, dtype)
 
 
 def _text(group: h5py.Group, name: str, values: list[str]) -> None:
@@ -209,6 +200,9 @@ def _column(group: h5py.Group, name: str, values: NDArray[Any]) -> None:
 
 class Shard:
     """One shard, open for reading.
+
+    A shard may come from anybody, so nothing it says is followed or believed unseen: links and storage outside the
+    file are refused, and so are sizes and ranges that can not be.
 
     Attributes:
         path: its file.
@@ -228,42 +222,102 @@ class Shard:
         self._file = file
         self.path = path
         self.name = str(attrs["shard"])
-        self.origin = Origin(str(attrs["kind"]), json.loads(attrs["settings"]), str(attrs["digest"]),
-                             json.loads(attrs["software"]))
-        self.rows = int(file["moments/frame"].shape[0])
-        self.dims = {name: int(file["streams"][name].shape[1]) for name in attrs["streams"]}
-        self.dtypes = {name: str(file["streams"][name].dtype) for name in attrs["streams"]}
+        self.origin = to_record({
+            "kind": str(attrs["kind"]), "settings": json.loads(attrs["settings"]), "digest": str(attrs["digest"]),
+            "software": json.loads(attrs["software"])}, Origin)
+        streams = {name: self._stream(str(name)) for name in attrs["streams"]}
+        self.dims = {name: int(column.shape[1]) for name, column in streams.items()}
+        self.dtypes = {name: str(column.dtype) for name, column in streams.items()}
+        lengths = {name: len(column) for name, column in streams.items()} | {
+            name: len(self._column("moments", name, dtype)) for name, dtype in _MOMENT_COLUMNS.items()}
+        self.rows = lengths["frame"]
+        if set(lengths.values()) != {self.rows}:
+            raise StoreError(f"{path}: tables of different lengths: {lengths}; run extract again to remake it")
+
+    def _stream(self, name: str) -> h5py.Dataset:
+        if not stays_inside(name):
+            raise ValueError(f"a stream can not be called {name!r}")
+        column = _own_dataset(self._file, f"streams/{name}")
+        if column.ndim != 2 or column.dtype not in _FEATURE_DTYPES:
+            raise ValueError(f"stream {name!r} is {column.dtype} {column.shape}")
+        return column
+
+    def _column(self, group: str, name: str, dtype: str) -> h5py.Dataset:
+        column = _own_dataset(self._file, f"{group}/{name}")
+        fits = h5py.check_string_dtype(column.dtype) if dtype == "text" else column.dtype == dtype
+        if column.ndim != 1 or not fits:
+            raise ValueError(f"{group}/{name} is {column.dtype} {column.shape}")
+        return column
+
+    def _table(self, group: str, columns: dict[str, str]) -> dict[str, list[Any]]:
+        table = {name: _values(self._column(group, name, dtype)) for name, dtype in columns.items()}
+        lengths = {name: len(values) for name, values in table.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"columns of {group} of different lengths: {lengths}")
+        return table
+
+    def _range(self, start: int, stop: int | None) -> slice:
+        end = self.rows if stop is None else stop
+        if not 0 <= start <= end <= self.rows:
+            raise StoreError(f"{self.path}: rows {start} to {end} were asked for, and it has {self.rows}")
+        return np.s_[start:end]
 
     @cached_property
     def videos(self) -> dict[str, list[Any]]:
         """Column name -> list of one value a video."""
         with _damage_named(self.path):
-            return {name: _values(column) for name, column in self._file["videos"].items()}
+            return self._table("videos", _VIDEO_COLUMNS)
 
     @cached_property
     def segments(self) -> tuple[SegmentRows, ...]:
-        """Where each segment's rows lie."""
+        """Where each segment's rows lie; they tile the shard's rows."""
         with _damage_named(self.path):
-            columns = [_values(self._file["segments"][name])
-                       for name in ("video", "start", "stop", "row_start", "row_stop", "outcome")]
-            return tuple(SegmentRows(*row) for row in zip(*columns, strict=True))
+            columns = self._table("segments", _SEGMENT_COLUMNS)
+            segments = tuple(SegmentRows(*row) for row in zip(*columns.values(), strict=True))
+            check_tiling(segments, self.rows)
+            known = len(self._column("videos", "id", "text"))
+            for segment in segments:
+                if not 0 <= segment.video < known or segment.outcome not in OUTCOMES:
+                    raise ValueError(f"of {known} videos: {segment}")
+            return segments
 
     def moments(self, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return frame indices int64 (n,) and presentation times float64 (n,) of a range of rows."""
+        rows = self._range(start, stop)
         with _damage_named(self.path):
-            return self._file["moments/frame"][start:stop], self._file["moments/pts_s"][start:stop]
+            frame, pts_s = (_own_dataset(self._file, f"moments/{name}")[rows] for name in _MOMENT_COLUMNS)
+            if np.isinf(pts_s).any() or (self.origin.kind == "extract" and (frame < 0).any()):
+                raise ValueError("a moment at no finite time, or before the first frame")
+            return frame, pts_s
 
     def features(self, stream: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Return features (n, D) of a range of rows, as stored."""
+        rows = self._range(start, stop)
         with _damage_named(self.path):
-            values: NDArray[Any] = self._file["streams"][stream][start:stop]
+            values: NDArray[Any] = self._stream(stream)[rows]
             return values
 
     def read_into(self, stream: str, out: NDArray[Any], start: int, stop: int) -> None:
         """Read features of rows `start:stop` straight into `out` (n, D), converting to its dtype on the way."""
+        rows = self._range(start, stop)
         if stop > start:
             with _damage_named(self.path):
-                self._file["streams"][stream].read_direct(out, np.s_[start:stop])
+                self._stream(stream).read_direct(out, rows)
+
+
+def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a data set that lies wholly in this file, as all that we write do."""
+    place = file
+    for part in name.split("/"):
+        if not isinstance(place.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is a link to elsewhere")  # noqa: TRY004 - the file's fault, not a caller's
+        place = place[part]
+    layout = place.id.get_create_plist()
+    foreign = layout.get_external_count() or place.is_virtual
+    filters = {layout.get_filter(number)[0] for number in range(layout.get_nfilters())}
+    if foreign or filters - {h5py.h5z.FILTER_FLETCHER32} or place.nbytes > file.id.get_filesize():
+        raise ValueError(f"{name} is not stored in it as a shard's tables are")
+    return place
 
 
 def _values(dataset: h5py.Dataset) -> list[Any]:
@@ -281,6 +335,8 @@ def _damage_named(path: Path) -> Iterator[None]:
     except StoreError:
         raise
     except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
+        if isinstance(error, OSError) and is_refused(error):
+            raise refusal(error, path, "read") from error
         raise StoreError(f"{path}: not readable as a shard ({error}); run extract again to remake it") from error
 
 
@@ -290,7 +346,10 @@ def open_shard(path: Path) -> Iterator[Shard]:
 
     Raises:
         StoreError: the file is missing, cut short, of another format, or a checksum does not fit.
+        ResourceError: the machine does not let us read it.
     """
+    with reading(path), path.open("rb"):
+        pass  # says what HDF5 would not
     with ExitStack() as stack:
         with _damage_named(path):
             shard = Shard(stack.enter_context(h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES)), path)
@@ -302,13 +361,9 @@ def check_shard(path: Path) -> None:
 
     Raises:
         StoreError: something can not be read, or the tables do not fit together.
+        ResourceError: the machine does not let us read it.
     """
     with open_shard(path) as shard:
-        frame, pts_s = shard.moments()
-        lengths = {name: len(shard.features(name)) for name in shard.dims} | {"pts_s": len(pts_s), "frame": len(frame)}
-        end = shard.segments[-1].row_stop if shard.segments else 0
-        if set(lengths.values()) != {end}:
-            raise StoreError(f"{path}: tables of different lengths: {lengths}, segments end at {end}")
-        columns = {name: len(values) for name, values in shard.videos.items()}
-        if len(set(columns.values())) != 1:
-            raise StoreError(f"{path}: columns of videos of different lengths: {columns}")
+        _ = shard.videos, shard.segments, shard.moments()
+        for name in shard.dims:
+            shard.features(name)

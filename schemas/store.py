@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.files import file_digest, is_there, make_folder, reading, refusal, refusals, sweep, write_lines
+from schemas.plain import read_json, to_record
 from schemas.plan import Plan, ShardReport, Video
-from schemas.shard import Origin, check_shard, commit_file, file_digest, open_shard, temporary_beside
+from schemas.shard import Origin, check_shard, open_shard
 
 STORE_FORMAT = "vidu-pipe store"
 STORE_SCHEMA = 1
@@ -100,30 +102,27 @@ class Store:
             ConfigError: the directory holds something else.
             ResourceError: it can not be made, or another process is making one there.
         """
-        try:
-            root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
+        with refusals(root, "read"):
             strangers = sorted(child.name for child in root.iterdir()
-                               if child.name not in (*cls.folders, "store.json")
-                               and not child.name.startswith("."))
-            if strangers:
-                raise ConfigError(f"{root} is not a store, and not empty ({', '.join(strangers[:3])} ...); "
-                                  "choose another --out")
-            store = cls(root, origin)
-            with store.lock():
-                if store.is_seen():
-                    raise ResourceError(f"another process has just made a store in {root}; run the same command again")
-                for folder in cls.folders:
-                    (root / folder).mkdir(exist_ok=True)
-                head = {"format": STORE_FORMAT, "schema": STORE_SCHEMA} | asdict(origin)
-                _write_text(root / "store.json", [json.dumps(head, indent=1)])
-        except OSError as error:
-            raise ResourceError(f"cannot make a store in {root}: {error}") from error
+                               if child.name not in (*cls.folders, "store.json") and not child.name.startswith("."))
+        if strangers:
+            raise ConfigError(f"{root} is not a store, and not empty ({', '.join(strangers[:3])} ...); "
+                              "choose another --out")
+        store = cls(root, origin)
+        with store.lock():
+            if store.is_seen():
+                raise ResourceError(f"another process has just made a store in {root}; run the same command again")
+            for folder in cls.folders:
+                make_folder(root / folder)
+            head = {"format": STORE_FORMAT, "schema": STORE_SCHEMA} | asdict(origin)
+            write_lines(root / "store.json", [json.dumps(head, indent=1)])
         return store
 
     @classmethod
     def exists(cls, root: Path) -> bool:
         """Tell whether a store was begun in `root`."""
-        return (root / "store.json").exists()
+        return is_there(root / "store.json")
 
     @classmethod
     def open(cls, root: Path) -> Self:
@@ -133,18 +132,17 @@ class Store:
             StoreError: there is none, or it is of another version.
         """
         path = root / "store.json"
-        if not path.exists():
+        if not is_there(path):
             raise StoreError(f"no store in {root} (it has no store.json); `vidu-pipe extract --out {root}` makes one")
-        try:
-            head: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            version = head["format"], head["schema"]
-            origin = Origin(head["kind"], head["settings"], head["digest"], head["software"]) \
-                if version == (STORE_FORMAT, STORE_SCHEMA) else None
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise StoreError(f"{path} is damaged: {error!r}") from error
-        if origin is None:
+        head = read_json(path, dict[str, Any])
+        version = head.get("format"), head.get("schema")
+        if version != (STORE_FORMAT, STORE_SCHEMA):
             raise StoreError(f"{path}: format {version[0]!r} schema {version[1]!r}; this version reads "
                              f"{STORE_FORMAT!r} schema {STORE_SCHEMA}")
+        try:
+            origin = to_record({name: head[name] for name in head.keys() - {"format", "schema"}}, Origin)
+        except ValueError as error:
+            raise StoreError(f"{path} is damaged: {error}") from error
         return cls(root, origin)
 
     @property
@@ -154,7 +152,7 @@ class Store:
 
     def is_seen(self) -> bool:
         """Tell whether this machine sees the store's folder."""
-        return (self.root / "store.json").exists()
+        return is_there(self.root / "store.json")
 
     def with_origin(self, origin: Origin) -> Self:
         """Return the same store, to be gone on with by another origin."""
@@ -163,9 +161,7 @@ class Store:
     def sweep(self) -> None:
         """Remove what killed processes left half written; hold the lock."""
         for folder in (self.root, *(self.root / name for name in self.folders)):
-            for leftover in folder.glob(".*.tmp"):
-                if not leftover.is_dir():
-                    leftover.unlink(missing_ok=True)
+            sweep(folder)
 
     def shard_path(self, shard: str) -> Path:
         """Return the file of a shard, there or not."""
@@ -178,28 +174,33 @@ class Store:
             StoreError: there is none, or it is damaged.
         """
         path = self.root / "plan.jsonl"
+        if not is_there(path):
+            raise StoreError(f"{self.root} was begun but has no plan yet; run extract again")
         try:
-            with path.open(encoding="utf-8") as lines:
+            with reading(path), path.open(encoding="utf-8") as lines:
                 return Plan.from_json_lines(lines)
-        except FileNotFoundError as error:
-            raise StoreError(f"{self.root} was begun but has no plan yet; run extract again") from error
         except StoreError as error:
-            raise StoreError(f"{path}: {error}") from error
+            raise StoreError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
 
     def write_plan(self, plan: Plan) -> None:
         """Replace the plan in one atomic step."""
-        _write_text(self.root / "plan.jsonl", plan.to_json_lines())
+        write_lines(self.root / "plan.jsonl", plan.to_json_lines())
 
     def write_report(self, report: ShardReport) -> None:
         """Write the report that makes a shard count."""
-        _write_text(self.root / "reports" / f"{report.shard}.json", [report.to_json()])
+        write_lines(self.root / "reports" / f"{report.shard}.json", [report.to_json()])
 
     def report(self, shard: str) -> ShardReport | None:
-        """Return the report of a shard, or None when there is none or it is damaged: the shard is not done."""
+        """Return the report of a shard, or None when there is none or it is damaged: the shard is not done.
+
+        Raises:
+            ResourceError: the machine does not let us read it.
+        """
         try:
-            return ShardReport.from_json((self.root / "reports" / f"{shard}.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, UnicodeDecodeError, StoreError):
+            report = read_json(self.root / "reports" / f"{shard}.json", ShardReport)
+        except StoreError:
             return None
+        return report if report.shard == shard else None
 
     def trouble(self, report: ShardReport) -> str:
         """Say what is wrong with a reported shard; empty when its file is byte for byte what was written."""
@@ -210,7 +211,7 @@ class Store:
             if file_digest(path)[0] != report.sha256:
                 return f"{path}: its sha256 is not the one that was written"
             check_shard(path)
-        except (OSError, StoreError) as error:
+        except (OSError, ResourceError, StoreError) as error:
             return str(error)
         return ""
 
@@ -247,20 +248,22 @@ class Store:
         Raises:
             ResourceError: another process holds it; the message names that process. Or it can not be written at all.
         """
-        try:
-            opened = (self.root / ".lock").open("a+")
-        except OSError as error:
-            raise ResourceError(f"{self.root} can not be written: {error}") from error
+        path = self.root / ".lock"
+        with refusals(path):
+            opened = path.open("a+b", buffering=0)  # nothing waits to be written when a full disk refuses
         with opened as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 file.seek(0)
-                raise ResourceError(f"{self.root} is being written by {file.read() or 'another process'}; wait for it, "
-                                    "or choose another --out") from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+                owner = file.read().decode(errors="replace") or "another process"
+                raise ResourceError(f"{self.root} is being written by {owner}; wait for it, or choose another "
+                                    "--out") from error
+            except OSError as error:
+                raise refusal(error, path, "lock") from error
+            with refusals(path):
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
             yield
 
 
@@ -271,15 +274,3 @@ def _rows_of(video: Video, pieces: Iterable[Piece]) -> VideoRows:
     kept = tuple(piece for piece in ordered if piece.row_stop > piece.row_start)
     return VideoRows(video.id, video.path, video.label, video.split, video.group, video.attempt,
                      "ok" if whole else "partial", kept)
-
-
-def _write_text(path: Path, lines: Iterable[str]) -> None:
-    temporary = temporary_beside(path)
-    try:
-        with temporary.open("w") as file:
-            file.writelines(line + "\n" for line in lines)
-        commit_file(temporary, path)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 # Libraries with one door each, and where those doors are.
 DOORS = {
+    "msgspec": {"schemas/plain.py"},
     "h5py": {"schemas/shard.py", "schemas/flow_file.py"},
     "av": {"workers/decode/"},
     "ray": {"workers/remote.py", "pipeline/cluster.py"},
@@ -140,6 +141,25 @@ def test_no_fault_is_caught_blindly(path):
              if node.type is None or {"Exception", "BaseException"} & {n.id for n in ast.walk(node.type)
                                                                       if isinstance(n, ast.Name)}]
     assert len(blind) == BLIND.get(path, 0)
+
+
+# Files that are whole or not at all are written by schemas/files.py. The others: flow files, which are too large for
+# memory and are given their place by it; the lock; lines that are logged; and the library that writes films.
+WRITERS = {"schemas/files.py", "schemas/flow_file.py", "workers/flow_files.py", "schemas/store.py",
+           "pipeline/progress.py", "workers/decode/encode.py"}
+
+
+def writes(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
+    texts = [node.value for node in call.args if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    opened = name == "open" and any(re.fullmatch(r"[rb]*[wax+][wax+bt]*", text) for text in texts)
+    return opened or (isinstance(call.func, ast.Attribute) and name in {"write_text", "write_bytes", "fsync"})
+
+
+@pytest.mark.parametrize("path", IDS)
+def test_files_are_written_in_one_place(path):
+    calls = (node for node in ast.walk(TREES[path]) if isinstance(node, ast.Call))
+    assert [ast.unparse(call) for call in calls if writes(call)] == [] or path in WRITERS
 
 
 def public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDef]:

@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import EmptyVideoError, ResourceError
+from schemas.files import refusals
 from schemas.flow_config import FOLDER_FORMATS, FlowFileSettings
 from schemas.flow_file import H5Writer, NpyWriter
-from schemas.flow_store import FlowStore, refuse, remove_output
+from schemas.flow_store import FlowStore, remove_output
 from schemas.frames import FlowBatch, FrameBatch
 from schemas.plan import Segment, ShardReport, ShardTask, Video
 from schemas.software import versions
 from workers.decode import decode
 from workers.flow import FlowMethod, make_flow
-from workers.flow.flofile import write_flo
-from workers.flow.images import quantised, write_picture
+from workers.flow.flofile import flo_bytes
+from workers.flow.images import encoded, quantised
 from workers.ledger import Ledger, Progress
 from workers.pairs import PairFlow
 
@@ -61,7 +62,7 @@ def make_flow_tools(settings: FlowFileSettings) -> FlowTools:
 
 
 class Writer(Protocol):
-    """Takes the fields of one video as they come."""
+    """Takes the fields of one video as they come; raises the OSErrors of the file system."""
 
     def add(self, batch: FlowBatch, pts_s: NDArray[np.float64]) -> None:
         """Write fields, with the presentation times of their first frames."""
@@ -89,15 +90,15 @@ class FolderWriter:
             name = f"{mark}_{self._fields:05d}.{settings.format}"
             self._fields += 1
             if settings.bound_px is None:
-                write_flo(self._path / f"flow{name}", field)
+                (self._path / f"flow{name}").write_bytes(flo_bytes(field))
                 continue
             for axis, values in zip("xy", quantised(field, settings.bound_px), strict=True):
-                write_picture(self._path / f"flow_{axis}{name}", values)
+                (self._path / f"flow_{axis}{name}").write_bytes(encoded(values, f".{settings.format}"))
 
     def frames(self, rgb: NDArray[np.uint8]) -> None:
         """Write frames, uint8 (T, H, W, 3)."""
         for picture in rgb:
-            write_picture(self._path / f"img_{self._frames:05d}.jpg", picture)
+            (self._path / f"img_{self._frames:05d}.jpg").write_bytes(encoded(picture, ".jpg"))
             self._frames += 1
 
     def close(self) -> None:
@@ -128,20 +129,21 @@ def make_flow_files(task: ShardTask, tools: FlowTools, store: FlowStore) -> Iter
     """
     ledger, made = Ledger(task), store.workplace(task.shard)
     video = task.videos[0]
+    output = store.output(video.id)
     try:
-        writer = WRITERS[tools.settings.format](made, tools.settings)
+        with refusals(output):
+            writer = WRITERS[tools.settings.format](made, tools.settings)
         try:
-            yield from ledger.watch(task.segments[0], _steps(task.segments[0], video, tools, writer, ledger))
+            yield from ledger.watch(task.segments[0], _steps(task, tools, ledger, _Guarded(writer, output)))
         finally:
-            writer.close()
+            with refusals(output):
+                writer.close()
         with ledger.timed(0, "write"):
             if ledger.results[0].rows:
                 sha256, size_bytes = store.put(made, video.id)
             else:
-                remove_output(store.output(video.id))  # of an attempt before, on a file that was another then
+                remove_output(output)  # of an attempt before, on a file that was another then
                 sha256, size_bytes = "", 0
-    except OSError as error:
-        raise refuse(error, store.output(video.id)) from error
     finally:
         remove_output(made)
     report = ledger.report(sha256=sha256, size_bytes=size_bytes)
@@ -152,15 +154,33 @@ def make_flow_files(task: ShardTask, tools: FlowTools, store: FlowStore) -> Iter
 def rehearse_flow(task: ShardTask, tools: FlowTools) -> Iterator[Progress]:
     """Do all the work of `make_flow_files` but write nothing."""
     ledger = Ledger(task)
-    yield from ledger.watch(task.segments[0], _steps(task.segments[0], task.videos[0], tools, None, ledger))
+    yield from ledger.watch(task.segments[0], _steps(task, tools, ledger, None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    """A writer whose troubles name the output, and only its own troubles do."""
+
+    writer: Writer
+    output: Path
+
+    def frames(self, rgb: NDArray[np.uint8]) -> None:
+        if isinstance(self.writer, FolderWriter):
+            with refusals(self.output):
+                self.writer.frames(rgb)
+
+    def add(self, batch: FlowBatch, pts_s: NDArray[np.float64]) -> None:
+        with refusals(self.output):
+            self.writer.add(batch, pts_s)
 
 
 def _steps(
-    segment: Segment, video: Video, tools: FlowTools, writer: Writer | None, ledger: Ledger,
+    task: ShardTask, tools: FlowTools, ledger: Ledger, writer: _Guarded | None,
 ) -> Iterator[tuple[int, int]]:
     """Yield (frames processed, fields written); at damage write what is whole before it, then raise."""
+    video = task.videos[0]
     pairs = PairFlow(tools.flow, every=tools.settings.every, step=tools.settings.step)
-    windows = _windows(segment, video, tools.settings)
+    windows = _windows(task.segments[0], video, tools.settings)
     written = 0
     try:
         while True:
@@ -168,7 +188,7 @@ def _steps(
                 window = next(windows, None)
             if window is None:
                 break
-            if isinstance(writer, FolderWriter):
+            if writer is not None:
                 with ledger.timed(0, "encode"):
                     writer.frames(window.rgb)
             for frames, batch, pts_s in pairs.add(window):

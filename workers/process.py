@@ -9,6 +9,7 @@ row of the report (ledger.py); whatever else goes wrong is raised.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -73,7 +74,10 @@ class _Shard:
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.task)
         self.videos = {video.id: video for video in self.task.videos}
-        self.streams = {network.stream: StreamFeatures(network, self._spent) for network in self.tools.networks}
+        # told to the ledger, not to the shard: a cycle would keep every finished shard in memory, because the
+        # decoder's frequent young collections move it to the generation that is hardly ever looked at
+        spent = partial(_network_spent, self.ledger)
+        self.streams = {network.stream: StreamFeatures(network, spent) for network in self.tools.networks}
 
     def add(self, number: int, segment: Segment) -> Iterator[Progress]:
         """Process one segment; an InputError ends it and keeps the moments before."""
@@ -102,7 +106,10 @@ class _Shard:
         self.ledger.spent(number, "flow", builder.flow_s)
         self.ledger.flow_pairs += builder.flow_pairs
         if broken is not None:
-            raise broken
+            try:
+                raise broken
+            finally:
+                del broken  # an error whose traceback holds this frame may not be held by it: a cycle, as above
 
     def _windows(self, segment: Segment, video: Video) -> Iterator[FrameBatch]:
         settings = self.tools.settings
@@ -131,9 +138,6 @@ class _Shard:
                                         settings.device)
             features.push(inputs, number)
 
-    def _spent(self, number: int, stream: str, elapsed_s: float) -> None:
-        self.ledger.spent(number, f"{stream}-network", elapsed_s)
-
     def finish(self) -> ShardContent:
         """Run the last batches and lay the tables out."""
         settings = self.tools.settings
@@ -147,3 +151,7 @@ class _Shard:
                    for name, features in self.streams.items()}
         return ShardContent(self.task.shard, self.tools.origin, self.task.videos, tuple(segments),
                             np.array(self.frame, np.int64), np.array(self.pts_s, np.float64), streams)
+
+
+def _network_spent(ledger: Ledger, number: int, stream: str, elapsed_s: float) -> None:
+    ledger.spent(number, f"{stream}-network", elapsed_s)

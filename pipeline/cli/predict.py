@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import io
 import json
 import logging
 import signal
@@ -13,7 +14,6 @@ import click
 
 from pipeline.cli.options import FILE, found_of, video_options
 from pipeline.cli.tables import table
-from schemas.errors import ResourceError
 
 if TYPE_CHECKING:
     from pipeline.learn.predict import Timeline
@@ -80,12 +80,11 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
 
 def _make_room(folders: Sequence[Path | None]) -> None:
     """Make the folders of what will be written: one that can not be is found before the videos are extracted."""
+    from schemas.files import make_folder
+
     for folder in folders:
-        try:
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ResourceError(f"cannot write to {folder}: {error}") from error
+        if folder is not None:
+            make_folder(folder)
 
 
 def _top(predictions: "Predictions", index: int, top: int) -> tuple[tuple[str, float], ...]:
@@ -161,9 +160,9 @@ def _keep_timeline(timeline: "Timeline", folder: Path, run: Any) -> None:  # noq
 
 def _written(path: Path, write: Callable[[TextIO], None]) -> None:
     """Write a text file; names that are no UTF-8 keep their bytes."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            write(stream)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error}") from error
+    from schemas.files import make_folder, write_bytes
+
+    text = io.StringIO(newline="")
+    write(text)
+    make_folder(path.parent)
+    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))

@@ -1,8 +1,10 @@
 """All that changes while a model is trained, so that it can be put down and taken up without a bit of difference."""
 
+import io
 import logging
 import time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -10,6 +12,8 @@ from torch import Tensor
 
 from pipeline.learn.model import VideoClassifier
 from pipeline.learn.objective import Schedule
+from schemas.errors import StoreError
+from schemas.files import reading, write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -58,18 +62,31 @@ class State:
             self.save(checkpoint)
 
     def save(self, path: Path) -> None:
-        """Put everything down, whole or not at all."""
-        temporary = path.with_suffix(".tmp")
+        """Put everything down, whole or not at all.
+
+        Raises:
+            ResourceError: the file system refused.
+        """
+        held = io.BytesIO()  # the library's own way into a file does not say why it can not be written
         cuda = torch.cuda.get_rng_state_all() if _cuda_is_used() else []
         torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best,
                     "history": self.history, "best_epoch": self._best_epoch, "order": self.order.get_state(),
-                    "noise": torch.get_rng_state(), "cuda": cuda}, temporary)
-        temporary.replace(path)
+                    "noise": torch.get_rng_state(), "cuda": cuda}, held)
+        write_bytes(path, held.getbuffer())
         self._saved_at = time.perf_counter()
 
     def load(self, path: Path) -> None:
-        """Take everything up; only tensors and plain values are read, never code."""
-        kept = torch.load(path, weights_only=True, map_location="cpu")
+        """Take everything up; only tensors and plain values are read, never code.
+
+        Raises:
+            StoreError: the file is not there, or is damaged.
+        """
+        with reading(path):
+            data = path.read_bytes()
+        try:
+            kept = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            raise StoreError(f"{path} is damaged: {error}; remove it, and that training begins anew") from error
         self.model.load_state_dict(kept["model"])
         self.optimizer.load_state_dict(kept["optimizer"])
         self.history, self.best, self._best_epoch = kept["history"], kept["best"], kept["best_epoch"]

@@ -5,6 +5,7 @@ memory-mapped temporary file that the kernel pages in and out; the file has no n
 """
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from pipeline.learn.memory import keep_freed_memory
 from schemas.errors import ConfigError, StoreError
+from schemas.files import refusals
 from schemas.shard import Origin, Shard, open_shard
 from schemas.store import Store, VideoRows
 
@@ -162,7 +164,9 @@ def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_by
     tables: dict[str, NDArray[Any]] = {}
     for name, (dim, dtype) in layout.items():
         with tempfile.TemporaryFile(dir=spill_dir) as file:  # the map keeps its own handle on the nameless file
-            tables[name] = np.memmap(file, dtype, "w+", shape=(rows, dim))
+            with refusals(Path(spill_dir or tempfile.gettempdir())):  # a page without room would end the process
+                os.posix_fallocate(file.fileno(), 0, rows * dim * dtype.itemsize)
+            tables[name] = np.memmap(file, dtype, "r+", shape=(rows, dim))
     return tables
 
 

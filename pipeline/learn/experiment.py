@@ -22,6 +22,8 @@ from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
 from pipeline.learn.targets import Targets
 from pipeline.learn.train import Task, answers, correct, fit, predict
+from schemas.files import write_lines
+from schemas.plain import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ class Experiment:
         done = self.folder / f"{unit}.json"
         if done.exists():
             model = load_model(row.model, self.folder / f"{unit}.safetensors")
-            return self._judged(model, data, fold, json.loads(done.read_text()))
+            return self._judged(model, data, fold, read_json(done, list[dict[str, Any]]))
         if row.parts:
             model = self._joined(row, fold, parts)
             epochs: list[dict[str, Any]] = []
@@ -96,9 +98,7 @@ class Experiment:
             model, epochs = self._fitted(row, fold, data, unit=unit, seed=seed)
         history = [{"row": row.name, "seed": seed, "fold": number} | epoch for epoch in epochs]
         save_model(model, self.folder / f"{unit}.safetensors")
-        temporary = self.folder / f"{unit}.tmp"
-        temporary.write_text(json.dumps(history))
-        temporary.replace(done)
+        write_lines(done, [json.dumps(history)])
         return self._judged(model, data, fold, history)
 
     def _fitted(self, row: Row, fold: Fold, data: Dataset, *, unit: str,

@@ -1,5 +1,6 @@
 """Features for others' tools: one file a video, as detection and captioning code reads them."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError, ResourceError
+from schemas.files import make_folder, write_bytes, writing
 from schemas.shard import open_shard
 from schemas.store import Store, VideoRows
 
@@ -40,12 +42,9 @@ def export_store(store: Store, out: Path, *, form: str = "npy") -> int:
     if out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out} is not empty; choose another --out")
     count = 0
-    try:
-        for video, arrays in read_videos(store):
-            _write(out, video.id, arrays, form)
-            count += 1
-    except OSError as error:
-        raise ResourceError(f"cannot write to {out}: {error}") from error
+    for video, arrays in read_videos(store):
+        _write(out, video.id, arrays, form)
+        count += 1
     return count
 
 
@@ -64,19 +63,23 @@ def read_videos(store: Store) -> Iterator[tuple[VideoRows, dict[str, NDArray[Any
 def _write(out: Path, video_id: str, arrays: dict[str, NDArray[Any]], form: str) -> None:
     if form == "npy":
         for name, values in arrays.items():
-            np.save(_place(out / name, video_id, form), values)
+            held = io.BytesIO()  # into a file numpy writes by a way that does not say why it can not
+            np.save(held, values)
+            write_bytes(_place(out / name, video_id, form), held.getbuffer())
     elif form == "npz":
-        np.savez(_place(out, video_id, form), **arrays)  # type: ignore[arg-type]
+        with writing(_place(out, video_id, form)) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
     else:
         arrow, parquet = _parquet()
         columns = {name: arrow.array(list(values)) if values.ndim == 2 else arrow.array(values)
                    for name, values in arrays.items()}
-        parquet.write_table(arrow.table(columns), _place(out, video_id, form))
+        with writing(_place(out, video_id, form)) as file:
+            parquet.write_table(arrow.table(columns), file)
 
 
 def _place(folder: Path, video_id: str, form: str) -> Path:
     path = folder / f"{video_id}.{form}"  # appended, not with_suffix: an id may hold dots
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     return path
 
 

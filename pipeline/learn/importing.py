@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
+from schemas.files import file_digest
 from schemas.labels import LabelRow, match_rows
 from schemas.plan import Plan, Probe, Segment, SegmentReport, ShardReport, ShardTask, Video
-from schemas.shard import Origin, SegmentRows, ShardContent, file_digest, write_shard
+from schemas.shard import Origin, SegmentRows, ShardContent, write_shard
 from schemas.store import Store
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from pipeline.learn.fusion import Average, Classifier, Concat, make_fusion
 from pipeline.learn.heads import Head, make_head
 from pipeline.learn.settings import ModelSettings
-from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.errors import ConfigError, StoreError
+from schemas.files import reading, write_bytes
 
 SMALLEST_STD = 1e-4  # of its stream's typical one: a feature that changes less in training counts as not changing
 
@@ -155,15 +156,8 @@ def save_model(model: VideoClassifier, path: Path) -> None:
     """
     from safetensors.torch import save
 
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:  # the library's own way into a file makes one that nobody else may read
-        temporary.write_bytes(save({name: tensor.detach().cpu().contiguous()
-                                    for name, tensor in model.state_dict().items()}))
-        temporary.replace(path)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    # the library's own way into a file makes one that nobody else may read
+    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}))
 
 
 def load_model(settings: ModelSettings, path: Path) -> VideoClassifier:
@@ -173,11 +167,13 @@ def load_model(settings: ModelSettings, path: Path) -> VideoClassifier:
         StoreError: the file is missing, damaged, or does not fit the settings.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     model = VideoClassifier(settings)
+    with reading(path):
+        data = path.read_bytes()
     try:
-        model.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        model.load_state_dict(load(data))
+    except (SafetensorError, RuntimeError) as error:
         raise StoreError(f"{path} does not hold this run's model: {error}") from error
     return model.eval()

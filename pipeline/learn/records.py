@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,17 +143,35 @@ class Results:
         """Return the row of that name."""
         return next(row for row in self.rows if row.name == name)
 
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "Results":
-        """Rebuild results from plain JSON values."""
-        confusion = plain["confusion"]
-        return cls(**plain | {
-            "rows": tuple(RowResult(**row | {
-                "streams": tuple(row["streams"]), "seeds": tuple(row["seeds"]),
-                "versus": row["versus"] and Versus(**row["versus"])}) for row in plain["rows"]),
-            "classes": tuple(ClassResult(**row) for row in plain["classes"]),
-            "confusion": confusion and tuple(tuple(row) for row in confusion),
-        })
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What labels.json says.
+
+    Attributes:
+        schema: of the run.
+        classes: in the order of every score's columns.
+        multilabel: whether videos have several of them.
+    """
+
+    schema: int
+    classes: tuple[str, ...]
+    multilabel: bool
+
+
+class MetricsLine(TypedDict):
+    """One line of metrics.jsonl; `val_*` are None without a validation part."""
+
+    row: str
+    seed: int
+    fold: int
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_top1: float
+    val_loss: float | None
+    val_top1: float | None
+    elapsed_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,19 +40,43 @@
 Fractions are 0 to 1 in every file. Files are written whole or not at all; results.json last: a run with it is complete.
 """
 
-import csv
+import io
 import json
-import os
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
-from pipeline.learn.records import TOP, ClassResult, Prediction, Results, RowResult, Scores, SplitRow, Versus
+from pipeline.learn.records import (
+    TOP,
+    ClassResult,
+    Labels,
+    MetricsLine,
+    Prediction,
+    Results,
+    RowResult,
+    Scores,
+    SplitRow,
+    Versus,
+)
 from pipeline.learn.settings import ModelSettings
-from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.errors import ConfigError, StoreError
+from schemas.files import (
+    is_there,
+    make_folder,
+    read_csv,
+    reading,
+    refusals,
+    sweep,
+    write_csv,
+    write_lines,
+    writing,
+)
+from schemas.plain import read_json, read_json_lines, to_record
 
 __all__ = [
     "ClassResult",
@@ -91,15 +115,15 @@ class Run:
             ResourceError: it can not be written.
         """
         settings = _as_read(settings)
-        try:
-            root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
+        for folder in (root, root / "resume"):
+            sweep(folder)
+        with refusals(root, "read"):
             present = sorted(child.name for child in root.iterdir())
-        except OSError as error:
-            raise ResourceError(f"cannot make a run in {root}: {error}") from error
         if "results.json" in present:
             raise ConfigError(f"{root} holds a complete run; choose another --out")
         if "settings.json" in present:
-            known = _read_json(root / "settings.json")
+            known = read_json(root / "settings.json", dict[str, Any])
             if known != settings:
                 changed = sorted(key for key in known | settings if known.get(key) != settings.get(key))
                 raise ConfigError(f"{root} holds an unfinished run with other settings ({', '.join(changed)}), or its "
@@ -114,8 +138,8 @@ class Run:
     @classmethod
     def is_unfinished(cls, root: Path, settings: dict[str, Any]) -> bool:
         """Tell whether `root` holds a run that was begun with these settings and not completed."""
-        begun = (root / "settings.json").exists() and not (root / "results.json").exists()
-        return begun and _read_json(root / "settings.json") == _as_read(settings)
+        begun = is_there(root / "settings.json") and not is_there(root / "results.json")
+        return begun and read_json(root / "settings.json", dict[str, Any]) == _as_read(settings)
 
     @classmethod
     def open(cls, root: Path) -> "Run":
@@ -124,13 +148,13 @@ class Run:
         Raises:
             StoreError: there is none, it is unfinished, or it is of another version.
         """
-        if not (root / "settings.json").exists():
+        if not is_there(root / "settings.json"):
             raise StoreError(f"no run in {root} (it has no settings.json); `vidu-pipe train-fusion` makes one")
-        settings = _read_json(root / "settings.json")
+        settings = read_json(root / "settings.json", dict[str, Any])
         if settings.get("schema") != RUN_SCHEMA:
             raise StoreError(f"{root}: a run of schema {settings.get('schema')!r}; this version reads {RUN_SCHEMA}: "
                              "train it again, or read it with the version that made it")
-        if not (root / "results.json").exists():
+        if not is_there(root / "results.json"):
             raise StoreError(f"{root}: training is unfinished; repeat its command to finish it")
         return cls(root, settings)
 
@@ -141,56 +165,54 @@ class Run:
 
     def model_settings(self) -> ModelSettings:
         """Return what the kept model is built from."""
-        return ModelSettings(**_read_json(self.root / "model.json"))
+        return read_json(self.root / "model.json", ModelSettings)
 
     @property
     def resume_folder(self) -> Path:
         """Where training keeps what it needs to go on; made on demand."""
         folder = self.root / "resume"
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         return folder
 
     def labels(self) -> tuple[tuple[str, ...], bool]:
         """Return the classes, in the order of every score's columns, and whether videos have several of them."""
-        plain = _read_json(self.root / "labels.json")
-        return tuple(plain["classes"]), plain["multilabel"]
+        labels = read_json(self.root / "labels.json", Labels)
+        return labels.classes, labels.multilabel
 
     def results(self) -> Results:
         """Return what the run found."""
-        try:
-            return Results.from_dict(_read_json(self.root / "results.json"))
-        except (KeyError, TypeError) as error:
-            raise StoreError(f"{self.root / 'results.json'} is damaged: {error!r}") from error
+        return read_json(self.root / "results.json", Results)
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl."""
-        return [json.loads(line) for line in (self.root / "metrics.jsonl").read_text().splitlines()]
+        return [dict(line) for line in read_json_lines(self.root / "metrics.jsonl", MetricsLine)]
 
     def predictions(self) -> list[Prediction]:
         """Return what the kept row says of every judged video."""
-        with (self.root / "predictions.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return [Prediction(row["video"], int(row["seed"]), int(row["fold"]), row["truth"], tuple(
-                        (row[f"top{k}"], float(row[f"p{k}"])) for k in range(1, TOP + 1) if f"top{k}" in row))
-                    for row in csv.DictReader(file)]
+        return read_csv(self.root / "predictions.csv", lambda row: Prediction(
+            row["video"], int(row["seed"]), int(row["fold"]), row["truth"], tuple(
+                (row[f"top{k}"], float(row[f"p{k}"])) for k in range(1, TOP + 1) if f"top{k}" in row)))
 
     def splits(self) -> list[SplitRow]:
         """Return the part and fold of every video."""
-        with (self.root / "splits.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return [SplitRow(row["video"], row["path"], row["label"], row["group"], int(row["fold"]), row["part"],
-                             row["fingerprint"])
-                    for row in csv.DictReader(file)]
+        return read_csv(self.root / "splits.csv", lambda row: to_record(row, SplitRow, cells=True))
 
     def scores(self) -> Scores:
         """Return what every row says of every judged video."""
-        with np.load(self.root / "scores.npz", allow_pickle=False) as file:
-            fixed = {name: file[name] for name in ("names", "labels", "classes", "folds", "seeds")}
-            rows = {name: file[name] for name in file.files if name not in fixed}
-        return Scores(tuple(fixed["names"].tolist()), fixed["labels"], tuple(fixed["classes"].tolist()),
-                      fixed["folds"], fixed["seeds"], rows)
+        path = self.root / "scores.npz"
+        with reading(path):
+            data = path.read_bytes()
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            return Scores(tuple(arrays.pop("names").tolist()), arrays.pop("labels"),
+                          tuple(arrays.pop("classes").tolist()), arrays.pop("folds"), arrays.pop("seeds"), arrays)
+        except (AttributeError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
+            raise StoreError(f"{path} is damaged: {error}") from error
 
     def write_json(self, name: str, plain: object) -> None:
         """Write one JSON file whole."""
-        self._write(name, [json.dumps(plain, indent=1)])
+        write_lines(self.root / name, [json.dumps(plain, indent=1)])
 
     def write_labels(self, classes: Sequence[str], *, multilabel: bool) -> None:
         """Write labels.json."""
@@ -198,12 +220,12 @@ class Run:
 
     def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write metrics.jsonl."""
-        self._write("metrics.jsonl", (json.dumps(row) for row in rows))
+        write_lines(self.root / "metrics.jsonl", (json.dumps(row) for row in rows))
 
     def write_splits(self, rows: Iterable[SplitRow]) -> None:
         """Write splits.csv."""
         columns = [field.name for field in fields(SplitRow)]
-        _write_csv(self.root / "splits.csv", [columns, *([getattr(row, name) for name in columns] for row in rows)])
+        write_csv(self.root / "splits.csv", [columns, *([getattr(row, name) for name in columns] for row in rows)])
 
     def write_predictions(self, predictions: Sequence[Prediction]) -> None:
         """Write predictions.csv."""
@@ -211,55 +233,25 @@ class Run:
 
     def write_scores(self, scores: Scores) -> None:
         """Write scores.npz."""
-        temporary = self.root / ".scores.tmp.npz"
         arrays: dict[str, Any] = {"names": np.array(scores.names, dtype=np.str_), "labels": scores.labels,
                                   "classes": np.array(scores.classes, dtype=np.str_), "folds": scores.folds,
                                   "seeds": scores.seeds}
-        np.savez(temporary, **arrays | scores.rows)
-        temporary.replace(self.root / "scores.npz")
+        with writing(self.root / "scores.npz") as file:
+            np.savez(file, **arrays | scores.rows)
 
     def finish(self, results: Results) -> None:
         """Write results.json, which makes the run complete."""
         self.write_json("results.json", asdict(results))
-
-    def _write(self, name: str, lines: Iterable[str]) -> None:
-        temporary = self.root / f".{name}.{os.getpid()}.tmp"
-        try:
-            with temporary.open("w") as file:
-                file.writelines(line + "\n" for line in lines)
-            temporary.replace(self.root / name)
-        except OSError as error:
-            raise ResourceError(f"cannot write {self.root / name}: {error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """Write a table of predictions; probabilities with six digits."""
     top = len(predictions[0].top) if predictions else 0
     header = ["video", "seed", "fold", "truth", *(name for k in range(1, top + 1) for name in (f"top{k}", f"p{k}"))]
-    _write_csv(path, [header, *([p.video, p.seed, p.fold, p.truth, *(cell for name, value in p.top
+    write_csv(path, [header, *([p.video, p.seed, p.fold, p.truth, *(cell for name, value in p.top
                                                             for cell in (name, f"{value:.6f}"))] for p in predictions)])
-
-
-def _write_csv(path: Path, rows: Iterable[list[Any]]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file).writerows(rows)
-        temporary.replace(path)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error}") from error
 
 
 def _as_read(settings: dict[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps({"schema": RUN_SCHEMA} | settings))
-    return plain
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        plain: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise StoreError(f"{path} is damaged: {error}") from error
     return plain

@@ -1,6 +1,5 @@
 """Late fusion of class scores from anyone's networks."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,8 @@ from pipeline.learn.results import main_values
 from pipeline.learn.scores import Array, ScoreSet, cell_labels, check_place, fit_weights, join, normalise, read_all
 from pipeline.learn.splits import deal, groups_of, joined_groups
 from pipeline.learn.statistics import bootstrap_mean, sign_flip_p, unit_numbers
-from schemas.errors import ConfigError, ResourceError
+from schemas.errors import ConfigError
+from schemas.files import write_csv, writing
 from schemas.labels import LabelRow, join_labels, match_rows
 
 
@@ -192,24 +192,20 @@ def _judge(sets: Sequence[ScoreSet], tables: Array, fused: Array, used: NDArray[
 
 
 def _write(path: Path, first: ScoreSet, fused: Array) -> None:
-    try:
-        if path.suffix == ".npz":
-            arrays = {"names": np.array(first.names), "fused": fused.astype(np.float32)}
-            arrays |= {"classes": np.array(first.classes)} if first.classes else {}
-            arrays |= {"labels": np.array([join_labels(cell) for cell in first.labels])} if first.labels else {}
-            arrays |= {"groups": np.array(first.groups)} if first.groups else {}
-            np.savez(path, **arrays)  # type: ignore[arg-type]
-        elif path.suffix == ".csv":
-            titles = first.classes or tuple(str(number) for number in range(fused.shape[1]))
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                named = [*(["label"] if first.labels else []), *(["group"] if first.labels and first.groups else [])]
-                writer.writerow(["video", *named, *titles])
-                columns = {"label": [join_labels(labels) for labels in first.labels], "group": first.groups}
-                cells = [[columns[name][place] for name in named] for place in range(len(first.names))]
-                writer.writerows([name, *cell, *(f"{score:.6g}" for score in row)]
-                                 for name, cell, row in zip(first.names, cells, fused, strict=True))
-        else:
-            raise ConfigError(f"--out must end in .npz or .csv, not {path.name!r}")
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error}") from error
+    if path.suffix == ".npz":
+        arrays = {"names": np.array(first.names), "fused": fused.astype(np.float32)}
+        arrays |= {"classes": np.array(first.classes)} if first.classes else {}
+        arrays |= {"labels": np.array([join_labels(cell) for cell in first.labels])} if first.labels else {}
+        arrays |= {"groups": np.array(first.groups)} if first.groups else {}
+        with writing(path) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+    elif path.suffix == ".csv":
+        titles = first.classes or tuple(str(number) for number in range(fused.shape[1]))
+        named = [*(["label"] if first.labels else []), *(["group"] if first.labels and first.groups else [])]
+        columns = {"label": [join_labels(labels) for labels in first.labels], "group": first.groups}
+        cells = [[columns[name][place] for name in named] for place in range(len(first.names))]
+        write_csv(path, [["video", *named, *titles], *(
+            [name, *cell, *(f"{score:.6g}" for score in row)]
+            for name, cell, row in zip(first.names, cells, fused, strict=True))])
+    else:
+        raise ConfigError(f"--out must end in .npz or .csv, not {path.name!r}")

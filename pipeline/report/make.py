@@ -1,7 +1,6 @@
 """Make a run's report: read, draw, write."""
 
 import logging
-import os
 from pathlib import Path
 
 from pipeline.learn.run import Run
@@ -10,7 +9,7 @@ from pipeline.report.page import Pictures, report_page
 from pipeline.report.projection import try_feature_map
 from pipeline.report.thumbs import Thumb, middle_moment
 from schemas.config import ExtractSettings
-from schemas.errors import ResourceError
+from schemas.files import make_folder, write_bytes
 from workers.flow import make_flow
 
 logger = logging.getLogger(__name__)
@@ -61,12 +60,5 @@ def write_page(path: Path, page: str) -> None:
     Raises:
         ResourceError: it can not be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    make_folder(path.parent)
+    write_bytes(path, page.encode())

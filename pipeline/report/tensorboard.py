@@ -1,6 +1,5 @@
 """A run's learning curves as TensorBoard event files, made from metrics.jsonl."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.learn.experiment import ALL_VIDEOS
 from pipeline.learn.run import Run
 from schemas.errors import ResourceError
+from schemas.files import commit, refusals, temporary_beside
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -40,22 +40,22 @@ def write_events(run: Run) -> Path:
         ResourceError: the package `tensorboard` is not installed, or the folder can not be written.
     """
     writer_class = event_writer()
-    folder, fresh = run.root / "tensorboard", run.root / f".tensorboard.{os.getpid()}.tmp"
+    folder = run.root / "tensorboard"
+    fresh = temporary_beside(folder)
     trainings: dict[str, list[dict[str, float]]] = {}
     for line in run.metrics():
         fold = "all" if line["fold"] == ALL_VIDEOS else f"fold{line['fold']}"
         trainings.setdefault(f"{line['row']}/seed{line['seed']}-{fold}", []).append(line)
-    try:
-        for name, lines in trainings.items():
-            with writer_class(str(fresh / name)) as writer:
-                for line in lines:
-                    for metric in line.keys() - set(COORDINATES):
-                        if line[metric] is not None:
-                            writer.add_scalar(metric, line[metric], int(line["epoch"]))
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.replace(folder)
-    except OSError as error:
-        raise ResourceError(f"cannot write event files to {folder}: {error}") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    with refusals(folder):
+        try:
+            for name, lines in trainings.items():
+                with writer_class(str(fresh / name)) as writer:
+                    for line in lines:
+                        for metric in line.keys() - set(COORDINATES):
+                            if line[metric] is not None:
+                                writer.add_scalar(metric, line[metric], int(line["epoch"]))
+            shutil.rmtree(folder, ignore_errors=True)
+            commit(fresh, folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
     return folder

@@ -1,9 +1,12 @@
+import errno
+import os
+
 import h5py
 import numpy as np
 import pytest
 
 from schemas.flow_config import FlowFileSettings
-from schemas.flow_file import H5Writer, NpyWriter
+from schemas.flow_file import H5Writer, NpyWriter, _Patient
 from schemas.frames import FlowBatch
 
 
@@ -31,6 +34,28 @@ def test_an_npy_grows_to_the_length_that_came(tmp_path, dtype, lengths):
     array = np.load(tmp_path / "a", mmap_mode="r")
     assert array.dtype == dtype
     np.testing.assert_array_equal(array, expected.astype(dtype))
+
+
+@pytest.mark.parametrize("capacity", [0, 100, 3000, 5000, 9000])
+def test_hdf5_reads_back_what_a_disk_refused_and_the_writer_is_told(tmp_path, monkeypatch, capacity):
+    def pwrite(handle, data, place):
+        if place + len(data) > capacity:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(handle, data, place)
+
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    disk = _Patient(tmp_path / "a")
+    with h5py.File(disk, "w") as file:
+        file["table"] = np.arange(999)
+        for number in range(30):
+            file.attrs[f"name{number}"] = "x" * 99
+    with h5py.File(disk, "r") as file:
+        assert file["table"][:].tolist() == list(range(999))
+        assert len(file.attrs) == 30
+    with pytest.raises(OSError, match="No space left"):
+        disk.complain()
+    disk.close()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

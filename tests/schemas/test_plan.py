@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import StoreError
+from schemas.files import stays_inside
+from schemas.plain import parsed
 from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask
 from tests.builders import a_plan, a_segment_report, a_task, a_video
 
 # file names are bytes: Python holds those that are not UTF-8 as surrogates
 names = st.text(st.one_of(st.characters(codec="utf-8", exclude_characters="\0"), st.characters(
-    min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"])), min_size=1, max_size=12)
+    min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"])), min_size=1, max_size=12).filter(stays_inside)
 
 
 @st.composite
@@ -69,6 +71,55 @@ def test_a_damaged_line_is_a_store_error(damage):
         Plan.from_json_lines([damage(lines[0]), *lines[1:]])
 
 
+WRONG = {str: 3, int: "3", float: "3", bool: "yes", tuple: 5, dict: [], type(None): "soon"}
+
+
+def spoiled(plain):
+    """Yield copies of plain values in which one value, at any depth, is missing or of another type."""
+    for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
+        for other in spoiled(value) if isinstance(value, dict | list) else (WRONG[type(value)],):
+            yield plain | {key: other} if isinstance(plain, dict) else [*plain[:key], other, *plain[key + 1:]]
+        if isinstance(plain, dict) and isinstance(key, str):
+            yield plain | {"stranger": 1}
+            yield {name: plain[name] for name in plain if name != key}
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_line_with_a_value_missing_or_of_another_type_is_a_store_error_that_names_it(number):
+    plan = replace(a_plan(a_task(videos=("a",))), failures=(Failure("b", "/b", "f", "VideoOpenError", "is none"),))
+    lines = [json.loads(line) for line in plan.to_json_lines()]
+    found = 0
+    for other in spoiled(lines[number]):
+        with pytest.raises(StoreError, match=rf"line {number + 1} of the plan|plan of schema"):
+            Plan.from_json_lines(json.dumps(line) for line in (*lines[:number], other, *lines[number + 1:]))
+        found += 1
+    assert found > 7
+
+
+def test_a_report_with_a_value_missing_or_of_another_type_is_refused():
+    report = ShardReport("000007", "0" * 64, 5, 4, 3, (a_segment_report(a_task().segments[0]),), {"rgb": 0.5}, 0.5,
+                         "node", 9)
+    plain = json.loads(report.to_json())
+    for other in spoiled(plain):
+        stages_s = other.get("stages_s")
+        free = isinstance(stages_s, dict) and not any(isinstance(value, str) for value in stages_s.values())
+        if not free or stages_s == plain["stages_s"]:  # any stages may have taken their time
+            with pytest.raises(ValueError):
+                parsed(json.dumps(other), ShardReport)
+
+
+@pytest.mark.parametrize("changes", [{"start": -1, "stop": 3}, {"stop": 3}, {"frames": [0, 8]}, {"start": 9},
+                                     {"frames": {"first": 0, "step": 0, "count": 4}}, {"attempt": 7},
+                                     {"frames": {"first": 0, "step": 8, "count": 5}},
+                                     {"frames": {"first": 0, "step": 1, "count": 10**12}, "stop": 10**12},
+                                     {"video": "other"}])
+def test_segments_that_do_not_fit_are_a_store_error_that_names_the_line(changes):
+    *lines, shard = [json.loads(line) for line in a_plan(a_task(videos=("a",))).to_json_lines()]
+    shard["segments"][0] |= changes
+    with pytest.raises(StoreError, match="line 3 of the plan"):
+        Plan.from_json_lines(json.dumps(line) for line in (*lines, shard))
+
+
 def test_a_plan_of_an_older_version_is_refused_by_its_version_and_not_as_damaged():
     lines = [json.loads(line) for line in a_plan(a_task()).to_json_lines()]
     lines[0]["schema"] = 1
@@ -98,13 +149,13 @@ def test_work_is_counted_in_frames_read():
 def test_a_report_survives_the_way_through_json(video, message, stages_s):
     segment = replace(a_segment_report(a_task().segments[0], outcome="partial"), video=video, message=message)
     report = ShardReport("000007", "0" * 64, 5, 4, 3, (segment, segment), stages_s, 0.5, "node", 9)
-    assert ShardReport.from_json(report.to_json()) == report
+    assert parsed(report.to_json(), ShardReport) == report
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"segments": 3}', '{"segments": [[]]}'])
-def test_a_damaged_report_is_a_store_error(text):
-    with pytest.raises(StoreError, match="not a shard report"):
-        ShardReport.from_json(text)
+def test_a_damaged_report_is_refused(text):
+    with pytest.raises(ValueError):
+        parsed(text, ShardReport)
 
 
 def test_reports_hold_plain_values_that_any_json_reader_understands():

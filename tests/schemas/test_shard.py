@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from schemas import shard as shard_module
 from schemas.errors import ResourceError, StoreError
-from schemas.shard import SegmentRows, ShardContent, check_shard, file_digest, open_shard, write_shard
+from schemas.files import file_digest
+from schemas.shard import SegmentRows, ShardContent, check_shard, open_shard, write_shard
 from tests.builders import ORIGIN, PROBE, a_task, a_video, content_of
 from tests.schemas.test_plan import names
 
@@ -98,6 +99,16 @@ def test_any_hdf5_tool_reads_the_documented_layout(tmp_path):
 def test_the_same_content_gives_the_same_bytes(tmp_path):
     content = content_of(a_task())
     assert write_shard(tmp_path / "one.h5", content) == write_shard(tmp_path / "two.h5", content)
+
+
+@pytest.mark.parametrize("rows", [0, 4, 3000])
+def test_a_shard_is_the_bytes_that_hdf5_itself_would_write_into_a_file(tmp_path, rows):
+    content = ShardContent("000000", ORIGIN, (a_video(),), (SegmentRows(0, 0, rows, 0, rows, "ok"),), np.arange(rows),
+                           np.arange(float(rows)), {"rgb": np.full((rows, 300), 0.5, np.float32)})
+    write_shard(tmp_path / "memory.h5", content)
+    with h5py.File(tmp_path / "file.h5", "w", libver=("v110", "v110")) as file:
+        shard_module._fill(file, content)
+    assert (tmp_path / "memory.h5").read_bytes() == (tmp_path / "file.h5").read_bytes()
 
 
 @pytest.mark.parametrize("change", [
@@ -203,6 +214,16 @@ def test_a_small_table_that_is_damaged_is_a_store_error_where_it_is_asked_for(tm
         check_shard(tmp_path / "s.h5")
 
 
+def test_a_disk_that_fails_is_not_blamed_on_the_shard(tmp_path, good_bytes, monkeypatch):
+    def failing(*_args, **_options):
+        raise OSError(errno.EIO, "Can't synchronously read data (file read failed: errno = 5)")
+
+    (tmp_path / "s.h5").write_bytes(good_bytes)
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", failing)
+    with open_shard(tmp_path / "s.h5") as shard, pytest.raises(ResourceError, match=r"cannot read .*s\.h5.*the disk"):
+        shard.moments()
+
+
 def test_an_error_of_the_reader_itself_is_not_blamed_on_the_shard(tmp_path, good_bytes):
     (tmp_path / "s.h5").write_bytes(good_bytes)
     with pytest.raises(KeyError), open_shard(tmp_path / "s.h5"):
@@ -214,7 +235,7 @@ def no_space(*_args, **_options):
 
 
 @pytest.mark.parametrize(("owner", "name"), [
-    (os, "fsync"), (Path, "replace"), (h5py.Group, "create_dataset"), (shard_module, "file_digest")])
+    (os, "fsync"), (Path, "replace")])
 def test_a_full_disk_leaves_nothing_behind_and_keeps_the_old_file(tmp_path, monkeypatch, owner, name):
     path = tmp_path / "s.h5"
     path.write_bytes(b"old")

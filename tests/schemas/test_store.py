@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -48,7 +50,7 @@ def test_a_store_is_never_made_over_another_that_came_first(tmp_path, monkeypatc
 
 def test_a_store_that_can_not_be_made_is_a_resource_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResourceError, match="cannot make a store"):
+    with pytest.raises(ResourceError, match=r"cannot make .*file: File exists; choose another folder"):
         Store.create(tmp_path / "file", ORIGIN)
 
 
@@ -242,6 +244,29 @@ def test_the_lock_is_free_after_an_error_inside(tmp_path):
         1 / 0  # noqa: B018
     with store.lock():
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_a_file_system_without_locks_is_a_resource_error_with_a_way_out(tmp_path, monkeypatch, number):
+    def refusing(*_):
+        raise OSError(number, os.strerror(number))
+
+    store = a_store(tmp_path, a_task())
+    monkeypatch.setattr(fcntl, "flock", refusing)
+    with pytest.raises(ResourceError, match=rf"cannot lock .*\.lock: {os.strerror(number)}; .*(folder|locks)"), \
+            store.lock():
+        pytest.fail("not locked")
+
+
+def test_an_error_while_the_lock_is_held_is_not_taken_for_the_locks(tmp_path):
+    with pytest.raises(FileNotFoundError), a_store(tmp_path, a_task()).lock():
+        (tmp_path / "nowhere").read_text()
+
+
+def test_a_report_under_another_shards_name_does_not_count(tmp_path):
+    store = a_store(tmp_path, a_task())
+    (tmp_path / "reports" / "000000.json").rename(tmp_path / "reports" / "000001.json")
+    assert store.report("000001") is None
 
 
 def test_a_store_that_can_not_be_locked_is_a_resource_error(tmp_path):

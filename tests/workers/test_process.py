@@ -1,7 +1,9 @@
 """Shards made in this process from tiny videos: every row is the right moment, and every trouble is data."""
 
+import gc
 import shutil
 import tracemalloc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -175,6 +177,34 @@ def test_a_video_found_deadly_is_left_out_and_never_opened(store, clips, monkeyp
     assert (report.segments[0].outcome, report.segments[0].reason) == ("failed", "VideoCrashError")
     assert rows["a"][0].tolist() == []
     assert report.rows == 6
+
+
+@pytest.mark.parametrize("breaks_at", [16, 10**6])
+def test_a_finished_shard_is_gone_without_a_collection(store, clips, monkeypatch, breaks_at):
+    class Followed(process._Shard):
+        def __post_init__(self):
+            super().__post_init__()
+            alive.append(weakref.ref(self))
+
+    def breaking(path, **options):
+        for window in decode(path, **options):
+            if window.frame[0] >= breaks_at:
+                raise VideoDecodeError(f"{path}: breaks here")
+            yield window
+
+    decode, alive = process.decode, []
+    monkeypatch.setattr(process, "_Shard", Followed)
+    monkeypatch.setattr(process, "decode", breaking)
+    (task,) = first_plan([plan_video(Found(path.stem, str(path)), SMALL, 0) for path in clips], 10**6).shards
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)  # the decoder's own collections would help here
+    gc.disable()
+    try:
+        *_, report = make_shard(task, tools_for(SMALL, numbered_flow), store)
+        list(rehearse(task, tools_for(SMALL, numbered_flow)))
+        assert [shard() for shard in alive] == [None, None]
+    finally:
+        gc.enable()
+    assert [s.outcome for s in report.segments].count("partial") == (2 if breaks_at == 16 else 0)
 
 
 def test_a_shard_whose_videos_all_fail_is_written_empty(store, clips):

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import ResourceError, StoreError
+from schemas.errors import StoreError
+from schemas.files import reading, write_bytes
 
 TAG = np.float32(202021.25)  # its four bytes read `PIEH`
 _LARGEST_PX = 99_999
@@ -24,12 +25,14 @@ def write_flo(path: Path, flow: NDArray[np.float32]) -> None:
     Raises:
         ResourceError: the file can not be written.
     """
+    write_bytes(path, flo_bytes(flow))
+
+
+def flo_bytes(flow: NDArray[np.float32]) -> bytes:
+    """Return a field, float32 (2, H, W), as the bytes of a `.flo` file."""
     _, H, W = flow.shape
     head = TAG.astype("<f4").tobytes() + np.array([W, H], "<i4").tobytes()
-    try:
-        path.write_bytes(head + np.ascontiguousarray(flow.transpose(1, 2, 0), "<f4").tobytes())
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error}") from error
+    return bytes(head + np.ascontiguousarray(flow.transpose(1, 2, 0), "<f4").tobytes())
 
 
 def read_flo(path: Path) -> NDArray[np.float32]:
@@ -41,10 +44,8 @@ def read_flo(path: Path) -> NDArray[np.float32]:
     Raises:
         StoreError: the file is not there, not a `.flo`, or cut short.
     """
-    try:
+    with reading(path):
         data = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path}: {error}") from error
     if len(data) < 12 or np.frombuffer(data, "<f4", 1)[0] != TAG:
         raise StoreError(f"{path} is not a .flo file: it does not begin with PIEH")
     W, H = (int(side) for side in np.frombuffer(data, "<i4", 2, 4))

@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import ConfigError, ResourceError
+from schemas.errors import ConfigError
+from schemas.files import write_bytes
 
 JPG_QUALITY = 95
 
@@ -44,10 +45,7 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     Raises:
         ResourceError: the file can not be written.
     """
-    try:
-        path.write_bytes(encoded(picture, path.suffix))
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error}") from error
+    write_bytes(path, encoded(picture, path.suffix))
 
 
 def encoded(picture: NDArray[np.uint8], suffix: str, quality: int = JPG_QUALITY) -> bytes:
