@@ -3,6 +3,7 @@
     ViduError
     ├─ ConfigError(ValueError)       settings, an unknown name, a bad label file; raised before any work; exit code 2
     ├─ ResourceError(RuntimeError)   no GPU, weights missing, disk full, cluster unreachable; exit code 1
+    │  └─ BusyError                  another process is writing there
     ├─ InputError(ValueError)        this video is bad: recorded, the run goes on; exit code 3 at its end
     │  ├─ VideoOpenError             not there, not a video, sound only, a still image, no decoder for its codec
     │  ├─ VideoDecodeError           opens, but breaks off or is damaged on the way
@@ -29,6 +30,10 @@ class ConfigError(ViduError, ValueError):
 
 class ResourceError(ViduError, RuntimeError):
     """The machine lacks something: the message names it and says how to get it."""
+
+
+class BusyError(ResourceError):
+    """Another process holds what this one would write; the message names both."""
 
 
 class InputError(ViduError, ValueError):

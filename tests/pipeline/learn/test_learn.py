@@ -1,5 +1,6 @@
 """From a store to a run, whole."""
 
+import gc
 import json
 import shutil
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pipeline.learn import checkpoint
 from pipeline.learn.evaluate import evaluate_run
 from pipeline.learn.experiment import Experiment
 from pipeline.learn.learn import learn
-from pipeline.learn.model import load_model
+from pipeline.learn.model import VideoClassifier, load_model
 from pipeline.learn.provenance import done
 from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.rows import Row
@@ -23,7 +24,7 @@ from pipeline.learn.run import Run
 from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
 from pipeline.report.make import make_report
-from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.errors import BusyError, ConfigError, ResourceError, StoreError
 from schemas.store import Store
 
 QUICK = TrainSettings(epochs=10, learning_rate=2e-2)
@@ -166,6 +167,46 @@ def test_runs_without_a_name_are_numbered(halves, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     request = fusion(halves, alone=False, fusions=("concat",), training=replace(QUICK, epochs=1))
     assert [learn(request).root.name for _ in range(2)] == ["fusion-1", "fusion-2"]
+
+
+def test_two_trainings_at_once_never_share_a_run(halves, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    request = fusion(halves, alone=False, fusions=("concat",), split=SplitChoice(folds=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Experiment, "train", raise_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            learn(request)
+    with Run.hold(tmp_path / "runs/fusion-1"):  # as another process that goes on with it
+        with pytest.raises(BusyError, match=r"fusion-1 is being written by process \d+ on .*another --out"):
+            learn(request, tmp_path / "runs/fusion-1")
+        assert learn(request).root.name == "fusion-2"
+    assert learn(request).root.name == "fusion-1"
+
+
+def raise_interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_a_row_to_keep_is_chosen_in_inner_folds_where_there_is_no_validation_part(halves, tmp_path):
+    request = fusion(halves, fusions=("gated", "concat"), alone=False, split=SplitChoice(folds=1),
+                     training=TrainSettings(epochs=1, learning_rate=1e-9))  # gated, the first, learns nothing
+    results = learn(request, tmp_path / "run").results()
+    assert (results.kept, results.kept_by) == ("concat", "best in inner folds of the training part")
+    assert results.row("gated").selection < results.row("concat").selection
+    assert {line["fold"] for line in Run.open(tmp_path / "run").metrics()} == {0}
+
+
+def test_models_are_dropped_after_their_fold(halves, tmp_path, monkeypatch):
+    train, alive = Experiment.train, []
+
+    def counting(self, *args, **options):
+        gc.collect()
+        alive.append(sum(type(thing) is VideoClassifier for thing in gc.get_objects()))
+        return train(self, *args, **options)
+
+    monkeypatch.setattr(Experiment, "train", counting)
+    learn(fusion(halves, fusions=("concat", "score"), split=SplitChoice(folds=4)), tmp_path / "run")
+    assert max(alive) == min(alive)
 
 
 def test_the_kept_model_says_what_the_run_says(halves, tmp_path):
