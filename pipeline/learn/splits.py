@@ -159,7 +159,7 @@ def made_folds(groups: Sequence[str], classes: NDArray[np.int64], names: Sequenc
         if len(held) < 2:
             count = int((classes == place).sum())
             raise ConfigError(f"class {names[int(place)]!r} has {count} video(s) from 1 recording: too few to learn "
-                              "from one and test on another; add videos of it, or leave the class out")
+                              f"from one and test on another; add videos of it, or --min-videos {count + 1} leaves it out")
     if folds == 0:
         array = np.array(groups, dtype=np.str_)
         return [np.flatnonzero(array == name) for name in distinct]
@@ -267,4 +267,4 @@ def check_classes(names: Sequence[str], members: NDArray[np.bool_], fold: Fold) 
     missing = np.flatnonzero(members[fold.test].any(0) & ~members[fold.train].any(0))
     if len(missing):
         raise ConfigError(f"class {names[missing[0]]!r} is tested but has no training video in one of the folds; "
-                          "fewer or other groups, more videos, or leaving the class out would mend it")
+                          "fewer or other groups, more videos, or leaving it out (--min-videos N) would mend it")

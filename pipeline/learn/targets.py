@@ -1,6 +1,7 @@
 """What a classifier is to say: the classes, and which of them each video has."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -93,6 +94,22 @@ def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dic
         raise ConfigError(f"{len(bare)} videos have no label, the first is {bare[0]!r}: put each video into a folder "
                           "named after its class, or give --labels CSV with lines of path,label")
     return rows
+
+
+def frequent(rows: Mapping[str, LabelRow], least: int) -> dict[str, LabelRow]:
+    """Leave out classes of fewer than `least` videos, and the videos that have no other label, with a warning."""
+    counts = Counter(label for row in rows.values() for label in row.labels)
+    rare = sorted(label for label, count in counts.items() if count < least)
+    kept = {video_id: replace(row, labels=tuple(label for label in row.labels if label not in rare))
+            for video_id, row in rows.items()}
+    kept = {video_id: row for video_id, row in kept.items() if row.labels}
+    if rare:
+        logger.warning("%d of %d classes have fewer than %d videos and are left out, with %d video(s): %s", len(rare),
+                       len(counts), least, len(rows) - len(kept), ", ".join(rare[:10]) + ", ..." * (len(rare) > 10))
+    if not kept:
+        raise ConfigError(f"--min-videos {least}: no class has so many videos; the largest has "
+                          f"{max(counts.values(), default=0)}")
+    return kept
 
 
 def tell_partial(videos: Sequence[VideoRows]) -> None:

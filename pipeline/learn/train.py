@@ -24,7 +24,7 @@ from pipeline.learn.dataset import Dataset
 from pipeline.learn.linear import Cut, fit_linear
 from pipeline.learn.memory import keep_freed_memory
 from pipeline.learn.model import VideoClassifier
-from pipeline.learn.objective import Loss, make_loss, make_optimizer
+from pipeline.learn.objective import Loss, make_loss, make_optimizer, settled_epoch
 from pipeline.learn.settings import VAL_WORTH_IT, TrainSettings
 from pipeline.learn.splits import Fold, inner_cuts
 from pipeline.learn.targets import rarest
@@ -85,8 +85,9 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
         state.load(checkpoint)
     bar = tqdm(total=settings.epochs, initial=len(state.history), desc=title, unit="epoch", leave=False,
                disable=True if quiet else None)
+    since = settled_epoch(settings)
     with bar:
-        while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience):
+        while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience, since=since):
             started = time.perf_counter()
             epoch = len(state.history)
             row: dict[str, Any] = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}

@@ -211,7 +211,7 @@ def test_models_are_dropped_after_their_fold(halves, tmp_path, monkeypatch):
 
 def test_the_kept_model_says_what_the_run_says(halves, tmp_path):
     run = learn(fusion(halves, split=SplitChoice(folds=1)), tmp_path / "held-out")
-    found = evaluate_run(run.root, part="test", out=tmp_path / "said.csv")
+    found = evaluate_run(run.root, out=tmp_path / "said.csv")  # of the test part, as nothing else is asked for
     kept = run.results().row(run.results().kept)
     assert found.metrics["top1"] == kept.metrics["top1"]
     assert found.seen == 0

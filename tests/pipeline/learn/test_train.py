@@ -6,7 +6,7 @@ import torch
 
 from pipeline.learn import batches
 from pipeline.learn.model import VideoClassifier
-from pipeline.learn.objective import ONE_CYCLE_WARM_UP, make_loss, make_optimizer, rate_at
+from pipeline.learn.objective import ONE_CYCLE_WARM_UP, make_loss, make_optimizer, rate_at, settled_epoch
 from pipeline.learn.settings import SCHEDULES, VAL_WORTH_IT, ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
 from pipeline.learn.train import Task, fit, predict
@@ -82,6 +82,15 @@ def test_training_stops_when_validation_does_not_improve():
     _, history = train(chosen, epochs=200, learning_rate=1.0, schedule="constant", patience=3)
     best = int(np.argmin([row["val_loss"] for row in history]))
     assert len(history) == best + 4 < 200
+
+
+@pytest.mark.parametrize(("schedule", "since"), [("one-cycle", 34), ("cosine", 32), ("constant", 0)])
+def test_patience_waits_until_the_learning_rate_has_come_down(schedule, since):
+    chosen = task(val=np.arange(5), spread=0.0)  # nothing to learn: validation is best at the start
+    _, history = train(chosen, epochs=40, learning_rate=0.3, schedule=schedule, patience=2)
+    assert settled_epoch(TrainSettings(epochs=40, schedule=schedule)) == since
+    best = int(np.argmin([row["val_loss"] for row in history]))
+    assert len(history) == max(best + 1, since) + 2
 
 
 def test_a_loss_that_is_no_number_names_a_video():
