@@ -3,7 +3,8 @@
     ViduError
     ├─ ConfigError(ValueError)       settings, an unknown name, a bad label file; raised before any work; exit code 2
     ├─ ResourceError(RuntimeError)   no GPU, weights missing, disk full, cluster unreachable; exit code 1
-    │  └─ MachineError                a read failed, memory ran out: what met it is begun again, no video is blamed
+    │  ├─ MachineError                a read failed, memory ran out: what met it is begun again, no video is blamed
+    │  └─ BusyError                  another process is writing there
     ├─ InputError(ValueError)        this video is bad: recorded, the run goes on; exit code 3 at its end
     │  ├─ VideoOpenError             not there, not a video, sound only, a still image, no decoder for its codec
     │  ├─ VideoDecodeError           opens, but breaks off or is damaged on the way
@@ -45,6 +46,10 @@ class ResourceError(ViduError, RuntimeError):
 
 class MachineError(ResourceError):
     """The machine failed at what it should be able to do: the message names the file; trying again may help."""
+
+
+class BusyError(ResourceError):
+    """Another process holds what this one would write; the message names both."""
 
 
 class InputError(ViduError, ValueError):

@@ -8,16 +8,18 @@ the process when the disk is full (HDF5 does), or hide the reason.
 
 import csv
 import errno
+import fcntl
 import hashlib
 import io
 import os
+import socket
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
-from schemas.errors import ResourceError, StoreError
+from schemas.errors import BusyError, ResourceError, StoreError
 
 _WAYS_OUT = {
     errno.ENOSPC: "free space or choose another folder",
@@ -127,6 +129,31 @@ def sweep(folder: Path) -> None:
         for leftover in folder.glob(".*.tmp"):
             if not leftover.is_dir():
                 leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, folder: Path) -> Iterator[None]:
+    """Hold `folder` for writing, by a lock on the file `path`; the kernel lets go when the owner dies, however it dies.
+
+    Raises:
+        BusyError: another process holds it; the message names that process.
+        ResourceError: it can not be written at all.
+    """
+    with refusals(path):
+        opened = path.open("a+b", buffering=0)  # nothing waits to be written when a full disk refuses
+    with opened as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read().decode(errors="replace") or "another process"
+            raise BusyError(f"{folder} is being written by {owner}; wait for it, or choose another --out") from error
+        except OSError as error:
+            raise refusal(error, path, "lock") from error
+        with refusals(path):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        yield
 
 
 @contextmanager

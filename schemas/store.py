@@ -10,10 +10,7 @@ A shard is done when its report is there and the file has the size and sha256 th
 last, so a process killed at any point leaves a shard that is done, or one that will be made again.
 """
 
-import fcntl
 import json
-import os
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from schemas.errors import ConfigError, ResourceError, StoreError
-from schemas.files import file_digest, is_there, make_folder, reading, refusal, refusals, sweep, write_lines
+from schemas.files import file_digest, is_there, locked, make_folder, reading, refusals, sweep, write_lines
 from schemas.plain import read_json, to_record
 from schemas.plan import Plan, ShardReport, Video
 from schemas.shard import Origin, check_shard, open_shard
@@ -246,24 +243,10 @@ class Store:
         """Hold the store for writing; the kernel lets go when the owner dies, however it dies.
 
         Raises:
-            ResourceError: another process holds it; the message names that process. Or it can not be written at all.
+            BusyError: another process holds it; the message names that process.
+            ResourceError: it can not be written at all.
         """
-        path = self.root / ".lock"
-        with refusals(path):
-            opened = path.open("a+b", buffering=0)  # nothing waits to be written when a full disk refuses
-        with opened as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                owner = file.read().decode(errors="replace") or "another process"
-                raise ResourceError(f"{self.root} is being written by {owner}; wait for it, or choose another "
-                                    "--out") from error
-            except OSError as error:
-                raise refusal(error, path, "lock") from error
-            with refusals(path):
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        with locked(self.root / ".lock", self.root):
             yield
 
 

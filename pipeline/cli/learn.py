@@ -14,6 +14,8 @@ data_options = [
     click.option("--out", type=FILE, help="The run's directory.  [default: runs/<kind>-N]"),
     click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  [default: the plan's, or folders]"),
     click.option("--streams", help="Comma-separated.  [default: all of the store]"),
+    click.option("--min-videos", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+                 help="Classes of fewer videos are left out."),
 ]
 split_options = [
     click.option("--folds", type=click.IntRange(1), help="K-fold cross-validation; 1 holds out one fifth.  "
@@ -36,8 +38,8 @@ optimiser_options = [
     click.option("--label-smoothing", type=float, help="Share of a label that is spread over all classes.  "
                  "[default: 0.1]"),
     click.option("--clip-norm", type=float, help="Longest gradient; 0: any.  [default: 1.0]"),
-    click.option("--patience", type=int, help="Epochs without a better validation loss before stopping; 0: never.  "
-                 "[default: 0]"),
+    click.option("--patience", type=int, help="Epochs without a better validation loss before stopping, once the "
+                 "schedule has brought the learning rate down; 0: never.  [default: 0]"),
     click.option("--val", "val_fraction", type=float, help="Share of training that decides when to stop; 0: none.  "
                  "[default: 0.15 from 1000 videos on]"),
     click.option("--class-weights", is_flag=True, default=None, help="Rare classes count as much as common ones."),
@@ -145,11 +147,12 @@ def _learn(command: str, *, head: str, head_options: tuple[str, ...], store: Pat
 @click.option("--store", type=FILE, help="Features to judge on.  [default: those of the run]")
 @click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  "
               "[default: the run's on its own store, else the plan's, or folders]")
-@click.option("--part", type=click.Choice(["train", "val", "test", "all"]), default="all", show_default=True,
-              help="Which part of the labels' split to judge.")
+@click.option("--part", type=click.Choice(["train", "val", "test", "all"]),
+              help="Which part of the split to judge.  [default: test, or all where no split names one]")
 @click.option("--out", type=FILE, help="CSV of predictions to write.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-def evaluate(run: Path, store: Path | None, labels: Path | None, part: str, out: Path | None, device: str) -> None:
+def evaluate(run: Path, store: Path | None, labels: Path | None, part: str | None, out: Path | None,
+             device: str) -> None:
     """Judge a run's model on another store, or on a part of its own."""
     from pipeline.cli.tables import evaluation_table
     from pipeline.learn.evaluate import evaluate_run

@@ -82,7 +82,8 @@ def evaluation_table(evaluation: "Evaluation") -> str:
             if evaluation.seen else "")
     interval = (f"{MAIN_NAMES[evaluation.main]} 95 % interval {_percent(evaluation.low)} to {_percent(evaluation.high)}"
                 f", by bootstrap over {units_words(evaluation.units, evaluation.unit)}")
-    return f"{table(header, rows)}\n\n{counted(evaluation.videos, 'video')}: {numbers}\n{interval}{seen}"
+    part = "" if evaluation.part == "all" else f", {evaluation.part} part"
+    return f"{table(header, rows)}\n\n{counted(evaluation.videos, 'video')}{part}: {numbers}\n{interval}{seen}"
 
 
 def fusion_table(fused: "FusedScores") -> str:

@@ -74,10 +74,10 @@ def _cut(videos: Tensor, lengths: Tensor, width: int) -> Iterator[Tensor]:
         yield videos
 
 
-def reduce_once(data: Dataset, head: Head) -> Dataset:
+def pool(data: Dataset, head: Head) -> Dataset:
     """Apply a head that has nothing to learn to every video: a data set of one moment a video, in float32.
 
-    A linear classifier over the mean of frozen features sees the same vector in every epoch; this computes it once.
+    The same head leaves a single moment as it is, so a model trained on the result is the model of the whole videos.
     """
     tables = {name: torch.empty(len(data.ids), dim) for name, dim in data.dims.items()}
     everything = np.arange(len(data.ids))

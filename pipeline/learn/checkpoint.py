@@ -47,9 +47,10 @@ class State:
             group["lr"] = rate
         return rate
 
-    def waits_longer_than(self, patience: int) -> bool:
-        """Whether more than `patience` epochs went by without a better one; never when it is 0."""
-        return bool(patience) and self.best is not None and len(self.history) - 1 - self._best_epoch >= patience
+    def waits_longer_than(self, patience: int, *, since: int = 0) -> bool:
+        """Whether `patience` epochs, of those from `since` on, went by without a better one; never when it is 0."""
+        waited = len(self.history) - max(self._best_epoch + 1, since)
+        return bool(patience) and self.best is not None and waited >= patience
 
     def close_epoch(self, row: dict[str, Any], checkpoint: Path | None) -> None:
         """Note an epoch, keep the weights if it is the best one, and put everything down now and then."""

@@ -33,6 +33,7 @@ class Evaluation:
 
     Attributes:
         videos: how many were judged.
+        part: which part of the split they are, or `all`.
         seen: how many of them the model was trained on.
         main: the metric the interval belongs to.
         metrics: as in a run's rows.
@@ -45,6 +46,7 @@ class Evaluation:
     """
 
     videos: int
+    part: str
     seen: int
     main: str
     metrics: dict[str, float]
@@ -79,20 +81,22 @@ def _differences(known: dict[str, Any], origin: Origin) -> list[str]:
             for key in keys if known["settings"].get(key) != origin.settings.get(key)]
 
 
-def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None = None, part: str = "all",
-                 out: Path | None = None, device: str = "auto") -> Evaluation:
+def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None = None,
+                 part: str | None = None, out: Path | None = None, device: str = "auto") -> Evaluation:
     """Judge a run's model.
 
     Args:
         root: the run's directory.
         store: features to judge on; None: the store of the run.
         labels: a CSV; None: those of the run on its own store, else as in the plan, or by folder.
-        part: `all`, or a part of the split; of the run's own split on its own store, else of the labels'.
+        part: `all`, or a part of the split; of the run's own split on its own store, else of the labels'. None: the
+            test part, or all videos where no split names one.
         out: predictions are written there as CSV.
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
-        ConfigError: nothing is left to judge, or a label is not a class of the model.
+        ConfigError: nothing is left to judge, or a label is not a class of the model; or the model was trained on all
+            videos of its own store, and no part is named.
         StoreError: run or store can not be read, or their features differ.
     """
     run = Run.open(root)
@@ -101,9 +105,10 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     model = load_model(run.model_settings(), run.model_path)
     check_origin(run, features, model.settings.streams)
     here = videos_of(features)
-    own = _own_rows(run) if store is None else {}
+    own = _own_rows(run) if _is_own(run, features) else {}
     rows = own if own and labels is None else label_rows(here, read_label_csv(labels) if labels else ())
     parts = {name: own[name].split if name in own else row.split for name, row in rows.items()}
+    part = part or _held_out(run, parts, own=bool(own))
     videos = [video for video in here if video.id in rows and part in ("all", parts[video.id])]
     if not videos:
         raise ConfigError(f"no video of {features.root} is in the part {part!r}; its videos are in: "
@@ -124,11 +129,20 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     if out is not None:
         write_predictions(out, predictions)
     count = len(set(groups))
-    return Evaluation(len(videos), _seen(run, features, data, prints), "lrap" if several else "top1",
+    return Evaluation(len(videos), part, _seen(run, features, data, prints), "lrap" if several else "top1",
                       judge(targets.members, probabilities, multilabel=several),
                       *bootstrap_mean(values, unit_numbers(groups)), "video" if count == len(groups) else "group",
                       count,
                       class_table(targets.members, probabilities, classes, multilabel=several), predictions)
+
+
+def _held_out(run: Run, parts: Mapping[str, str], *, own: bool) -> str:
+    """Return the part that the model was not trained on, by the split that holds here."""
+    if own and run.results().trained_on == "all videos":
+        raise ConfigError(f"the model of {run.root} was trained on all videos of its store, so none is left to judge "
+                          "it by; what was found out of fold stands in its report. --store FOLDER judges it on other "
+                          "videos, --part all on these in spite of all")
+    return "test" if "test" in parts.values() else "all"
 
 
 def _own_rows(run: Run) -> dict[str, LabelRow]:

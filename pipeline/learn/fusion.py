@@ -53,9 +53,13 @@ class Concat(Fusion):
         super().__init__()
         self.classifier = Classifier(sum(widths), classes=classes, hidden=hidden, dropout=dropout)
 
+    def joined(self, vectors: Sequence[Tensor]) -> Tensor:
+        """S times (B, E_s) -> (B, sum of E_s)."""
+        return torch.cat(list(vectors), dim=1)
+
     def forward(self, vectors: Sequence[Tensor]) -> Tensor:
         """S times (B, E_s) -> (B, C)."""
-        scores: Tensor = self.classifier(torch.cat(list(vectors), dim=1))
+        scores: Tensor = self.classifier(self.joined(vectors))
         return scores
 
 
@@ -69,10 +73,13 @@ class Average(Fusion):
         self.project = nn.ModuleList(nn.Identity() if same else nn.Linear(wide, width) for wide in widths)
         self.classifier = Classifier(width, classes=classes, hidden=hidden, dropout=dropout)
 
+    def joined(self, vectors: Sequence[Tensor]) -> Tensor:
+        """S times (B, E_s) -> (B, least E_s)."""
+        return torch.stack([project(vector) for project, vector in zip(self.project, vectors, strict=True)]).mean(0)
+
     def forward(self, vectors: Sequence[Tensor]) -> Tensor:
         """S times (B, E_s) -> (B, C)."""
-        projected = [project(vector) for project, vector in zip(self.project, vectors, strict=True)]
-        scores: Tensor = self.classifier(torch.stack(projected).mean(0))
+        scores: Tensor = self.classifier(self.joined(vectors))
         return scores
 
 

@@ -1,8 +1,10 @@
 """From a store to a run: what the three training commands share. Read this page to see the order of things."""
 
+import itertools
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.learn.device import prepare_torch
-from pipeline.learn.experiment import ALL_VIDEOS, Experiment, Trained
+from pipeline.learn.experiment import ALL_VIDEOS, INNER, Experiment, Trained
 from pipeline.learn.material import Material, prepare, split_rows
 from pipeline.learn.metrics import Members
 from pipeline.learn.model import save_model
@@ -20,8 +22,9 @@ from pipeline.learn.request import Request
 from pipeline.learn.results import Said, conclude, main_values
 from pipeline.learn.rows import Row, make_rows
 from pipeline.learn.run import Prediction, Run, Scores
-from pipeline.learn.splits import Fold
-from schemas.errors import ConfigError
+from pipeline.learn.splits import Fold, inner_cuts
+from schemas.errors import BusyError, ConfigError
+from schemas.files import is_there
 
 logger = logging.getLogger(__name__)
 
@@ -39,20 +42,23 @@ def learn(request: Request, out: Path | None = None) -> Run:
     Raises:
         ConfigError: the request can not be carried out.
         StoreError: the store can not be read, or holds NaN.
+        BusyError: another process is training in `out`.
         ResourceError: no such device, or the run can not be written.
     """
     device = prepare_torch(request.device, request.threads)
     material = prepare(request)
     rows = make_rows(request, material.data.dims, material.targets)
     _check_weights(request.score_weights, rows, material)
-    run = _begin(run_settings(request, material, rows, device), request.command, out)
-    run.write_labels(material.targets.classes, multilabel=material.targets.multilabel)
-    run.write_splits(split_rows(material))
-    experiment = Experiment(material.data, material.targets, request.training, device=device,
-                            folder=run.resume_folder, weights=request.score_weights, quiet=request.quiet)
-    count = max(request.seeds, request.split.repeats)
-    _train_and_keep(run, experiment, rows, material, list(range(request.seed, request.seed + count)))
-    shutil.rmtree(run.resume_folder)
+    settings = run_settings(request, material, rows, device)
+    with _begun(settings, request.command, out) as run:
+        run.write_labels(material.targets.classes, multilabel=material.targets.multilabel)
+        run.write_splits(split_rows(material))
+        experiment = Experiment(material.data, material.targets, request.training, device=device,
+                                folder=run.resume_folder, groups=material.groups, weights=request.score_weights,
+                                quiet=request.quiet)
+        count = max(request.seeds, request.split.repeats)
+        _train_and_keep(run, experiment, rows, material, list(range(request.seed, request.seed + count)))
+        shutil.rmtree(run.resume_folder)
     return run
 
 
@@ -65,20 +71,39 @@ def _check_weights(weights: str | tuple[float, ...], rows: Sequence[Row], materi
                           "cuts one where there are videos enough; or give numbers, as 1,1.5")
 
 
-def _begin(settings: dict[str, Any], command: str, out: Path | None) -> Run:
-    """Begin a run, or go on with the unfinished one."""
-    if out is not None:
-        return Run.create(out, settings)
+@contextmanager
+def _begun(settings: dict[str, Any], command: str, out: Path | None) -> Iterator[Run]:
+    """Begin a run, or go on with the unfinished one, and hold it meanwhile.
+
+    Without `out` a run that another process is training is left to it, and the next one is taken.
+    """
+    with ExitStack() as stack:
+        for root in [out] if out is not None else _candidates(command, settings):
+            begun = is_there(root / "settings.json")
+            try:
+                stack.enter_context(Run.hold(root))
+                run = Run.create(root, settings)
+            except (BusyError, ConfigError):
+                if out is not None:
+                    raise
+                continue  # taken, or finished, by another process since it was listed
+            if begun:
+                logger.info("going on with %s", root)
+            yield run
+            return
+
+
+def _candidates(command: str, settings: dict[str, Any]) -> Iterator[Path]:
+    """Yield the unfinished runs of these settings, then new ones."""
     folder = Path("runs")
     stem = f"{command.removeprefix('train-')}-"
-    numbers = [int(path.name.removeprefix(stem)) for path in folder.glob(f"{stem}*")
-               if path.name.removeprefix(stem).isdigit()]
-    for number in sorted(numbers):
+    numbers = sorted(int(path.name.removeprefix(stem)) for path in folder.glob(f"{stem}*")
+                     if path.name.removeprefix(stem).isdigit())
+    for number in numbers:
         known = folder / f"{stem}{number}"
         if Run.is_unfinished(known, settings):
-            logger.info("going on with %s", known)
-            return Run.create(known, settings)
-    return Run.create(folder / f"{stem}{max(numbers, default=0) + 1}", settings)
+            yield known
+    yield from (folder / f"{stem}{number}" for number in itertools.count(max(numbers, default=0) + 1))
 
 
 def _train_and_keep(run: Run, experiment: Experiment, rows: Sequence[Row], material: Material,
@@ -89,18 +114,18 @@ def _train_and_keep(run: Run, experiment: Experiment, rows: Sequence[Row], mater
             for row in rows:
                 parts = [trained[part, seed, number] for part in row.parts]
                 trained[row.name, seed, number] = experiment.train(row, fold, seed=seed, number=number, parts=parts)
+    inner = _inner_folds(rows, material, seeds[0])
+    chosen = _chosen_by(experiment, rows, material, inner, seeds[0])
     judged = np.sort(np.concatenate([fold.test for fold in material.folds]))
-    said = [_said(row, trained, material, seeds) for row in rows]
-    results = conclude(said, material.targets, judged, material.groups, crossed=material.crossed,
+    said = [_said(row, trained, material, seeds, chosen) for row in rows]
+    results = conclude(said, material.targets, judged, material.groups, crossed=material.crossed, inner=bool(inner),
                        varied="repeats" if material.again else "seeds")
     history = [line for one in trained.values() for line in one.history]
     kept = next(row for row in rows if row.name == results.kept)
     if material.last is not None:
-        model, more = _train_on_all(experiment, kept, rows, material.last, seeds[0])
-        history += more
-    else:
-        model = trained[kept.name, seeds[0], 0]
-    save_model(model.model, run.model_path)
+        history += _train_on_all(experiment, kept, rows, material.last, seeds[0])
+    save_model(experiment.model(kept, seed=seeds[0], number=ALL_VIDEOS if material.last is not None else 0),
+               run.model_path)
     run.write_json("model.json", kept.model.as_dict())
     run.write_metrics(history)
     _write_said(run, said, results.kept, material, judged, seeds)
@@ -108,7 +133,7 @@ def _train_and_keep(run: Run, experiment: Experiment, rows: Sequence[Row], mater
 
 
 def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Material,
-          seeds: Sequence[int]) -> Said:
+          seeds: Sequence[int], chosen: Mapping[str, float]) -> Said:
     members, numbers = material.targets.members, range(len(material.folds))
     orders = [np.argsort(np.concatenate([fold.test for fold in material.folds_of(place)]), kind="stable")
               for place in range(len(seeds))]
@@ -118,17 +143,41 @@ def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Mate
                                   multilabel=material.targets.multilabel).mean())
                 for place, seed in enumerate(seeds) for number, fold in enumerate(material.folds_of(place))
                 if len(fold.val))
-    return Said(row, trained[row.name, seeds[0], 0].model.trainable(), test,
-                val if len(val) == len(seeds) * len(numbers) else ())
+    if len(val) < len(seeds) * len(numbers):
+        val = (chosen[row.name],) if row.name in chosen else ()
+    return Said(row, trained[row.name, seeds[0], 0].parameters, test, val)
+
+
+def _inner_folds(rows: Sequence[Row], material: Material, seed: int) -> list[Fold]:
+    """Return folds within the training part, where nothing else that is fair could choose between rows."""
+    train = material.folds[0].train
+    if material.crossed or len(rows) == 1 or len(material.folds[0].val):
+        return []
+    cuts = inner_cuts([material.groups[v] for v in train], material.targets.strata[train], seed=seed)
+    return [Fold(train[fit], train[:0], train[judge]) for fit, judge in cuts]
+
+
+def _chosen_by(experiment: Experiment, rows: Sequence[Row], material: Material, inner: Sequence[Fold],
+               seed: int) -> dict[str, float]:
+    """Return the main metric of every row over the inner folds; empty where there are none."""
+    values: dict[str, list[NDArray[np.float64]]] = {}
+    for number, fold in enumerate(inner):
+        done: dict[str, Trained] = {}
+        for row in rows:
+            done[row.name] = experiment.train(row, fold, seed=seed, number=INNER - number,
+                                              parts=[done[part] for part in row.parts])
+            values.setdefault(row.name, []).append(main_values(
+                material.targets.members[fold.test], done[row.name].test, multilabel=material.targets.multilabel))
+    return {name: float(np.concatenate(each).mean()) for name, each in values.items()}
 
 
 def _train_on_all(experiment: Experiment, kept: Row, rows: Sequence[Row], fold: Fold,
-                  seed: int) -> tuple[Trained, list[dict[str, Any]]]:
-    """Train the kept row once more, on all videos (less a validation part where one is cut)."""
+                  seed: int) -> list[dict[str, Any]]:
+    """Train the kept row once more, on all videos (less a validation part where one is cut); return its history."""
     parts = [experiment.train(next(row for row in rows if row.name == name), fold, seed=seed, number=ALL_VIDEOS)
              for name in kept.parts]
     model = experiment.train(kept, fold, seed=seed, number=ALL_VIDEOS, parts=parts)
-    return model, [line for one in (*parts, model) for line in one.history]
+    return [line for one in (*parts, model) for line in one.history]
 
 
 def _write_said(run: Run, said: Sequence[Said], kept: str, material: Material, judged: NDArray[np.int64],

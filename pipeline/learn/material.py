@@ -13,7 +13,7 @@ from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.run import SplitRow
 from pipeline.learn.settings import TrainSettings
 from pipeline.learn.splits import Fold, check_classes, check_leaks, cut_validation, groups_of, made_folds
-from pipeline.learn.targets import Targets, label_rows, make_targets, tell_partial
+from pipeline.learn.targets import Targets, frequent, label_rows, make_targets, tell_partial
 from schemas.errors import ConfigError
 from schemas.labels import LabelRow, match_parts, read_label_csv, read_split_files
 from schemas.store import Store, VideoRows
@@ -71,7 +71,8 @@ def prepare(request: Request) -> Material:
     videos = videos_of(store)
     labels = label_rows(videos, read_label_csv(request.labels) if request.labels else ())
     parts, kind = _parts(request.split, labels)
-    videos = [video for video in videos if video.id in parts]
+    labels = frequent({name: labels[name] for name in parts}, request.min_videos)
+    videos = [video for video in videos if video.id in labels]
     tell_partial(videos)
     ids = [video.id for video in videos]
     targets = make_targets(ids, labels)

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.learn.fusion import Classifier, make_fusion
+from pipeline.learn.fusion import Average, Classifier, Concat, make_fusion
 from pipeline.learn.heads import Head, make_head
 from pipeline.learn.settings import ModelSettings
 from schemas.errors import ConfigError, StoreError
 from schemas.files import reading, write_bytes
 
-SMALLEST_STD = 1e-4  # features that never change in training stay as they are instead of being blown up
+SMALLEST_STD = 1e-4  # of its stream's typical one: a feature that changes less in training counts as not changing
 
 
 class Branch(nn.Module):
@@ -22,7 +22,6 @@ class Branch(nn.Module):
         head: the temporal head.
         mean: buffer (D,).
         std: buffer (D,).
-        done_before: features come standardised already, as while a fit that did it once for all of its epochs.
     """
 
     mean: Tensor
@@ -33,12 +32,17 @@ class Branch(nn.Module):
         self.head = head
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
-        self.done_before = False
 
     def standardise(self, mean: Tensor, std: Tensor) -> None:
-        """Set mean and standard deviation, both (D,), of the training part."""
+        """Set mean and standard deviation, both (D,), of the training part.
+
+        A feature that never changed is divided by what is typical of its stream instead of being blown up. All is
+        relative, so that the unit of the features does not matter.
+        """
+        changing = std[std > 0]
+        typical = changing.median() if len(changing) else std.new_ones(())  # not a mean: units may differ by feature
         self.mean.copy_(mean)
-        self.std.copy_(torch.where(std < SMALLEST_STD, 1.0, std))
+        self.std.copy_(torch.where(std < SMALLEST_STD * typical, typical, std))
 
     def standardised(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D): (x - mean) / std, in one pass over x."""
@@ -47,11 +51,7 @@ class Branch(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, T, D), (B, T) -> (B, E)."""
-        if not self.done_before:
-            x = self.standardised(x)
-        if x.shape[1] == 1 and self.head.reduces_once:
-            return x.squeeze(1)
-        vector: Tensor = self.head(x, mask)
+        vector: Tensor = self.head(self.standardised(x), mask)
         return vector
 
 
@@ -74,15 +74,24 @@ class VideoClassifier(nn.Module):
                                   classes=settings.classes, hidden=settings.hidden, dropout=settings.dropout,
                                   multilabel=settings.multilabel)
 
-        if self.reduces_once:
+        if self.pools:
             for module in self.fusion.modules():
                 if isinstance(module, Classifier):
                     module.start_at_zero()
 
     @property
-    def reduces_once(self) -> bool:
-        """Whether the heads may be applied to the data once, before training."""
-        return all(self.branch(name).head.reduces_once for name in self.branches)
+    def pools(self) -> bool:
+        """Whether the heads have nothing to learn, so that data may be pooled before training."""
+        return all(self.branch(name).head.pools for name in self.branches)
+
+    @property
+    def layer(self) -> nn.Linear | None:
+        """The linear layer that is all there is to train, which can be fitted to the end; None where there is more."""
+        if not isinstance(self.fusion, Concat | Average):
+            return None
+        last = self.fusion.classifier[-1]
+        assert isinstance(last, nn.Linear)
+        return last if self.trainable() == sum(parameter.numel() for parameter in last.parameters()) else None
 
     @property
     def learning_rate(self) -> float:
@@ -94,6 +103,11 @@ class VideoClassifier(nn.Module):
         branch = self.branches[stream]
         assert isinstance(branch, Branch)
         return branch
+
+    def seen(self, features: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+        """Return what `layer` sees of a batch: (B, E)."""
+        assert isinstance(self.fusion, Concat | Average)
+        return self.fusion.joined([branch(features[name], mask) for name, branch in self.branches.items()])
 
     def forward(self, features: Mapping[str, Tensor], mask: Tensor) -> Tensor:
         """Score a batch.

@@ -12,6 +12,7 @@ from pipeline.learn.settings import ModelSettings, TrainSettings
 
 ONE_CYCLE_WARM_UP = 0.2  # share of training in which the learning rate rises
 ONE_CYCLE_START, ONE_CYCLE_END = 1 / 25, 1 / 250_000  # of the highest; as torch has them
+SETTLED = 0.1  # of the highest learning rate
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Schedule = Callable[[float], float]
@@ -68,6 +69,18 @@ def rate_at(schedule: str, highest: float, progress: float) -> float:
     if progress < ONE_CYCLE_WARM_UP:
         return _along(highest * ONE_CYCLE_START, highest, progress / ONE_CYCLE_WARM_UP)
     return _along(highest, highest * ONE_CYCLE_END, (progress - ONE_CYCLE_WARM_UP) / (1 - ONE_CYCLE_WARM_UP))
+
+
+def settled_epoch(settings: TrainSettings) -> int:
+    """Return the first epoch whose learning rate has come down to `SETTLED` of the highest; 0 where it stays high.
+
+    Before, steps are so large that the best epochs are still to come, however long validation has not improved.
+    """
+    if rate_at(settings.schedule, 1.0, 1.0) > SETTLED:
+        return 0
+    rates = [rate_at(settings.schedule, 1.0, epoch / settings.epochs) for epoch in range(settings.epochs)]
+    peak = rates.index(max(rates))
+    return next((epoch for epoch in range(peak, settings.epochs) if rates[epoch] <= SETTLED), settings.epochs)
 
 
 def _along(start: float, stop: float, share: float) -> float:

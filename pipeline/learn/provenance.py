@@ -10,6 +10,7 @@ import torch
 
 from pipeline.learn.heads import HEADS
 from pipeline.learn.material import Material, split_rows
+from pipeline.learn.model import VideoClassifier
 from pipeline.learn.request import Request
 from pipeline.learn.rows import Row
 from pipeline.learn.settings import TrainSettings
@@ -30,7 +31,8 @@ def run_settings(request: Request, material: Material, rows: Sequence[Row], devi
         "split": {"kind": material.kind, "folds": split.folds if material.kind == "made" else None,
                   "repeats": split.repeats, "trainings": len(material.trainings), "group_by": split.group_by,
                   "files": str(split.files) if split.files else "", "number": split.number if split.files else None,
-                  "labels": str(request.labels) if request.labels else "", "digest": split_digest(material)},
+                  "labels": str(request.labels) if request.labels else "", "min_videos": request.min_videos,
+                  "digest": split_digest(material)},
         "store": {"path": str(request.store.resolve()), **asdict(material.data.origin)},
         "software": versions(SOFTWARE),
     }
@@ -40,16 +42,19 @@ def done(asked: TrainSettings, row: Row, trainings: Sequence[Fold]) -> dict[str,
     """Return how a row is trained: what was asked, with every value that was left open filled in.
 
     `batch` and `val_fraction` follow from the size of the training part: they are lists, one a training, where that
-    makes a difference. None for a row that is put together from others instead of being trained.
+    makes a difference. None for a row that is put together from others instead of being trained; of a linear row, which
+    is fitted to the end, what that takes.
     """
     if row.parts:
         return None
     sizes = [(len(fold.train), len(fold.val)) for fold in trainings]
-    return asked.as_dict() | {
+    share = {"val_fraction": _same([round(val / (train + val), 3) for train, val in sizes])}
+    if VideoClassifier(row.model).layer is not None:
+        return {"solver": "l-bfgs", "class_weights": asked.class_weights} | share
+    return {"solver": "adamw"} | asked.as_dict() | {
         "learning_rate": asked.learning_rate or HEADS[row.model.head].learning_rate,
         "batch": _same([asked.batch_of(train) for train, _ in sizes]),
-        "val_fraction": _same([round(val / (train + val), 3) for train, val in sizes]),
-    }
+    } | share
 
 
 def split_digest(material: Material) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,8 @@ class RowResult:
         low: lower end of the 95 % bootstrap interval of the main metric.
         high: its upper end.
         seeds: the main metric of each seed.
-        selection: the main metric on the validation part, mean over folds and seeds; None without one.
+        selection: the main metric on the validation part, mean over folds and seeds, or without one in inner folds of
+            the training part; None where nothing was held out to choose by.
         versus: against the best single stream; None for single streams.
     """
 
@@ -160,13 +161,17 @@ class Labels:
 
 
 class MetricsLine(TypedDict):
-    """One line of metrics.jsonl; `val_*` are None without a validation part."""
+    """One line of metrics.jsonl; `val_*` are None without a validation part.
+
+    A linear classifier that is fitted to the end has one line, without a learning rate and with its `strength`.
+    """
 
     row: str
     seed: int
     fold: int
     epoch: int
-    learning_rate: float
+    learning_rate: float | None
+    strength: NotRequired[float]
     train_loss: float
     train_top1: float
     val_loss: float | None

@@ -35,6 +35,7 @@ class Request:
         command: its name.
         store: the store's directory.
         labels: a CSV of labels; None: as in the plan, or by folder.
+        min_videos: classes of fewer videos are left out.
         streams: names of the streams; all when empty.
         head: a name of `HEADS`.
         head_options: its options.
@@ -56,6 +57,7 @@ class Request:
     command: str
     store: Path
     labels: Path | None = None
+    min_videos: int = 1
     streams: tuple[str, ...] = ()
     head: str = "mean"
     head_options: dict[str, Any] = field(default_factory=dict)

@@ -31,7 +31,7 @@ class Said:
         row: which one.
         parameters: trainable numbers in its model.
         test: float32 (S, J, C), one table a seed, in the order of the judged videos.
-        val: one main metric a fold and seed; empty without validation.
+        val: one main metric a fold and seed, or of all inner folds; empty where nothing was held out.
     """
 
     row: Row
@@ -67,7 +67,7 @@ def mean_classes(tables: Sequence[tuple[ClassResult, ...]]) -> tuple[ClassResult
 
 
 def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], groups: Sequence[str], *,
-             crossed: bool, varied: str = "seeds") -> Results:
+             crossed: bool, inner: bool = False, varied: str = "seeds") -> Results:
     """Judge every row, compare, choose.
 
     Args:
@@ -76,6 +76,7 @@ def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], 
         judged: int64 (J,), places of the judged videos.
         groups: V group names.
         crossed: it was cross-validation: every video was judged by a model that did not see it.
+        inner: the numbers in `val` are of inner folds of the training part.
         varied: what the tables of `said` are: `seeds`, or `repeats`.
     """
     members = targets.members[judged]
@@ -83,7 +84,7 @@ def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], 
     values = {one.row.name: mean_values(members, one.test, multilabel=targets.multilabel) for one in said}
     rows = [_row(one, values[one.row.name], members, units, targets) for one in said]
     rows = _compared(rows, values, units)
-    kept, kept_by = _choose(rows, crossed=crossed)
+    kept, kept_by = _choose(rows, crossed=crossed, inner=inner)
     best = next(one for one in said if one.row.name == kept.name).test
     count = int(units.max()) + 1
     unit = "video" if count == len(judged) else "group"
@@ -129,7 +130,7 @@ def _compared(rows: list[RowResult], values: Mapping[str, NDArray[np.float64]],
     return [replace(row, versus=versus.get(row.name)) for row in rows]
 
 
-def _choose(rows: Sequence[RowResult], *, crossed: bool) -> tuple[RowResult, str]:
+def _choose(rows: Sequence[RowResult], *, crossed: bool, inner: bool) -> tuple[RowResult, str]:
     """Choose the row to keep: never by a test part; a tie goes to fewer streams, then to the earlier row."""
     if len(rows) == 1:
         return rows[0], "the only row"
@@ -138,9 +139,9 @@ def _choose(rows: Sequence[RowResult], *, crossed: bool) -> tuple[RowResult, str
         return kept, "best out of fold, so its own number is a little too good"
     if all(row.selection is not None for row in rows):
         kept = max(rows, key=lambda row: (round(row.selection or 0, 9), -len(row.streams)))
-        return kept, "best on the validation part"
+        return kept, f"best {'in inner folds of the training' if inner else 'on the validation'} part"
     fused = [row for row in rows if row.fusion]
-    return (fused or list(rows))[0], "the first fusion, since without a validation part nothing fair can choose"
+    return (fused or list(rows))[0], "the first fusion, since nothing is held out of training to choose by"
 
 
 def verdict(rows: Sequence[RowResult], units: int, unit: str) -> str:

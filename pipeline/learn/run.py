@@ -43,7 +43,8 @@ Fractions are 0 to 1 in every file. Files are written whole or not at all; resul
 import io
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from html import escape
 from pathlib import Path
@@ -68,6 +69,7 @@ from pipeline.learn.settings import ModelSettings
 from schemas.errors import ConfigError, StoreError
 from schemas.files import (
     is_there,
+    locked,
     make_folder,
     read_csv,
     reading,
@@ -78,6 +80,7 @@ from schemas.files import (
     writing,
 )
 from schemas.plain import read_json, read_json_lines, to_record
+from schemas.words import counted
 
 __all__ = [
     "ClassResult",
@@ -107,9 +110,27 @@ class Run:
         self.root = root
         self.settings = settings
 
+    @staticmethod
+    @contextmanager
+    def hold(root: Path) -> Iterator[None]:
+        """Hold a new, empty or unfinished run for writing, until it is complete or this process ends.
+
+        Raises:
+            BusyError: another process is training there.
+            ConfigError: the directory holds a complete run, or something else.
+            ResourceError: it can not be written.
+        """
+        make_folder(root)
+        _refuse_others(root)
+        make_folder(root / "resume")
+        with locked(root / "resume" / ".lock", root):
+            yield
+
     @classmethod
     def create(cls, root: Path, settings: dict[str, Any]) -> "Run":
         """Begin a run in a new or empty directory, or go on with one that was begun with the same settings.
+
+        Whoever trains holds it (`hold`).
 
         Raises:
             ConfigError: the directory holds a complete run, or one of other settings, or something else.
@@ -119,19 +140,14 @@ class Run:
         make_folder(root)
         for folder in (root, root / "resume"):
             sweep(folder)
-        with refusals(root, "read"):
-            present = sorted(child.name for child in root.iterdir())
-        if "results.json" in present:
-            raise ConfigError(f"{root} holds a complete run; choose another --out")
-        if "settings.json" in present:
+        _refuse_others(root)
+        if is_there(root / "settings.json"):
             known = read_json(root / "settings.json", dict[str, Any])
             if known != settings:
                 changed = sorted(key for key in known | settings if known.get(key) != settings.get(key))
                 raise ConfigError(f"{root} holds an unfinished run with other settings ({', '.join(changed)}), or its "
                                   "videos or labels have changed since; repeat its command to finish it, or choose "
                                   "another --out")
-        elif present:
-            raise ConfigError(f"{root} is not a run, and not empty; choose another --out")
         run = cls(root, settings)
         run.write_json("settings.json", settings)
         return run
@@ -266,6 +282,16 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     header = ["video", "seed", "fold", "truth", *(name for k in range(1, top + 1) for name in (f"top{k}", f"p{k}"))]
     write_csv(path, [header, *([p.video, p.seed, p.fold, p.truth, *(cell for name, value in p.top
                                                             for cell in (name, f"{value:.6f}"))] for p in predictions)])
+
+
+def _refuse_others(root: Path) -> None:
+    """Refuse a complete run, and a directory of other files."""
+    with refusals(root, "read"):
+        present = {child.name for child in root.iterdir()} - {"resume"}
+    if "results.json" in present:
+        raise ConfigError(f"{root} holds a complete run; choose another --out")
+    if present and "settings.json" not in present:
+        raise ConfigError(f"{root} is not a run, and not empty; choose another --out")
 
 
 def _as_read(settings: dict[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,8 @@ class TrainSettings:
         weight_decay: of AdamW; biases are left alone.
         label_smoothing: share of a label that is spread over all classes (Szegedy et al. 2016).
         clip_norm: gradients longer than this are scaled down to it; 0: never.
-        patience: epochs without a better validation loss after which training stops; 0: never.
+        patience: epochs without a better validation loss after which training stops; 0: never. Epochs count from when
+            the schedule has brought the learning rate down (`settled_epoch`).
         class_weights: rare classes count more, so that all classes count the same.
         val_fraction: share of the training part that is kept for early stopping, cut by groups; 0: none; None:
             `VAL_FRACTION` where that leaves enough to trust, else none (`val_share`).

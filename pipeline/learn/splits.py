@@ -19,6 +19,8 @@ UCF_NAME = re.compile(r"(v_[^/]+_g\d+)_c\d+(\.[A-Za-z]\w*)?$")  # names may keep
 
 Indices = NDArray[np.int64]
 
+INNER_FOLDS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Fold:
@@ -158,7 +160,8 @@ def made_folds(groups: Sequence[str], classes: NDArray[np.int64], names: Sequenc
         if len(held) < 2:
             count = int((classes == place).sum())
             raise ConfigError(f"class {names[int(place)]!r} has {counted(count, 'video')} from 1 recording: too few to "
-                              "learn from one and test on another; add videos of it, or leave the class out")
+                              f"learn from one and test on another; add videos of it, or --min-videos {count + 1} "
+                              "leaves it out")
     if folds == 0:
         array = np.array(groups, dtype=np.str_)
         return [np.flatnonzero(array == name) for name in distinct]
@@ -166,6 +169,24 @@ def made_folds(groups: Sequence[str], classes: NDArray[np.int64], names: Sequenc
         raise ConfigError(f"--folds {folds} is more than there are recordings ({len(distinct)})")
     parts = deal(groups, classes, max(folds, 2) if folds > 1 else min(5, len(distinct)), seed)
     return [np.flatnonzero(parts == part) for part in range(folds)]
+
+
+def inner_cuts(groups: Sequence[str], classes: NDArray[np.int64], *, seed: int) -> list[tuple[Indices, Indices]]:
+    """Cut a training part into folds of its own, to choose by: (places to fit, places to judge), by groups.
+
+    Args:
+        groups: V names, of the training part alone.
+        classes: int64 (V,).
+        seed: of the order.
+
+    Returns:
+        up to `INNER_FOLDS` cuts; none where there is one group.
+    """
+    parts = min(INNER_FOLDS, len(set(groups)))
+    if parts < 2:
+        return []
+    place = deal(groups, classes, parts, seed)
+    return [(np.flatnonzero(place != part), np.flatnonzero(place == part)) for part in range(parts)]
 
 
 def cut_validation(train: Indices, groups: Sequence[str], classes: NDArray[np.int64], *, fraction: float,
@@ -248,4 +269,4 @@ def check_classes(names: Sequence[str], members: NDArray[np.bool_], fold: Fold) 
     missing = np.flatnonzero(members[fold.test].any(0) & ~members[fold.train].any(0))
     if len(missing):
         raise ConfigError(f"class {names[missing[0]]!r} is tested but has no training video in one of the folds; "
-                          "fewer or other groups, more videos, or leaving the class out would mend it")
+                          "fewer or other groups, more videos, or leaving it out (--min-videos N) would mend it")

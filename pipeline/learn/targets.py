@@ -1,6 +1,7 @@
 """What a classifier is to say: the classes, and which of them each video has."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -41,13 +42,17 @@ class Targets:
     @property
     def strata(self) -> NDArray[np.int64]:
         """int64 (V,): what splits keep in proportion: the label, with several labels the rarest of a video's."""
-        rarity = self.members.sum(0).astype(np.float64)
-        ranked = np.where(self.members, rarity, np.inf)
-        return np.asarray(ranked.argmin(1), dtype=np.int64)
+        return rarest(self.members)
 
     def cell(self, video: int) -> str:
         """The labels of a video in one cell: `a` or `a;b`."""
         return join_labels(self.classes[c] for c in np.flatnonzero(self.members[video]))
+
+
+def rarest(members: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return of every video the label that the fewest videos have: (V, C) -> (V,)."""
+    ranked = np.where(members, members.sum(0).astype(np.float64), np.inf)
+    return np.asarray(ranked.argmin(1), dtype=np.int64)
 
 
 def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dict[str, LabelRow]:
@@ -92,6 +97,22 @@ def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dic
                           f"{bare[0]!r}: put each video into a folder named after its class, or give "
                           "--labels CSV with lines of path,label")
     return rows
+
+
+def frequent(rows: Mapping[str, LabelRow], least: int) -> dict[str, LabelRow]:
+    """Leave out classes of fewer than `least` videos, and the videos that have no other label, with a warning."""
+    counts = Counter(label for row in rows.values() for label in row.labels)
+    rare = sorted(label for label, count in counts.items() if count < least)
+    kept = {video_id: replace(row, labels=tuple(label for label in row.labels if label not in rare))
+            for video_id, row in rows.items()}
+    kept = {video_id: row for video_id, row in kept.items() if row.labels}
+    if rare:
+        logger.warning("%d of %d classes have fewer than %d videos and are left out, with %d video(s): %s", len(rare),
+                       len(counts), least, len(rows) - len(kept), ", ".join(rare[:10]) + ", ..." * (len(rare) > 10))
+    if not kept:
+        raise ConfigError(f"--min-videos {least}: no class has so many videos; the largest has "
+                          f"{max(counts.values(), default=0)}")
+    return kept
 
 
 def tell_partial(videos: Sequence[VideoRows]) -> None:

@@ -6,8 +6,7 @@ from one of its own. A run that was interrupted goes on from its last checkpoint
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 from tqdm import tqdm
 
 from pipeline.learn.batches import gather, in_order, shuffled
 from pipeline.learn.checkpoint import State
 from pipeline.learn.dataset import Dataset
+from pipeline.learn.linear import Cut, fit_linear
 from pipeline.learn.memory import keep_freed_memory
 from pipeline.learn.model import VideoClassifier
-from pipeline.learn.objective import Loss, make_loss, make_optimizer
-from pipeline.learn.settings import TrainSettings
-from pipeline.learn.splits import Fold
+from pipeline.learn.objective import Loss, make_loss, make_optimizer, settled_epoch
+from pipeline.learn.settings import VAL_WORTH_IT, TrainSettings
+from pipeline.learn.splits import Fold, inner_cuts
+from pipeline.learn.targets import rarest
 from schemas.errors import StoreError
 from schemas.words import counted
 
@@ -38,16 +40,21 @@ class Task:
         data: features.
         targets: int64 (V,), or float32 (V, C) when videos have several labels.
         fold: which videos are for what.
+        groups: V names; empty: each video is a group by itself.
     """
 
     data: Dataset
     targets: Tensor
     fold: Fold
+    groups: Sequence[str] = ()
 
 
 def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: int, device: torch.device,
         title: str, quiet: bool = False, checkpoint: Path | None = None) -> list[dict[str, Any]]:
     """Train a model in place; with a validation part it ends with the weights of the best epoch.
+
+    Where a linear layer is all there is to train it is fitted to the end instead (`linear.py`), in one row of epoch 0
+    without a learning rate.
 
     Args:
         model: freshly built; standardised here with the training part.
@@ -71,15 +78,17 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     for name in model.branches:
         model.branch(name).standardise(*task.data.moments(name, task.fold.train))
     model.to(device)
+    if model.layer is not None:
+        return [_solve(model, model.layer, task, settings, seed=seed, device=device)]
     loss = make_loss(task.targets[task.fold.train], model.settings, settings, device)
     state = State(model, *make_optimizer(model, settings, settings.learning_rate or model.learning_rate), order)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
     bar = tqdm(total=settings.epochs, initial=len(state.history), desc=title, unit="epoch", leave=False,
                disable=True if quiet else None)
-    with bar, standardised_once(model, task.data) as data:
-        task = replace(task, data=data)
-        while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience):
+    since = settled_epoch(settings)
+    with bar:
+        while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience, since=since):
             started = time.perf_counter()
             epoch = len(state.history)
             row: dict[str, Any] = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}
@@ -94,26 +103,35 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     return state.history
 
 
-@contextmanager
-def standardised_once(model: VideoClassifier, data: Dataset) -> Iterator[Dataset]:
-    """Give features that are standardised already, where videos have one moment that every epoch would see the same.
-
-    Meanwhile the model takes them as they are; afterwards it standardises by itself again.
-    """
-    branches = {name: model.branch(name) for name in model.branches}
-    if not model.reduces_once or len(data.ids) < data.offsets[-1]:
-        yield data
-        return
+def _solve(model: VideoClassifier, layer: nn.Linear, task: Task, settings: TrainSettings, *, seed: int,
+           device: torch.device) -> dict[str, Any]:
+    """Fit the one layer that there is to train to the end, and tell it in a row like that of an epoch."""
+    started, fold = time.perf_counter(), task.fold
+    several = task.targets.ndim == 2
+    known = np.concatenate([fold.train, fold.val])
+    members = (task.targets[known] if several else
+               functional.one_hot(task.targets[known], model.settings.classes)).numpy().astype(np.bool_)
+    x = seen(model, layer.in_features, task.data, known, device).numpy()
+    found = fit_linear(x, members, np.arange(len(fold.train)), _cuts(task, members, seed), multilabel=several,
+                       balanced=settings.class_weights, threads=torch.get_num_threads())
     with torch.no_grad():
-        ready = {name: branch.standardised(data.streams[name].to(branch.mean.device).float()).to(
-                     data.streams[name].device) for name, branch in branches.items()}
-    try:
-        for branch in branches.values():
-            branch.done_before = True
-        yield replace(data, streams=ready)
-    finally:
-        for branch in branches.values():
-            branch.done_before = False
+        layer.weight.copy_(torch.from_numpy(found.weight))
+        layer.bias.copy_(torch.from_numpy(found.bias))
+    loss = make_loss(task.targets[fold.train], model.settings, replace(settings, label_smoothing=0.0), device)
+    judged = {part: _judged(model, task, videos, loss, device) for part, videos in (("train", fold.train),
+                                                                                    ("val", fold.val))}
+    return {"epoch": 0, "learning_rate": None, "strength": found.strength,
+            **{f"{part}_{name}": value for part, values in judged.items() for name, value in values.items()},
+            "elapsed_s": round(time.perf_counter() - started, 4)}
+
+
+def _cuts(task: Task, members: NDArray[np.bool_], seed: int) -> list[Cut]:
+    """Cut the training part into what is fitted and what is judged: inner folds, or many videos with a part for it."""
+    train, val = len(task.fold.train), len(task.fold.val)
+    if val and train + val >= VAL_WORTH_IT:
+        return [(np.arange(train), np.arange(train, train + val))]
+    groups = [task.groups[v] if task.groups else str(v) for v in task.fold.train]
+    return inner_cuts(groups, rarest(members[:train]), seed=seed)
 
 
 def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
@@ -142,25 +160,44 @@ def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
 
 def validate(model: VideoClassifier, task: Task, loss: Loss, device: torch.device) -> dict[str, float | None]:
     """Judge the validation part with the loss that is trained."""
-    videos = task.fold.val
+    return {f"val_{name}": value for name, value in _judged(model, task, task.fold.val, loss, device).items()}
+
+
+def _judged(model: VideoClassifier, task: Task, videos: NDArray[np.int64], loss: Loss,
+            device: torch.device) -> dict[str, float | None]:
     if not len(videos):
-        return {"val_loss": None, "val_top1": None}
-    scores, targets = predict(model, task.data, videos, device), task.targets[videos]
-    return {"val_loss": float(loss(scores.to(device), targets.to(device))),
-            "val_top1": float(correct(scores, targets).mean())}
+        return {"loss": None, "top1": None}
+    scores, targets = answers(model, task, videos, device)
+    return {"loss": float(loss(scores.to(device), targets.to(device))), "top1": float(correct(scores, targets).mean())}
 
 
-@torch.inference_mode()
+def answers(model: VideoClassifier, task: Task, videos: NDArray[np.int64], device: torch.device,
+            ) -> tuple[Tensor, Tensor]:
+    """Return the scores of some videos of a task, and their targets."""
+    return predict(model, task.data, videos, device), task.targets[videos]
+
+
 def predict(model: VideoClassifier, data: Dataset, videos: NDArray[np.int64], device: torch.device,
             batch: int = 128) -> Tensor:
     """Return the scores of some videos, float32 (len(videos), C) on the CPU, in their order."""
-    model.eval()
+    return _each(model.eval(), model.settings.classes, data, videos, device, batch)
+
+
+def seen(model: VideoClassifier, width: int, data: Dataset, videos: NDArray[np.int64], device: torch.device,
+         batch: int = 128) -> Tensor:
+    """Return what the last layer, of so many inputs, sees of some videos, float32 (len(videos), width) as `predict`."""
+    return _each(model.eval().seen, width, data, videos, device, batch)
+
+
+@torch.inference_mode()
+def _each(ask: Callable[[Mapping[str, Tensor], Tensor], Tensor], width: int, data: Dataset, videos: NDArray[np.int64],
+          device: torch.device, batch: int) -> Tensor:
     place = {int(video): index for index, video in enumerate(videos)}
-    scores = torch.empty(len(videos), model.settings.classes)
+    found = torch.empty(len(videos), width)
     for chosen in in_order(data, videos, batch=batch):
         gathered = gather(data, chosen, device)
-        scores[[place[int(video)] for video in chosen]] = model(gathered.features, gathered.mask).cpu()
-    return scores
+        found[[place[int(video)] for video in chosen]] = ask(gathered.features, gathered.mask).cpu()
+    return found
 
 
 def correct(scores: Tensor, targets: Tensor) -> Tensor:

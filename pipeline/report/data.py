@@ -165,7 +165,7 @@ def _curve(row: str, metric: str, lines: Sequence[dict[str, Any]]) -> Curve | No
     for line in lines:
         if line[metric] is not None:
             by_epoch.setdefault(line["epoch"], []).append(line[metric])
-    if not by_epoch:
+    if len(by_epoch) < 2:  # fitted to the end in one go
         return None
     epochs = [by_epoch[epoch] for epoch in sorted(by_epoch)]
     return Curve(row, metric, np.array([np.mean(values) for values in epochs]), np.array([min(v) for v in epochs]),

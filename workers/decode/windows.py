@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -75,7 +76,8 @@ def decode(
 
     Args:
         path: the video file.
-        start, stop: first frame, and one past the last, counted in presentation order.
+        start: first frame, counted in presentation order.
+        stop: one past the last frame.
         seek_pts: time of frame ``start`` in stream ticks when ``probe`` said ``exact_pts``, else None. With it the
             file is entered at a keyframe where that gives the same frames bit by bit, and read from its beginning
             where it does not.
@@ -89,7 +91,7 @@ def decode(
             frame; any other next call closes it.
 
     Yields:
-        Windows in order. Memory is that of one window and the codec's references.
+        Windows in order, of memory that of one window and the codec's references.
 
     Raises:
         VideoOpenError, VideoTooLargeError: see ``open_video`` and ``check_size``.
@@ -98,10 +100,8 @@ def decode(
             good frames were yielded before. Missing one or two at the end is left to the caller.
         MachineError: the machine failed, or another number of frames decodes at a second look.
     """
-    def windows() -> Iterator[FrameBatch]:
-        return _decoded(path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames, threads,
-                        hand_on)
-
+    windows = partial(_decoded, path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames,
+                      threads, hand_on)
     frames = 0
     try:
         with machine_faults(path):

@@ -55,7 +55,9 @@ def test_features_are_imported_trained_judged_and_fused_from_the_command_line(vi
     assert "Fusion helps" in result.output
     assert "report  runs/fusion-1/report.html" in result.output
     assert Path("runs/fusion-1/report.html").is_file()
-    result = vidu("evaluate", "runs/fusion-1")
+    with pytest.raises(ViduError, match="trained on all videos of its store, so none is left to judge it by"):
+        vidu("evaluate", "runs/fusion-1")
+    result = vidu("evaluate", "runs/fusion-1", "--part", "all")
     assert "24 of these videos were in the model's training" in result.output
     result = vidu("fuse", "runs/fusion-1:rgb", "runs/fusion-1:flow", "--normalise", "none", "--out", "fused.csv")
     assert "24 videos, joined by name" in result.output

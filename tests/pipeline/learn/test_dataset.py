@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.learn.batches import gather, in_order, reduce_once, shuffled
+from pipeline.learn.batches import gather, in_order, pool, shuffled
 from pipeline.learn.dataset import CHECK_ROWS, fingerprints, read_dataset
 from pipeline.learn.heads import HEADS, make_head
 from schemas.errors import ConfigError, StoreError
@@ -181,10 +181,10 @@ def test_batches_of_long_videos_are_cut(monkeypatch):
     assert [len(videos) for videos in in_order(data, np.arange(4), batch=4)] == [2, 1, 1]
 
 
-@pytest.mark.parametrize("name", [name for name, head in HEADS.items() if head.reduces_once])
+@pytest.mark.parametrize("name", [name for name, head in HEADS.items() if head.pools])
 def test_reducing_once_is_applying_the_head_video_by_video(name):
     data = make_dataset([4, 1, 3], {"rgb": 3, "flow": 2}, dtype=torch.float16)
-    reduced = reduce_once(data, make_head(name, dim=3))
+    reduced = pool(data, make_head(name, dim=3))
     assert reduced.lengths.tolist() == [1, 1, 1]
     rows = data.streams["rgb"][5:8].float()
     torch.testing.assert_close(reduced.streams["rgb"][2], rows.mean(0) if name == "mean" else rows.amax(0))

@@ -103,3 +103,18 @@ def test_a_feature_that_never_changed_in_training_stays_finite():
     model = VideoClassifier(ModelSettings(streams={"rgb": 2}, classes=2)).eval()
     model.branch("rgb").standardise(torch.zeros(2), torch.zeros(2))
     assert torch.isfinite(model({"rgb": torch.ones(1, 1, 2)}, torch.ones(1, 1, dtype=torch.bool))).all()
+
+
+@pytest.mark.parametrize("unit", [1e-30, 3e-5, 1e30])
+def test_the_unit_of_features_changes_nothing(unit):
+    torch.manual_seed(0)
+    x = torch.randn(20, 1, 4)
+    x[:, :, 3] = 7  # it never changes
+    said = []
+    for factor in (1.0, unit):
+        torch.manual_seed(1)
+        model = stirred(VideoClassifier(ModelSettings(streams={"rgb": 4}, classes=2)))
+        rows = (x * factor).flatten(0, 1).double()
+        model.branch("rgb").standardise(rows.mean(0).float(), rows.std(0, correction=0).float())
+        said.append(model({"rgb": (x + 0.5) * factor}, torch.ones(20, 1, dtype=torch.bool)))
+    torch.testing.assert_close(*said, rtol=1e-4, atol=1e-4)

@@ -73,8 +73,8 @@ def test_gradients_agree_with_finite_differences(head):
         assert torch.autograd.gradcheck(with_value, parameter.detach().clone().requires_grad_(), atol=1e-6), name
 
 
-def test_a_head_that_reduces_once_leaves_a_single_moment_and_commutes_with_standardising(head):
-    if not head.reduces_once:
+def test_a_head_that_pools_leaves_a_single_moment_and_commutes_with_standardising(head):
+    if not head.pools:
         pytest.skip("learns something, so it has to see every moment")
     x, mask = batch([3, 1, 7])
     reduced = head(x, mask).unsqueeze(1)

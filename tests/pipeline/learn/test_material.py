@@ -124,3 +124,25 @@ def test_folds_of_another_seed_are_others_though_no_two_groups_have_one_size(mak
 def test_repeats_that_would_repeat_nothing_are_refused(many, split, seeds, words):
     with pytest.raises(ConfigError, match=words):
         prepare(Request(command="train", store=many.root, seeds=seeds, split=SplitChoice(repeats=2, **split)))
+
+
+def test_a_class_of_too_few_videos_is_left_out_where_that_is_asked_for(make_store, caplog):
+    videos = {f"{label}/{n}": {"rgb": np.ones((2, 3)) + n} for label, count in (("run", 6), ("sit", 6), ("fall", 1))
+              for n in range(count)}
+    request = Request(command="train-pooling", store=make_store(videos).root)
+    with pytest.raises(ConfigError, match=r"class 'fall' has 1 video.*--min-videos 2 leaves it out"):
+        prepare(request)
+    found = prepare(replace(request, min_videos=2))
+    assert (found.targets.classes, len(found.data.ids)) == (("run", "sit"), 12)
+    assert "1 of 3 classes have fewer than 2 videos and are left out, with 1 video(s): fall" in caplog.text
+    with pytest.raises(ConfigError, match="--min-videos 9: no class has so many videos; the largest has 6"):
+        prepare(replace(request, min_videos=9))
+
+
+def test_a_rare_label_is_taken_off_videos_that_have_others(make_store, tmp_path):
+    videos = {f"v{n}": {"rgb": np.ones((2, 3)) + n} for n in range(8)}
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\n" + "".join(f"v{n},{'a' if n % 2 else 'b'}{';rare' if n == 3 else ''}\n"
+                                                for n in range(8)))
+    found = prepare(Request(command="train-pooling", store=make_store(videos).root, labels=labels, min_videos=2))
+    assert (found.targets.classes, len(found.data.ids), found.targets.multilabel) == (("a", "b"), 8, False)

@@ -1,15 +1,12 @@
 """The trainer: what it minimises, when it stops, what it keeps, and what it says when numbers go wrong."""
 
-from contextlib import nullcontext
-
 import numpy as np
 import pytest
 import torch
 
 from pipeline.learn import batches
-from pipeline.learn import train as train_module
 from pipeline.learn.model import VideoClassifier
-from pipeline.learn.objective import ONE_CYCLE_WARM_UP, make_loss, make_optimizer, rate_at
+from pipeline.learn.objective import ONE_CYCLE_WARM_UP, make_loss, make_optimizer, rate_at, settled_epoch
 from pipeline.learn.settings import SCHEDULES, VAL_WORTH_IT, ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
 from pipeline.learn.train import Task, fit, predict
@@ -30,7 +27,7 @@ def task(count=20, val=NONE, spread=5.0):
 
 def train(chosen, **settings):
     torch.manual_seed(0)
-    model = VideoClassifier(ModelSettings(streams={"rgb": 4}, classes=2, dropout=0.0))
+    model = VideoClassifier(ModelSettings(streams={"rgb": 4}, classes=2, dropout=0.0, head="attention"))
     history = fit(model, chosen, TrainSettings(**settings), seed=0, device=CPU, title="test", quiet=True)
     return model, history
 
@@ -71,21 +68,6 @@ def test_schedules_are_torchs_where_every_epoch_has_as_many_steps():
             schedule.step()
 
 
-def test_features_standardised_once_train_the_same_model_which_then_standardises_by_itself(monkeypatch):
-    data = make_dataset([1] * 40, {"rgb": 4})
-    data.streams["rgb"].mul_(3).add_(50)
-    chosen = Task(data, torch.arange(40) % 2, Fold(np.arange(5, 30), np.arange(5), np.arange(30, 40)))
-    once, once_history = train(chosen, epochs=5)
-    with train_module.standardised_once(once, data) as ready:
-        assert ready.streams["rgb"][5:30].mean() == pytest.approx(0, abs=1e-4)
-        inside = predict(once, ready, np.arange(40), CPU)
-    monkeypatch.setattr(train_module, "standardised_once", lambda _, data: nullcontext(data))
-    each, each_history = train(chosen, epochs=5)
-    torch.testing.assert_close(once.state_dict(), each.state_dict())
-    assert once_history[-1]["val_loss"] == pytest.approx(each_history[-1]["val_loss"])
-    torch.testing.assert_close(predict(once, data, np.arange(40), CPU), inside)
-
-
 def test_the_weights_of_the_best_epoch_are_kept():
     chosen = task(val=np.arange(5), spread=0.5)
     model, history = train(chosen, epochs=40, learning_rate=1.0, schedule="constant", label_smoothing=0.0)
@@ -100,6 +82,15 @@ def test_training_stops_when_validation_does_not_improve():
     _, history = train(chosen, epochs=200, learning_rate=1.0, schedule="constant", patience=3)
     best = int(np.argmin([row["val_loss"] for row in history]))
     assert len(history) == best + 4 < 200
+
+
+@pytest.mark.parametrize(("schedule", "since"), [("one-cycle", 34), ("cosine", 32), ("constant", 0)])
+def test_patience_waits_until_the_learning_rate_has_come_down(schedule, since):
+    chosen = task(val=np.arange(5), spread=0.0)  # nothing to learn: validation is best at the start
+    _, history = train(chosen, epochs=40, learning_rate=0.3, schedule=schedule, patience=2)
+    assert settled_epoch(TrainSettings(epochs=40, schedule=schedule)) == since
+    best = int(np.argmin([row["val_loss"] for row in history]))
+    assert len(history) == max(best + 1, since) + 2
 
 
 def test_a_loss_that_is_no_number_names_a_video():
