@@ -190,12 +190,12 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     try:
         plain = read_json(path, dict[str, Any])
-        manifest = to_record(plain, Manifest)
+        version = plain.pop("format", None), plain.pop("schema", None)
+        manifest = to_record(plain, Manifest) if version == (MANIFEST_FORMAT, MANIFEST_SCHEMA) else None
     except ValueError as error:
         raise ConfigError(f"{path} is damaged: {error}; export anew, or import the folders of streams one by one, as "
                           "--from rgb=DIR --from pts_s=DIR") from error
-    version = plain.get("format"), plain.get("schema")
-    if version != (MANIFEST_FORMAT, MANIFEST_SCHEMA) or manifest.form not in FORMATS:
-        raise ConfigError(f"{path}: {version[0]!r} of schema {version[1]!r}, files of {manifest.form!r}; this version "
-                          f"reads {MANIFEST_FORMAT!r} of schema {MANIFEST_SCHEMA}, files of {', '.join(FORMATS)}")
+    if manifest is None or manifest.form not in FORMATS:
+        raise ConfigError(f"{path}: {version[0]!r} of schema {version[1]!r}; this version reads {MANIFEST_FORMAT!r} of "
+                          f"schema {MANIFEST_SCHEMA}, files of {', '.join(FORMATS)}")
     return manifest

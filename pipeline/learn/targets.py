@@ -107,8 +107,9 @@ def frequent(rows: Mapping[str, LabelRow], least: int) -> dict[str, LabelRow]:
             for video_id, row in rows.items()}
     kept = {video_id: row for video_id, row in kept.items() if row.labels}
     if rare:
-        logger.warning("%d of %d classes have fewer than %d videos and are left out, with %d video(s): %s", len(rare),
-                       len(counts), least, len(rows) - len(kept), ", ".join(rare[:10]) + ", ..." * (len(rare) > 10))
+        logger.warning("of %s %d left out, with fewer than %s each and %s in all: %s", counted(len(counts), "class"),
+                       len(rare), counted(least, "video"), counted(len(rows) - len(kept), "video"),
+                       ", ".join(rare[:10]) + ", ..." * (len(rare) > 10))
     if not kept:
         raise ConfigError(f"--min-videos {least}: no class has so many videos; the largest has "
                           f"{max(counts.values(), default=0)}")
