@@ -31,7 +31,8 @@ def run_settings(request: Request, material: Material, rows: Sequence[Row], devi
         "split": {"kind": material.kind, "folds": split.folds if material.kind == "made" else None,
                   "repeats": split.repeats, "trainings": len(material.trainings), "group_by": split.group_by,
                   "files": str(split.files) if split.files else "", "number": split.number if split.files else None,
-                  "labels": str(request.labels) if request.labels else "", "min_videos": request.min_videos, "digest": split_digest(material)},
+                  "labels": str(request.labels) if request.labels else "", "min_videos": request.min_videos,
+                  "digest": split_digest(material)},
         "store": {"path": str(request.store.resolve()), **asdict(material.data.origin)},
         "software": versions(SOFTWARE),
     }

@@ -159,7 +159,8 @@ def made_folds(groups: Sequence[str], classes: NDArray[np.int64], names: Sequenc
         if len(held) < 2:
             count = int((classes == place).sum())
             raise ConfigError(f"class {names[int(place)]!r} has {count} video(s) from 1 recording: too few to learn "
-                              f"from one and test on another; add videos of it, or --min-videos {count + 1} leaves it out")
+                              "from one and test on another; add videos of it, or leave it out: --min-videos "
+                              f"{count + 1}")
     if folds == 0:
         array = np.array(groups, dtype=np.str_)
         return [np.flatnonzero(array == name) for name in distinct]

@@ -1,5 +1,6 @@
 """A comparison of runs as one HTML file."""
 
+from pipeline.learn.records import SHOWN
 from pipeline.learn.statistics import SIGNIFICANT, USEFUL, interval_words, reach, units_words
 from pipeline.report.charts import (
     CLASSES_SHOWN,
@@ -64,9 +65,9 @@ def _contenders(comparison: Comparison) -> Markup:
                      f"{percent(one.low)} to {percent(one.high)}", one.row, one.seeds)
             for index, one in enumerate(comparison.contenders)]
     chart = intervals_chart(rows, heads=("run", "% and 95 % interval", "row"), label="runs compared")
-    titles = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE"}
-    names = [*titles, *(["lrap"] if comparison.main == "lrap" else [])]
-    head = tag("tr", tag("th", "run", scope="col"), *(tag("th", titles.get(name, "LRAP"), scope="col", class_="num")
+    titles = {"map": "mAP", "lrap": "LRAP", "top1": "top-1"} | SHOWN[comparison.main]
+    names = [name for name in titles if name in comparison.contenders[0].metrics]
+    head = tag("tr", tag("th", "run", scope="col"), *(tag("th", titles[name], scope="col", class_="num")
                                                       for name in names))
     body = [tag("tr", tag("td", name_of(one.title)), *(tag("td", percent(one.metrics[name]), class_="num")
                                                        for name in names)) for one in comparison.contenders]

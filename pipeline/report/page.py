@@ -96,6 +96,7 @@ def _head(data: ReportData) -> Markup:
 def _tiles(kept: RowResult, data: ReportData) -> Markup:
     shown = [("top-1", "top1", "right at first"), ("top-5", "top5", "among the first five"),
              ("mean class", "mean_class", "mean recall of the classes"), ("mAP", "map", "mean average precision"),
+             ("macro F1", "f1_macro", "mean over classes"), ("micro F1", "f1_micro", "over all labels"),
              ("ECE", "ece", "calibration error"), ("LRAP", "lrap", "label ranking")]
     tiles = [tag("div", tag("dt", title), tag("dd", charts.with_unit(kept.metrics[name]), tag("small", words)),
                  class_="tile") for title, name, words in shown
