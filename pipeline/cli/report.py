@@ -56,16 +56,16 @@ def compare(runs: tuple[str, ...], html: Path | None) -> None:
 
 
 def _contenders(comparison: "Comparison") -> str:
+    from pipeline.learn.records import SHOWN
     from pipeline.report.compare_page import varied
 
-    names = [*(["top1"] if comparison.main != "top1" else []), "top5", "mean_class", "map", "ece"]
-    titles = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE"}
+    titles = ({"map": "mAP"} if comparison.main == "lrap" else {}) | SHOWN[comparison.main]
     several = any(len(one.seeds) > 1 for one in comparison.contenders)
     header = ["run", "row", f"{MAIN_NAMES[comparison.main]} %", "95 % interval",
-              *([f"± {varied(comparison)}"] if several else []), *(titles[name] for name in names), "judged"]
+              *([f"± {varied(comparison)}"] if several else []), *titles.values(), "judged"]
     return table(header, [[one.title, one.row, f"{100 * one.value:.1f}", f"{100 * one.low:.1f} to {100 * one.high:.1f}",
                            *([_spread(one.seeds)] if several else []),
-                           *(f"{100 * one.metrics[name]:.1f}" for name in names), str(one.judged)]
+                           *(f"{100 * one.metrics[name]:.1f}" for name in titles), str(one.judged)]
                           for one in comparison.contenders])
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 MAIN_NAMES = {"top1": "top-1", "lrap": "LRAP"}
 NO_GROUPS = "if some belong together, --group-by REGEX or a column `group` of --labels says so"
-LRAP = "videos have several labels: LRAP is the label ranking average precision"
+LRAP = "videos have several labels: LRAP is the label ranking average precision, interval and test are of it"
+F1 = "F1 is that of thresholds by class, fitted on videos of other folds or on those held out of training"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -33,13 +34,14 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def results_table(results: "Results") -> str:
     """Lay out a run's results: one line a row, then what they mean."""
+    from pipeline.learn.records import SHOWN
     from pipeline.learn.statistics import units_words
 
     main = MAIN_NAMES[results.main]
     several = results.seeds > 1
     compared = any(row.versus for row in results.rows)
-    header = ["row", f"{main} %", "95 % interval", *([f"± {results.varied}"] if several else []),
-              *(["top-1"] if results.main != "top1" else []), "top-5", "mean class", "mAP", "ECE",
+    header = ["row", *(["mAP %"] if results.main == "lrap" else []), f"{main} %", "95 % interval",
+              *([f"± {results.varied}"] if several else []), *SHOWN[results.main].values(),
               *(["vs best stream", "p"] if compared else [])]
     rows = [_line(row, results, several=several, compared=compared) for row in results.rows]
     head = results.rows[0].head
@@ -53,16 +55,18 @@ def results_table(results: "Results") -> str:
              f"kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}"
              + (" with the first seed" if several else "")]
     if results.main == "lrap":
-        notes.insert(0, LRAP)
+        notes[:0] = [LRAP, F1]
     return "\n".join([table(header, rows), "", *notes, *([results.verdict] if results.verdict else [])])
 
 
 def _line(row: "RowResult", results: "Results", *, several: bool, compared: bool) -> list[str]:
-    cells = [row.name + (" *" if row.name == results.kept else ""), _percent(fmean(row.seeds)),
+    cells = [row.name + (" *" if row.name == results.kept else ""),
+             *([_percent(row.metrics["map"])] if results.main == "lrap" else []), _percent(fmean(row.seeds)),
              f"{_percent(row.low)} to {_percent(row.high)}"]
+    from pipeline.learn.records import SHOWN
+
     cells += [_percent(stdev(row.seeds))] if several else []
-    names = [*(["top1"] if results.main != "top1" else []), "top5", "mean_class", "map", "ece"]
-    cells += [_percent(row.metrics[name]) for name in names]
+    cells += [_percent(row.metrics[name]) for name in SHOWN[results.main]]
     if compared:
         cells += [f"{100 * row.versus.difference:+.1f}", f"{row.versus.p:.2g}"] if row.versus else ["", ""]
     return cells

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.learn.dataset import Dataset, fingerprints, read_dataset
 from pipeline.learn.device import prepare_torch
 from pipeline.learn.material import videos_of
-from pipeline.learn.metrics import class_table, judge
+from pipeline.learn.metrics import HALF, class_table, judge
 from pipeline.learn.model import load_model
 from pipeline.learn.records import top_classes
 from pipeline.learn.results import main_values
@@ -121,6 +121,7 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     probabilities = model.probabilities(scores).numpy()
     several = model.settings.multilabel
     prints = fingerprints(features, videos)
+    least = np.array(run.results().thresholds or HALF)
     groups = _groups(run, features, data.ids, prints, rows)
     values = main_values(targets.members, probabilities, multilabel=several)
     seed = int(run.settings["seed"])
@@ -130,10 +131,11 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
         write_predictions(out, predictions)
     count = len(set(groups))
     return Evaluation(len(videos), part, _seen(run, features, data, prints), "lrap" if several else "top1",
-                      judge(targets.members, probabilities, multilabel=several),
+                      judge(targets.members, probabilities, multilabel=several, thresholds=least),
                       *bootstrap_mean(values, unit_numbers(groups)), "video" if count == len(groups) else "group",
                       count,
-                      class_table(targets.members, probabilities, classes, multilabel=several), predictions)
+                      class_table(targets.members, probabilities, classes, multilabel=several, thresholds=least),
+                      predictions)
 
 
 def _held_out(run: Run, parts: Mapping[str, str], *, own: bool) -> str:

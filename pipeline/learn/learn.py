@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.learn.device import prepare_torch
 from pipeline.learn.experiment import ALL_VIDEOS, INNER, Experiment, Trained
 from pipeline.learn.material import Material, prepare, split_rows
-from pipeline.learn.metrics import Members
+from pipeline.learn.metrics import Members, fit_thresholds, out_of_fold_thresholds
 from pipeline.learn.model import save_model
 from pipeline.learn.provenance import run_settings
 from pipeline.learn.records import top_classes
@@ -115,9 +116,9 @@ def _train_and_keep(run: Run, experiment: Experiment, rows: Sequence[Row], mater
                 parts = [trained[part, seed, number] for part in row.parts]
                 trained[row.name, seed, number] = experiment.train(row, fold, seed=seed, number=number, parts=parts)
     inner = _inner_folds(rows, material, seeds[0])
-    chosen = _chosen_by(experiment, rows, material, inner, seeds[0])
+    held = _held_out(experiment, rows, inner, seeds[0])
     judged = np.sort(np.concatenate([fold.test for fold in material.folds]))
-    said = [_said(row, trained, material, seeds, chosen) for row in rows]
+    said = [_said(row, trained, material, seeds, judged, (inner, held)) for row in rows]
     results = conclude(said, material.targets, judged, material.groups, crossed=material.crossed, inner=bool(inner),
                        varied="repeats" if material.again else "seeds")
     history = [line for one in trained.values() for line in one.history]
@@ -132,43 +133,55 @@ def _train_and_keep(run: Run, experiment: Experiment, rows: Sequence[Row], mater
     run.finish(results)
 
 
-def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Material,
-          seeds: Sequence[int], chosen: Mapping[str, float]) -> Said:
-    members, numbers = material.targets.members, range(len(material.folds))
+def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Material, seeds: Sequence[int],
+          judged: NDArray[np.int64], inner: tuple[Sequence[Fold], Mapping[str, NDArray[np.float32]]]) -> Said:
+    members, numbers, several = material.targets.members, range(len(material.folds)), material.targets.multilabel
     orders = [np.argsort(np.concatenate([fold.test for fold in material.folds_of(place)]), kind="stable")
               for place in range(len(seeds))]
     test = np.stack([np.concatenate([trained[row.name, seed, number].test for number in numbers])[order]
                      for seed, order in zip(seeds, orders, strict=True)])
-    val = tuple(float(main_values(members[fold.val], trained[row.name, seed, number].val,
-                                  multilabel=material.targets.multilabel).mean())
-                for place, seed in enumerate(seeds) for number, fold in enumerate(material.folds_of(place))
-                if len(fold.val))
-    if len(val) < len(seeds) * len(numbers):
-        val = (chosen[row.name],) if row.name in chosen else ()
-    return Said(row, trained[row.name, seeds[0], 0].parameters, test, val)
+    held = [[(fold.val, trained[row.name, seed, number].val) for number, fold in enumerate(material.folds_of(place))]
+            for place, seed in enumerate(seeds)]
+    if inner[0]:
+        held = [[(np.concatenate([fold.test for fold in inner[0]]), inner[1][row.name])]]
+    val = tuple(float(main_values(members[videos], table, multilabel=several).mean())
+                for each in held for videos, table in each if len(videos))
+    said = Said(row, trained[row.name, seeds[0], 0].parameters, test,
+                val if all(len(videos) for each in held for videos, _ in each) else ())
+    if not several:
+        return said
+    if material.crossed:
+        least = np.stack([out_of_fold_thresholds(members[judged], table, _numbers_of(material.folds_of(place))[judged])
+                          for place, table in enumerate(test)])
+        return replace(said, thresholds=least, final=fit_thresholds(members[judged], test[0]))
+    each = [fit_thresholds(members[videos], table) for [(videos, table)] in held if len(videos)]
+    if not each:
+        return said
+    least = np.stack([np.broadcast_to(each[place % len(each)], test[0].shape) for place in range(len(seeds))])
+    return replace(said, thresholds=least, final=each[0])
 
 
 def _inner_folds(rows: Sequence[Row], material: Material, seed: int) -> list[Fold]:
-    """Return folds within the training part, where nothing else that is fair could choose between rows."""
+    """Return folds within the training part, where nothing else that is fair could choose rows, or thresholds."""
     train = material.folds[0].train
-    if material.crossed or len(rows) == 1 or len(material.folds[0].val):
+    choice = len(rows) > 1 or material.targets.multilabel
+    if material.crossed or not choice or len(material.folds[0].val):
         return []
     cuts = inner_cuts([material.groups[v] for v in train], material.targets.strata[train], seed=seed)
     return [Fold(train[fit], train[:0], train[judge]) for fit, judge in cuts]
 
 
-def _chosen_by(experiment: Experiment, rows: Sequence[Row], material: Material, inner: Sequence[Fold],
-               seed: int) -> dict[str, float]:
-    """Return the main metric of every row over the inner folds; empty where there are none."""
-    values: dict[str, list[NDArray[np.float64]]] = {}
+def _held_out(experiment: Experiment, rows: Sequence[Row], inner: Sequence[Fold],
+              seed: int) -> dict[str, NDArray[np.float32]]:
+    """Return what every row says of the videos of the inner folds, one fold after the other, (V, C)."""
+    tables: dict[str, list[NDArray[np.float32]]] = {row.name: [] for row in rows}
     for number, fold in enumerate(inner):
         done: dict[str, Trained] = {}
         for row in rows:
             done[row.name] = experiment.train(row, fold, seed=seed, number=INNER - number,
                                               parts=[done[part] for part in row.parts])
-            values.setdefault(row.name, []).append(main_values(
-                material.targets.members[fold.test], done[row.name].test, multilabel=material.targets.multilabel))
-    return {name: float(np.concatenate(each).mean()) for name, each in values.items()}
+            tables[row.name].append(done[row.name].test)
+    return {name: np.concatenate(each) for name, each in tables.items() if each}
 
 
 def _train_on_all(experiment: Experiment, kept: Row, rows: Sequence[Row], fold: Fold,

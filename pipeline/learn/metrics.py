@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from pipeline.learn.run import ClassResult
 
 CALIBRATION_BINS = 15
+HALF = 0.5  # the threshold of a class that nothing tells more of
 
 Members = NDArray[np.bool_]
 Probabilities = NDArray[np.floating[Any]]
+Thresholds = float | NDArray[np.float64]
 
 
 def hits(members: Members, probabilities: Probabilities, top: int = 1) -> NDArray[np.float64]:
@@ -67,12 +69,40 @@ def log_loss(members: Members, probabilities: Probabilities, *, multilabel: bool
     return float(-np.log(bounded[members]).mean())
 
 
-def class_table(members: Members, probabilities: Probabilities, names: tuple[str, ...], *,
-                multilabel: bool) -> tuple[ClassResult, ...]:
+def fit_thresholds(members: Members, probabilities: Probabilities) -> NDArray[np.float64]:
+    """Return the probability above which each class is said so that its F1 is best, (C,), half-way between two seen.
+
+    F1 asks for a lower one the rarer a class is (Lipton et al. 2014, arXiv:1402.1892). One half where all videos have a
+    class, or none.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    found = np.full(members.shape[1], HALF)
+    for c in np.flatnonzero(members.any(0) & ~members.all(0)):
+        precision, recall, tried = precision_recall_curve(members[:, c], probabilities[:, c])
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        best = int(f1[:-1].argmax())
+        found[c] = (tried[best] + (tried[best - 1] if best else 0.0)) / 2
+    return found
+
+
+def out_of_fold_thresholds(members: Members, probabilities: Probabilities,
+                           folds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for every video the thresholds fitted on the videos of all other folds, (V, C)."""
+    found = np.full(members.shape, HALF)
+    for fold in np.unique(folds):
+        others = folds != fold
+        if others.any():
+            found[~others] = fit_thresholds(members[others], probabilities[others])
+    return found
+
+
+def class_table(members: Members, probabilities: Probabilities, names: tuple[str, ...], *, multilabel: bool,
+                thresholds: Thresholds = HALF) -> tuple[ClassResult, ...]:
     """Return support, precision, recall and average precision of every class."""
     from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
-    said = said_members(probabilities, multilabel=multilabel)
+    said = said_members(probabilities, multilabel=multilabel, thresholds=thresholds)
     precision, recall, _, support = precision_recall_fscore_support(members, said, average=None, zero_division=0)
     return tuple(
         ClassResult(name, int(support[c]), float(precision[c]), float(recall[c]),
@@ -80,10 +110,10 @@ def class_table(members: Members, probabilities: Probabilities, names: tuple[str
         for c, name in enumerate(names))
 
 
-def said_members(probabilities: Probabilities, *, multilabel: bool) -> Members:
-    """Return the classes that are said, bool (V, C): the first, or with several labels those above one half."""
+def said_members(probabilities: Probabilities, thresholds: Thresholds = HALF, *, multilabel: bool) -> Members:
+    """Return the classes that are said, bool (V, C): the first, or with several labels those above their threshold."""
     if multilabel:
-        above: Members = probabilities > 0.5
+        above: Members = probabilities > thresholds
         return above
     said = np.zeros(probabilities.shape, dtype=np.bool_)
     said[np.arange(len(said)), probabilities.argmax(1)] = True
@@ -98,19 +128,25 @@ def confusion(members: Members, probabilities: Probabilities) -> tuple[tuple[int
     return tuple(tuple(int(count) for count in row) for row in counts)
 
 
-def judge(members: Members, probabilities: Probabilities, *, multilabel: bool) -> dict[str, float]:
-    """Return top1, top5, mean_class, map, ece and loss, and with several labels lrap.
+def judge(members: Members, probabilities: Probabilities, thresholds: Thresholds = HALF, *,
+          multilabel: bool) -> dict[str, float]:
+    """Return top1, top5, map, ece, loss and mean_class; with several labels lrap, f1_macro and f1_micro for the last.
 
-    `mean_class` is the mean over the classes that have a video of their recall.
+    `mean_class` is the mean over the classes that have a video of their recall; F1 is that of what the thresholds say,
+    as the mean over such classes, and over all labels together.
     """
-    said = said_members(probabilities, multilabel=multilabel)
     present = members.any(0)
-    recall = (said & members).sum(0)[present] / members.sum(0)[present]
-    several = {"lrap": float(ranking_precision(members, probabilities).mean())} if multilabel else {}
-    return several | {
+    said = said_members(probabilities, multilabel=multilabel, thresholds=thresholds)
+    right, total = (said & members).sum(0), members.sum(0)
+    if multilabel:
+        f1 = 2 * right[present] / (said.sum(0) + total)[present]
+        own = {"lrap": float(ranking_precision(members, probabilities).mean()), "f1_macro": float(f1.mean()),
+               "f1_micro": float(2 * right.sum() / (said.sum() + total.sum()))}
+    else:
+        own = {"mean_class": float((right[present] / total[present]).mean())}
+    return own | {
         "top1": float(hits(members, probabilities).mean()),
         "top5": float(hits(members, probabilities, top=5).mean()),
-        "mean_class": float(recall.mean()),
         "map": mean_average_precision(members, probabilities),
         "ece": calibration_error(members, probabilities),
         "loss": log_loss(members, probabilities, multilabel=multilabel),

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from pipeline.learn.statistics import reach
 
 TOP = 5  # classes a prediction names
+SHOWN = {"top1": {"top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE"},
+         "lrap": {"f1_macro": "macro F1", "f1_micro": "micro F1", "top1": "top-1", "ece": "ECE"}}
+"""By the main metric: those shown behind it, with their titles; mAP stands before LRAP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class RowResult:
         head: name of its temporal head.
         fusion: how its streams are joined; empty for one stream.
         parameters: trainable numbers in its model.
-        metrics: top1, top5, mean_class, map, ece, loss, and lrap with several labels; each the mean over seeds.
+        metrics: as `judge` of metrics.py names them; each the mean over seeds.
         low: lower end of the 95 % bootstrap interval of the main metric.
         high: its upper end.
         seeds: the main metric of each seed.
@@ -100,6 +103,7 @@ class Results:
         classes: of the kept row, mean over seeds.
         confusion: of the kept row, [truth][said] counts, in which every video counts once a seed; None when videos have
             several labels.
+        thresholds: of the kept model, with several labels: the probability from which each class is said; None: 0.5.
         varied: what numbers are means over: `seeds`, on the same folds, or `repeats`, with fresh folds.
     """
 
@@ -116,6 +120,7 @@ class Results:
     classes: tuple[ClassResult, ...]
     confusion: tuple[tuple[int, ...], ...] | None
     varied: str = "seeds"
+    thresholds: tuple[float, ...] | None = None
 
     @property
     def spread(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn.metrics import class_table, confusion, hits, judge, ranking_precision
+from pipeline.learn.metrics import HALF, Thresholds, class_table, confusion, hits, judge, ranking_precision
 from pipeline.learn.rows import Row
 from pipeline.learn.run import ClassResult, Results, RowResult, Versus
 from pipeline.learn.statistics import (
@@ -32,12 +32,23 @@ class Said:
         parameters: trainable numbers in its model.
         test: float32 (S, J, C), one table a seed, in the order of the judged videos.
         val: one main metric a fold and seed, or of all inner folds; empty where nothing was held out.
+        thresholds: float64 (S, J, C), from which probability on classes are said, fitted on other videos; None: one
+            half, or videos have one label.
+        final: float64 (C,), those of the model that is kept.
     """
 
     row: Row
     parameters: int
     test: NDArray[np.float32]
     val: tuple[float, ...]
+    thresholds: NDArray[np.float64] | None = None
+    final: NDArray[np.float64] | None = None
+
+    @property
+    def tables(self) -> list[tuple[NDArray[np.float32], Thresholds]]:
+        """What each seed said, (J, C), with its thresholds."""
+        return list(zip(self.test, [HALF] * len(self.test) if self.thresholds is None else self.thresholds,
+                        strict=True))
 
 
 def main_values(members: NDArray[np.bool_], probabilities: NDArray[np.float32], *,
@@ -85,7 +96,7 @@ def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], 
     rows = [_row(one, values[one.row.name], members, units, targets) for one in said]
     rows = _compared(rows, values, units)
     kept, kept_by = _choose(rows, crossed=crossed, inner=inner)
-    best = next(one for one in said if one.row.name == kept.name).test
+    best = next(one for one in said if one.row.name == kept.name)
     count = int(units.max()) + 1
     unit = "video" if count == len(judged) else "group"
     return Results(
@@ -93,8 +104,10 @@ def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], 
         videos=len(judged), unit=unit, units=count,
         kept=kept.name, kept_by=kept_by, trained_on="all videos" if crossed else "train part",
         verdict=verdict(rows, count, unit), rows=tuple(rows),
-        classes=mean_classes([class_table(members, p, targets.classes, multilabel=targets.multilabel) for p in best]),
-        confusion=None if targets.multilabel else _summed([confusion(members, p) for p in best]), varied=varied)
+        classes=mean_classes([class_table(members, p, targets.classes, multilabel=targets.multilabel, thresholds=least)
+                              for p, least in best.tables]),
+        confusion=None if targets.multilabel else _summed([confusion(members, p) for p in best.test]), varied=varied,
+        thresholds=None if best.final is None else tuple(best.final.tolist()))
 
 
 def _summed(tables: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int, ...], ...]:
@@ -103,7 +116,8 @@ def _summed(tables: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int, .
 
 def _row(one: Said, values: NDArray[np.float64], members: NDArray[np.bool_], units: NDArray[np.int64],
          targets: Targets) -> RowResult:
-    each = [judge(members, probabilities, multilabel=targets.multilabel) for probabilities in one.test]
+    each = [judge(members, probabilities, multilabel=targets.multilabel, thresholds=least)
+            for probabilities, least in one.tables]
     low, high = bootstrap_mean(values, units)
     main = "lrap" if targets.multilabel else "top1"
     model = one.row.model

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn.metrics import judge, said_members
+from pipeline.learn.metrics import HALF, judge, out_of_fold_thresholds, said_members
 from pipeline.learn.results import mean_values
-from pipeline.learn.run import Run
+from pipeline.learn.run import Results, Run, Scores
 from pipeline.learn.splits import joined_groups
 from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p, unit_numbers
 from pipeline.report.data import members_of, trained_as
@@ -108,7 +108,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What one row of a run says, by video: (S, C) probabilities of each."""
+    """What one row of a run says, by video: (S, C) probabilities and thresholds of each."""
 
     title: str
     row: str
@@ -116,6 +116,7 @@ class _Judged:
     multilabel: bool
     members: dict[str, NDArray[np.bool_]]
     said: dict[str, NDArray[np.float32]]
+    thresholds: dict[str, NDArray[np.float64]]
     groups: dict[str, str]
     settings: dict[str, str]
     varied: str
@@ -167,8 +168,18 @@ def _read(text: str) -> _Judged:
     return _Judged(text, row, scores.classes, scores.labels.ndim == 2,
                    dict(zip(scores.names, members_of(scores), strict=True)),
                    dict(zip(scores.names, scores.rows[row].swapaxes(0, 1), strict=True)),
+                   dict(zip(scores.names, _thresholds(scores, row, results).swapaxes(0, 1), strict=True)),
                    {line.video: line.group for line in run.splits()}, settings | dict(flat(model, "model")),
                    results.varied)
+
+
+def _thresholds(scores: Scores, row: str, results: Results) -> NDArray[np.float64]:
+    """Return from which probability on classes are said, (S, V, C): as the run has it, never by the same fold."""
+    tables, members = scores.rows[row], members_of(scores)
+    if scores.labels.ndim == 1 or results.judged != "out of fold":
+        return np.broadcast_to(np.array((row == results.kept and results.thresholds) or HALF), tables.shape)
+    folds = np.broadcast_to(scores.folds, tables.shape[:2])
+    return np.stack([out_of_fold_thresholds(members, *each) for each in zip(tables, folds, strict=True)])
 
 
 def _check(judged: Sequence[_Judged], shared: Sequence[str]) -> None:
@@ -196,10 +207,12 @@ def _contender(one: _Judged, shared: Sequence[str], units: NDArray[np.int64]) ->
     members = np.stack([one.members[v] for v in shared])
     tables = np.stack([one.said[v] for v in shared], axis=1)
     values = mean_values(members, tables, multilabel=one.multilabel)
-    judged = [judge(members, table, multilabel=one.multilabel) for table in tables]
+    least = np.stack([one.thresholds[v] for v in shared], axis=1)
+    judged = [judge(members, *each, multilabel=one.multilabel) for each in zip(tables, least, strict=True)]
     metrics = {name: float(np.mean([each[name] for each in judged])) for name in judged[0]}
     main = "lrap" if one.multilabel else "top1"
-    found = np.mean([(said_members(table, multilabel=one.multilabel) & members).sum(0) for table in tables], axis=0)
+    found = np.mean([(said_members(*each, multilabel=one.multilabel) & members).sum(0)
+                     for each in zip(tables, least, strict=True)], axis=0)
     recalls = {name: float(found[c] / members[:, c].sum()) for c, name in enumerate(one.classes) if members[:, c].any()}
     return Contender(one.title, one.row, len(one.said), metrics, tuple(each[main] for each in judged), values,
                      *bootstrap_mean(values, units), recalls, one.settings, one.varied)

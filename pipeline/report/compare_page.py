@@ -1,5 +1,6 @@
 """A comparison of runs as one HTML file."""
 
+from pipeline.learn.records import SHOWN
 from pipeline.learn.statistics import SIGNIFICANT, USEFUL, interval_words, reach, units_words
 from pipeline.report.charts import (
     CLASSES_SHOWN,
@@ -19,7 +20,6 @@ from pipeline.report.scatter import COLOURS
 from schemas.words import counted
 
 Table = dict[str, list[tuple[str, ...]] | list[tuple[str, bool]]]  # heads: (words, is a number); rows of cells
-_TITLES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE", "lrap": "LRAP"}
 
 
 def compare_page(comparison: Comparison) -> str:
@@ -67,8 +67,9 @@ def _contenders(comparison: Comparison) -> Markup:
 
 
 def _metrics(comparison: Comparison) -> Table:
-    names = [name for name in _TITLES if name != "lrap" or comparison.main == "lrap"]
-    return {"heads": [("run", False), *((_TITLES[name], True) for name in names)],
+    titles = {"map": "mAP", "lrap": "LRAP", "top1": "top-1"} | SHOWN[comparison.main]
+    names = [name for name in titles if name in comparison.contenders[0].metrics]
+    return {"heads": [("run", False), *((titles[name], True) for name in names)],
             "rows": [(one.title, *(percent(one.metrics[name]) for name in names)) for one in comparison.contenders]}
 
 

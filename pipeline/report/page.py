@@ -24,6 +24,7 @@ CONFUSIONS_SHOWN = 14
 MAIN_TITLES = {"top1": "top-1 accuracy", "lrap": "label ranking average precision"}
 _TILES = (("top-1", "top1", "right at first"), ("top-5", "top5", "among the first five"),
           ("mean class", "mean_class", "mean recall of the classes"), ("mAP", "map", "mean average precision"),
+          ("macro F1", "f1_macro", "mean over classes"), ("micro F1", "f1_micro", "over all labels"),
           ("ECE", "ece", "calibration error"), ("LRAP", "lrap", "label ranking"))
 
 

@@ -349,10 +349,19 @@ def test_videos_of_several_labels_are_learnt(make_store, tmp_path):
         lines.append(f"v{n}.mp4,{';'.join(np.array(['a', 'b', 'c'])[has])}")
     labels = tmp_path / "labels.csv"
     labels.write_text("\n".join(lines))
-    run = learn(fusion(make_store(videos), labels=labels, training=replace(QUICK, epochs=40)), tmp_path / "run")
+    store = make_store(videos)
+    run = learn(fusion(store, labels=labels, training=replace(QUICK, epochs=40)), tmp_path / "run")
     results = run.results()
     assert (results.main, results.confusion) == ("lrap", None)
     assert results.rows[0].metrics["map"] > 0.95
+    assert min(results.rows[0].metrics[name] for name in ("f1_macro", "f1_micro")) > 0.85
+    assert results_table(results).startswith("row    mAP %  LRAP %  95 % interval  macro F1  micro F1  top-1")
+    assert len(results.thresholds) == 3
+    assert evaluate_run(run.root, part="all").metrics["f1_micro"] > 0.85
+    held = learn(fusion(store, labels=labels, fusions=("concat",), alone=False,
+                        split=SplitChoice(folds=1)), tmp_path / "held").results()
+    assert len(held.thresholds) == 3  # fitted in inner folds of training
+    assert held.thresholds != (0.5, 0.5, 0.5)
     assert run.labels() == (("a", "b", "c"), True)
 
 

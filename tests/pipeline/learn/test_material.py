@@ -130,11 +130,11 @@ def test_a_class_of_too_few_videos_is_left_out_where_that_is_asked_for(make_stor
     videos = {f"{label}/{n}": {"rgb": np.ones((2, 3)) + n} for label, count in (("run", 6), ("sit", 6), ("fall", 1))
               for n in range(count)}
     request = Request(command="train-pooling", store=make_store(videos).root)
-    with pytest.raises(ConfigError, match=r"class 'fall' has 1 video.*--min-videos 2 leaves it out"):
+    with pytest.raises(ConfigError, match=r"class 'fall' has 1 video.*leave it out: --min-videos 2"):
         prepare(request)
     found = prepare(replace(request, min_videos=2))
     assert (found.targets.classes, len(found.data.ids)) == (("run", "sit"), 12)
-    assert "1 of 3 classes have fewer than 2 videos and are left out, with 1 video(s): fall" in caplog.text
+    assert "of 3 classes 1 left out, with fewer than 2 videos each and 1 video in all: fall" in caplog.text
     with pytest.raises(ConfigError, match="--min-videos 9: no class has so many videos; the largest has 6"):
         prepare(replace(request, min_videos=9))
 

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from pipeline.learn.metrics import calibration_error, class_table, confusion, hits, judge, ranking_precision
+from pipeline.learn.metrics import (
+    calibration_error,
+    class_table,
+    confusion,
+    fit_thresholds,
+    hits,
+    judge,
+    out_of_fold_thresholds,
+    ranking_precision,
+)
 
 
 @pytest.fixture
@@ -54,4 +63,37 @@ def test_a_video_of_several_labels_is_hit_by_any_of_them():
     members = np.array([[True, True, False]])
     assert hits(members, np.array([[0.1, 0.7, 0.9]])).tolist() == [0.0]
     assert hits(members, np.array([[0.1, 0.9, 0.7]])).tolist() == [1.0]
-    assert judge(members, np.array([[0.6, 0.9, 0.7]]), multilabel=True)["mean_class"] == 1.0
+    assert judge(members, np.array([[0.6, 0.9, 0.7]]), multilabel=True)["f1_macro"] == 1.0
+
+
+@pytest.fixture
+def rare():
+    """Labels that are told apart well, by probabilities that one half is far above."""
+    rng = np.random.default_rng(0)
+    members = rng.random((90, 3)) < [0.1, 0.3, 0.5]
+    members[~members.any(1), 2] = True
+    return members, np.where(members, 0.3, 0.1) + rng.normal(0, 0.02, (90, 3)), np.arange(90) % 3
+
+
+def test_thresholds_by_class_say_rare_labels_and_f1_is_scikit_learn_s(rare):
+    members, probabilities, folds = rare
+    assert judge(members, probabilities, multilabel=True)["f1_micro"] == 0
+    least = out_of_fold_thresholds(members, probabilities, folds)
+    found, said = judge(members, probabilities, least, multilabel=True), probabilities > least
+    assert found["f1_macro"] == pytest.approx(sk.f1_score(members, said, average="macro"))
+    assert found["f1_micro"] == pytest.approx(sk.f1_score(members, said, average="micro"))
+    assert found["f1_micro"] > 0.95
+
+
+def test_a_threshold_depends_on_no_video_of_its_own_fold(rare):
+    members, probabilities, folds = rare
+    least = out_of_fold_thresholds(members, probabilities, folds)
+    turned = np.where((folds == 1)[:, None], ~members, members)
+    assert np.array_equal(out_of_fold_thresholds(turned, probabilities, folds)[folds == 1], least[folds == 1])
+    assert not np.array_equal(out_of_fold_thresholds(turned, probabilities, folds)[folds == 0], least[folds == 0])
+
+
+def test_classes_that_all_or_no_videos_have_keep_a_threshold_of_one_half():
+    members = np.array([[True, False, True], [True, False, False]])
+    probabilities = np.array([[0.1] * 3, [0.05] * 3])
+    assert fit_thresholds(members, probabilities).tolist() == [0.5, 0.5, pytest.approx(0.075)]
