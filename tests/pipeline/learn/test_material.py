@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.learn.material import prepare
+from pipeline.learn.data.material import prepare
 from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.settings import TrainSettings
 from schemas.errors import ConfigError

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.learn.predict import Timeline
-from pipeline.report.compare import compare_runs
-from pipeline.report.compare_page import compare_page
-from pipeline.report.markup import escaped
+from pipeline.report.drawing.markup import escaped
+from pipeline.report.facts.compare import compare_runs
 from pipeline.report.pages import render
-from pipeline.report.timeline import timeline_page
+from pipeline.report.pages.compare_page import compare_page
+from pipeline.report.pages.timeline import timeline_page
 from tests.pipeline.report.pages import assert_self_contained, parse
 from tests.pipeline.report.synthetic import make_run
 from tests.pipeline.report.test_markup import HOSTILE
