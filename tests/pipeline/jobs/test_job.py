@@ -24,8 +24,8 @@ from tests.builders import a_task
 from tests.pipeline.conftest import digests, leftovers
 from tests.videos import write_video
 from workers import process
-from workers.networks import batches
 from workers.decode import decode
+from workers.networks import batches
 from workers.process import Progress
 
 MAKE_SHARD = process.make_shard
