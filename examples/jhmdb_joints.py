@@ -2,7 +2,7 @@ r"""Turn the JHMDB joint sequences of one .npz into feature folders that `vidu-p
 
     python -m examples.jhmdb_joints jhmdb_pose_split1.npz joints
     vidu-pipe import --from position=joints/position --from motion=joints/motion \
-        --labels joints/labels.csv --out joints/store
+        --source "JHMDB joints" --labels joints/labels.csv --out joints/store
     vidu-pipe train-fusion --store joints/store --head lstm --head-option layers=2 --seeds 5
 
 Each sequence (T, 15, 2) becomes two streams of 30 numbers a frame: the joints relative to their centre and in units of

@@ -1,5 +1,6 @@
 """What an extraction would do and how long it would take: the same plan, held against one second of real work."""
 
+import logging
 import os
 import time
 from dataclasses import dataclass, replace
@@ -8,9 +9,9 @@ from pathlib import Path
 from pipeline.extract import good_reports, refuse_other
 from pipeline.find import Found
 from pipeline.plan import compare, extended, first_plan
-from pipeline.probing import plan_videos
+from pipeline.probing import in_own_process, plan_videos
 from schemas.config import ExtractSettings
-from schemas.plan import Failure, Plan, ShardReport, ShardTask, Video
+from schemas.plan import Failure, Plan, ShardReport, ShardTask, Video, runs
 from schemas.store import Store
 from workers.backbones import State
 from workers.process import rehearse
@@ -19,6 +20,7 @@ from workers.tools import make_tools, origin_of
 CALIBRATION_S = 1.0
 ENGINE_S = 4.0  # Ray's own start and end on this machine; measured on 2 cores, little depends on them
 _SAMPLE_FRAMES = 64  # a batch of moments: the least work whose time is typical
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Estimate:
         moments: rows to make.
         frames: work to do, in frames.
         workers: how many would work at a time.
-        longest_frames: work of the longest shard, in frames: one worker does it alone.
+        longest_frames: most work that one worker does alone, in frames: a shard, and those that go on from it.
         start_s: from the command's start to the first frame: imports, weights, planning, Ray, imports of workers.
         seconds_per_frame: of one worker; 0 when there is nothing to measure.
         measured_on: id of the video that was measured on.
@@ -57,7 +59,7 @@ class Estimate:
 
     @property
     def work_s(self) -> float:
-        """Wall-clock estimate of the work, in seconds; no shorter than the longest shard takes alone."""
+        """Wall-clock estimate of the work, in seconds; no shorter than the longest piece takes alone."""
         return max(self.frames / self.workers, self.longest_frames) * self.seconds_per_frame
 
     @property
@@ -104,7 +106,7 @@ def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, S
         failures=plan.failures, damaged=tuple(video for video in plan.latest().values() if video.probe.damage),
         moments=sum(len(segment.frames) for task in todo for segment in task.segments),
         frames=sum(task.work_frames for task in todo),
-        longest_frames=max((task.work_frames for task in todo), default=0),
+        longest_frames=max((sum(task.work_frames for task in run) for run in runs(todo)), default=0),
         start_s=prepared_s + planned_s + ENGINE_S + prepared_s + measured.tools_s,
         workers=min(workers or os.cpu_count() or 1, max(1, len(todo))),
         seconds_per_frame=measured.per_frame_s, measured_on=measured.video)
@@ -126,10 +128,18 @@ class Measured:
 
 
 def measure(todo: list[ShardTask], settings: ExtractSettings, weights: dict[str, State]) -> Measured:
-    """Work for about a second on the middle shard."""
+    """Work for about a second on the middle shard, in a process of its own; on another when a file in it ends that."""
+    for task in dict.fromkeys((todo[len(todo) // 2], todo[0], todo[-1])):
+        measured = in_own_process(_measure_on, task, settings, weights)
+        if measured is not None:
+            return measured
+        logger.warning("shard %s: a video in it ends the process that decodes it; measuring on another", task.shard)
+    return Measured(0.0, 0.0, "")
+
+
+def _measure_on(task: ShardTask, settings: ExtractSettings, weights: dict[str, State]) -> Measured:
     began = time.perf_counter()
     tools = make_tools(settings, weights)
-    task = todo[len(todo) // 2]
     segment = max(task.segments, key=lambda one: one.work_frames)
     kept = [frame for frame in segment.frames if frame < segment.frames[0] + _SAMPLE_FRAMES]
     stop = min(segment.read_stop, kept[-1] + 1 + (segment.read_stop - segment.frames[-1]))

@@ -25,7 +25,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The machine took a shard's worker; all it told of this shard is void, and the shard begins again."""
+    """The machine took a shard's worker or failed it; all it told of this shard is void, and the shard begins again."""
 
     task: ShardTask
     why: str
@@ -33,7 +33,7 @@ class Died:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A shard is given up: the machine took its worker too often, or the program has a bug (`trace` shows it)."""
+    """A shard is given up: the machine failed its worker too often, or the program has a bug (`trace` shows it)."""
 
     task: ShardTask
     why: str

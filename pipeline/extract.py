@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.events import Done, Engine, Lost
 from pipeline.find import Found
+from pipeline.kept_probes import KeptProbes
 from pipeline.outcomes import BadVideos, Partial, bad_videos
 from pipeline.plan import Planned, compare, extended, first_plan
 from pipeline.probing import plan_videos
@@ -22,12 +23,13 @@ from schemas.flow_store import STORES, FlowStore
 from schemas.plan import Failure, Plan, ShardReport, ShardTask
 from schemas.shard import Origin
 from schemas.store import Store
+from schemas.words import counted
 from workers.products import PRODUCTS
 
 if TYPE_CHECKING:
     from workers.backbones import State
 
-_BUGS_AT_ONCE = 3  # so many shards lost to bugs and none made: the rest would be lost too
+_LOST_AT_ONCE = 3  # so many shards lost and none made: the rest would be lost too
 logger = logging.getLogger(__name__)
 
 
@@ -40,13 +42,13 @@ class Job:
         settings: of the extraction.
         weights: state dict by stream.
         out: the store's folder.
-        retry_failed: plan videos anew that gave no row.
+        retry_failed: plan videos anew that gave no row or broke off.
         mixed_software: go on in a store that was begun with other versions of libraries.
         shard_frames: work of a shard in a new store; None chooses it by the size of the job.
         inline: work in this process, without Ray.
         address: of a Ray cluster; empty for this machine.
         workers: on this machine, how many at a time; 0 for one a core.
-        retries: how often a shard is begun again after its worker died.
+        retries: how often a shard is begun again after its worker died or the machine failed it.
         gpus_per_task: share of a GPU that each task takes on `cuda`.
         quiet: show no progress.
         log_json: file for JSON lines.
@@ -132,8 +134,9 @@ def extract(job: Job) -> Summary:
         reports = good_reports(store, plan)
         todo = [task for task in plan.live_shards if task.shard not in reports]
         summary = Summary(store, kept=len(reports), relabelled=relabelled)
-        logger.info("%s: %d videos, %d shards, %d of them done, %d frames to do", job.out, len(plan.latest()),
-                    len(plan.shards), len(reports), sum(task.work_frames for task in todo))
+        logger.info("%s: %s, %s, %d of them done, %s to do", job.out, counted(len(plan.latest()), "video"),
+                    counted(len(plan.shards), "shard"), len(reports),
+                    counted(sum(task.work_frames for task in todo), "frame"))
         if todo:
             display = Display(todo, job.settings.kind, quiet=job.quiet, log_json=job.log_json)
             with _engine(job, store) as engine, display:
@@ -146,7 +149,7 @@ def extract(job: Job) -> Summary:
 def origin_of(job: Job) -> Origin:
     """Return what is said of everything this job makes here."""
     settings = job.settings
-    return Origin(settings.kind, settings.as_dict(), settings.digest, PRODUCTS[settings.kind].software())
+    return Origin(settings.kind, settings.as_dict(), settings.digest, PRODUCTS[settings.kind].software(settings))
 
 
 def open_or_create(root: Path, origin: Origin, *, mixed_software: bool) -> Store:
@@ -192,23 +195,25 @@ def up_to_date(store: Store, job: Job) -> tuple[Plan, tuple[str, ...]]:
         the plan, and the ids of its videos of which label, split or group changed.
     """
     relabelled: tuple[str, ...] = ()
+    kept = KeptProbes(store.root / ".probes.jsonl")
     if (store.root / "plan.jsonl").exists():
         old = store.read_plan()
         reports = [report for task in old.shards if (report := store.report(task.shard))]
         update = compare(old, job.videos, reports, retry_failed=job.retry_failed)
-        plan = extended(update.plan, _probed(update.new, job)) if update.new else update.plan
+        plan = extended(update.plan, _probed(update.new, job, kept)) if update.new else update.plan
         relabelled = update.relabelled
         if plan is old:
             return plan, relabelled
     else:
-        plan = first_plan(_probed([(found, 0) for found in job.videos], job), job.shard_frames)
+        plan = first_plan(_probed([(found, 0) for found in job.videos], job, kept), job.shard_frames)
     store.write_plan(plan)
+    kept.forget()
     return plan, relabelled
 
 
-def _probed(new: Sequence[tuple[Found, int]], job: Job) -> list[Planned | Failure]:
-    logger.info("probing %d files", len(new))
-    return plan_videos(new, job.settings, inline=job.inline)
+def _probed(new: Sequence[tuple[Found, int]], job: Job, kept: KeptProbes) -> list[Planned | Failure]:
+    logger.info("probing %s", counted(len(new), "file"))
+    return plan_videos(new, job.settings, inline=job.inline, kept=kept)
 
 
 def good_reports(store: Store, plan: Plan) -> dict[str, ShardReport]:
@@ -224,7 +229,7 @@ def _engine(job: Job, store: Store) -> Iterator[Engine]:
     if job.inline:
         from pipeline.inline import InlineEngine
 
-        yield InlineEngine(PRODUCTS[job.settings.kind].make_tools(job.settings, job.weights), store)
+        yield InlineEngine(PRODUCTS[job.settings.kind].make_tools(job.settings, job.weights), store, job.retries)
         return
     from pipeline.cluster import ClusterOptions, RayEngine
 
@@ -241,9 +246,10 @@ def _run(engine: Engine, todo: list[ShardTask], display: Display, summary: Summa
             summary.made.append(event.report)
         elif isinstance(event, Lost):
             summary.lost.append(event)
-            bugs = sum(bool(lost.trace) for lost in summary.lost)
-            if bugs >= _BUGS_AT_ONCE and not summary.made:
-                logger.error("%d shards met a bug and none was made; the rest is not tried", bugs)
+            if len(summary.lost) >= _LOST_AT_ONCE and not summary.made:
+                bugs = sum(bool(lost.trace) for lost in summary.lost)
+                logger.error("%s lost, %d to a bug and the others to the machine, and none was "
+                             "made; the rest is not tried", counted(len(summary.lost), "shard"), bugs)
                 return
 
 

@@ -3,13 +3,14 @@
 import glob
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from schemas.errors import ConfigError
 from schemas.labels import read_label_csv
 from schemas.plan import Video
+from schemas.words import counted
 
 # Suffixes that count as videos when a folder is searched. Files that are named one by one may have any.
 VIDEO_SUFFIXES = frozenset({
@@ -63,8 +64,7 @@ def find_videos(videos: str, *, root: Path | None = None, keep_suffix: bool = Fa
         base, files = given, [Found("", str(path)) for path in _walk(given)]
     elif glob.has_magic(videos) and not given.exists():
         base = Path(videos[:_first_magic(videos)] + "_").parent
-        matches = glob.glob(videos, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        files = [Found("", path) for path in matches if Path(path).is_file()]
+        files = [Found("", path) for path in dict.fromkeys(_matching(videos)) if Path(path).is_file()]
     elif not given.exists():
         raise ConfigError(f"--videos {videos}: no such file or folder")
     elif given.suffix.lower() in VIDEO_SUFFIXES:
@@ -77,14 +77,45 @@ def find_videos(videos: str, *, root: Path | None = None, keep_suffix: bool = Fa
     return _named(files, _absolute(root or base), keep_suffix)
 
 
+def find_files(paths: Sequence[str], *, root: Path | None = None, keep_suffix: bool = False) -> list[Found]:
+    """Take video files that are named one by one, sorted by id.
+
+    Args:
+        paths: of the files.
+        root: what ids are relative to; by default the folder that holds all of them.
+        keep_suffix: keep suffixes in ids.
+
+    Raises:
+        ConfigError: there are none, a path lies outside the root, or two files share an id.
+    """
+    if not paths:
+        raise ConfigError("`videos` is an empty list")
+    files = [Found("", path) for path in paths]
+    base = root or Path(os.path.commonpath([_absolute(Path(path)).parent for path in paths]))
+    return _named(files, _absolute(base), keep_suffix)
+
+
 def _first_magic(pattern: str) -> int:
     return min(pattern.index(sign) for sign in "*?[" if sign in pattern)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Visible files with a video's suffix; links to folders are followed, each real folder once."""
+def _matching(pattern: str) -> Iterator[str]:
+    """Paths that a glob means; `**` means all visible folders below, each real one once: links may run in circles."""
+    parts = pattern.split("/")
+    parts = [part for part, before in zip(parts, ["", *parts], strict=False) if (part, before) != ("**", "**")]
+    if "**" not in parts:
+        yield from glob.glob(pattern)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        return
+    at = parts.index("**")
+    rest = parts[at + 1:] or ["*"]
+    for head in _matching("/".join([*parts[:at], ""])) if at else [""]:
+        for folder, _ in _folders(head or "."):
+            yield from _matching("/".join([glob.escape(folder), *rest]))
+
+
+def _folders(folder: Path | str) -> Iterator[tuple[str, list[str]]]:
+    """A folder and the visible folders below, with the names in them; links are followed, each real folder once."""
     seen: set[str] = set()
-    others = 0
     for where, folders, names in os.walk(folder, followlinks=True, onerror=_unread):
         real = os.path.realpath(where)
         if real in seen:
@@ -92,6 +123,13 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield where, names
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Visible files with a video's suffix; links to folders are followed, each real folder once."""
+    others = 0
+    for where, names in _folders(folder):
         for name in sorted(names):
             if name.startswith("."):
                 continue
@@ -101,7 +139,8 @@ def _walk(folder: Path) -> Iterator[Path]:
             else:
                 others += 1
     if others:
-        logger.info("%s: %d files that have no video's suffix are left alone", folder, others)
+        logger.info("%s: %s", folder, counted(others, "file that has no video's suffix is left alone",
+                                               "files that have no video's suffix are left alone"))
 
 
 def _unread(error: OSError) -> None:
@@ -114,10 +153,11 @@ def _listed(path: Path) -> Iterator[Found]:
             yield Found("", str(path.parent / row.path), row.label, row.split, row.group)
         return
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would end a line at U+0085, and at more
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--videos {path}: neither a video's suffix nor a text file of paths: {error}") from error
-    yield from (Found("", str(path.parent / line.strip())) for line in lines if line.strip())
+    names = (line.strip(" \t") for line in lines)
+    yield from (Found("", str(path.parent / name)) for name in names if name)
 
 
 def _named(files: Iterable[Found], root: Path, keep_suffix: bool) -> list[Found]:

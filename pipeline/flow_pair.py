@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.preview import beside
+from pipeline.preview import beside, refuse_input
 from schemas.errors import ConfigError
 from workers.flow import FlowMethod
 from workers.flow.flofile import write_flo
@@ -20,12 +20,15 @@ def flow_of_pair(
         the mean length of the flow, in pixels.
 
     Raises:
-        ConfigError: a picture can not be read, their sizes differ, or a suffix is not `.flo` or `.png`.
+        ConfigError: a picture can not be read or would be written over, their sizes differ, or a suffix is not `.flo`
+            or `.png`.
         ResourceError: a file can not be written.
     """
     for path, suffix in ((out, ".flo"), (preview, ".png")):
         if path is not None and path.suffix.lower() != suffix:
             raise ConfigError(f"{path}: of a pair of pictures {suffix} is written here; choose such a name")
+        if path is not None:
+            refuse_input(path, first, second)
     pictures = [read_picture(path) for path in (first, second)]
     sizes = [f"{picture.shape[1]} x {picture.shape[0]}" for picture in pictures]
     if sizes[0] != sizes[1]:

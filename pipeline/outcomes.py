@@ -69,9 +69,9 @@ def bad_videos(plan: Plan, reports: Sequence[ShardReport]) -> BadVideos:
     for video, segment in _segments(plan, reports):
         if segment.outcome != "ok":
             said.setdefault(video.id, Failure(video.id, video.path, video.fingerprint, segment.reason, segment.message))
-    failed = {video: said[video] for video in said if outcome[video] == "failed"}
-    failed |= {failure.id: failure for failure in plan.failures}  # a new attempt that could not even be planned
-    partial = [said[video] for video in sorted(said) if outcome[video] == "partial" and video not in failed]
+    said |= {failure.id: failure for failure in plan.failures}  # a new attempt that could not even be planned
+    failed = {video: said[video] for video in said if outcome.get(video, "failed") == "failed"}
+    partial = [said[video] for video in sorted(said) if outcome.get(video) == "partial"]  # it keeps the rows it has
     return BadVideos(tuple(_partials(partial, plan, reports)), tuple(failed[video] for video in sorted(failed)))
 
 

@@ -5,7 +5,7 @@ videos and new attempts are appended as new shards.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from pipeline.find import Found, said_of
 from pipeline.outcomes import outcomes
-from schemas.errors import ConfigError, EmptyVideoError, InputError
+from schemas.errors import ConfigError, EmptyVideoError, InputError, MachineError
 from schemas.flow_config import FlowFileSettings, Settings
 from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask, Video
-from workers.decode import probe, seconds
+from schemas.streams import Needs
+from schemas.words import counted
+from workers.decode import check_size, entries, probe, seconds
 from workers.fingerprint import fingerprint
 
-SEGMENT_FRAMES = 1024  # no segment reads many more frames
+SEGMENT_FRAMES = 1024  # a segment reads few more frames, if its file can be entered where the next one begins
+HAND_ON_FRAMES = 8192  # no segment reads many more: memory grows with its features; the next one goes on where it ends
 SEEK_GAP_FRAMES = 256  # moments further apart become segments of their own: seeking is cheaper than decoding
 SHARD_FRAMES = (512, 16384)  # least and most work of a shard ...
 SHARDS_AIMED_AT = 1000  # ... which is chosen so that a store has about this many
@@ -35,11 +38,16 @@ class Planned:
 
 
 def plan_video(found: Found, settings: Settings, attempt: int) -> Planned | Failure:
-    """Probe one file and cut it into segments; a file that is no good becomes a Failure. Runs in any process."""
+    """Probe one file and cut it into segments; a file that is no good becomes a Failure. Runs in any process.
+
+    Raises:
+        MachineError: the machine failed; the file may be good.
+    """
     mark = ""
     try:
         mark = fingerprint(found.path)
         facts, ticks, time_base = probe(found.path)
+        check_size(found.path, facts.width, facts.height, short_side=settings.short_side_px, upscale=settings.upscale)
         frames = _moments(found, seconds(ticks, time_base), settings)
     except InputError as error:
         return Failure(found.id, found.path, mark, type(error).__name__, str(error))
@@ -47,7 +55,15 @@ def plan_video(found: Found, settings: Settings, attempt: int) -> Planned | Fail
     if isinstance(settings, FlowFileSettings):  # one video, one output: it stays in one piece
         stop = len(ticks) if settings.rgb else int(frames[-1]) + settings.step + 1
         return Planned(video, (Segment(video.id, 0, len(frames), tuple(frames.tolist()), 0, stop, None),))
-    return Planned(video, tuple(cut(video, frames, ticks, settings.flow.stack if settings.flow else 0)))
+    with entries(found.path) as entry:
+        needs = settings.needs
+        return Planned(video, tuple(cut(video, frames, ticks, needs, lambda frame: _entered(ticks, entry, frame))))
+
+
+def _entered(ticks: NDArray[np.int64], entry: Callable[[int], int | None], frame: int) -> int | None:
+    """Return the frame from which decoding must begin to come to `frame`; None: from the first."""
+    entered = entry(int(ticks[frame]))
+    return None if entered is None else int(np.searchsorted(ticks, entered, side="right")) - 1
 
 
 def _moments(found: Found, pts_s: NDArray[np.float64], settings: Settings) -> NDArray[np.int64]:
@@ -56,46 +72,67 @@ def _moments(found: Found, pts_s: NDArray[np.float64], settings: Settings) -> ND
         return settings.sampling.moments(pts_s)
     starts = settings.starts(len(pts_s))
     if not starts:
-        raise EmptyVideoError(f"{found.path}: flow needs {settings.step + 1} frames, it has {len(pts_s)}")
+        raise EmptyVideoError(f"{found.path}: flow needs {counted(settings.step + 1, 'frame')}, it has {len(pts_s)}")
     return np.array(starts, np.int64)
 
 
-def cut(video: Video, frames: NDArray[np.int64], ticks: NDArray[np.int64], stack: int) -> Iterable[Segment]:
-    """Cut a video's moments into segments.
+def cut(video: Video, frames: NDArray[np.int64], ticks: NDArray[np.int64], needs: Needs,
+        entry: Callable[[int], int | None]) -> Iterator[Segment]:
+    """Cut a video's moments into segments, so that all of them together decode about what the video has.
 
-    A video whose frames have no times of their own can not be sought, so it stays in one piece.
+    A cut costs what lies between the frame at which the file is entered and the one that is wanted: where that is much,
+    there is none. A segment that would grow past all bounds hands on: the next one continues with its decoder.
 
     Args:
         video: whose moments they are.
         frames: int64 (M,), frame indices that never decrease.
         ticks: int64 (N,), presentation time of every frame.
-        stack: L, or 0 without flow.
+        needs: what of the video the streams look at around a moment.
+        entry: tells from which frame on a file must be decoded to come to the one given; None: from its beginning.
+            Asked only of videos whose frames have times of their own.
 
     Yields:
         segments that tile the moments.
     """
-    # field f - L//2 + L - 1 leads to frame f - L//2 + L; one field before f is read even for L = 1, for the last frame
-    before = max(stack // 2, 1) if stack else 0
-    after = stack - stack // 2
-    starts = np.maximum(frames - before, 0)
-    stops = np.minimum(frames + after + 1, len(ticks))
-    first = 0
+    starts = np.maximum(frames - needs.before, 0).tolist()
+    stops = np.minimum(frames + needs.after + 1, len(ticks)).tolist()
+    worth = _Worth(entry) if video.probe.exact_pts else None
+    first, seek = 0, int(ticks[starts[0]]) if worth and starts[0] else None
     for moment in range(1, len(frames) + 1):
-        whole = moment < len(frames) and (not video.probe.exact_pts or (
-            stops[moment] - starts[first] <= SEGMENT_FRAMES
-            and starts[moment] - stops[moment - 1] <= SEEK_GAP_FRAMES))
-        if not whole:
-            start = int(starts[first])
-            seek = int(ticks[start]) if video.probe.exact_pts and start else None
-            yield Segment(video.id, first, moment, tuple(frames[first:moment].tolist()), start,
-                          int(stops[moment - 1]), seek)
-            first = moment
+        last = moment == len(frames)
+        sought = not last and worth is not None and worth.cutting(starts[first], stops[moment - 1], starts[moment],
+                                                                  stops[moment])
+        hands_on = not last and not sought and stops[moment] - starts[first] > HAND_ON_FRAMES
+        if last or sought or hands_on:
+            yield Segment(video.id, first, moment, tuple(frames[first:moment].tolist()), starts[first],
+                          stops[moment - 1], seek, starts[moment] if hands_on else None)
+            first, seek = moment, int(ticks[starts[moment]]) if sought and starts[moment] else None
+
+
+class _Worth:
+    """Says whether a segment had better end, of a video that can be sought."""
+
+    def __init__(self, entry: Callable[[int], int | None]) -> None:
+        self._entry = entry
+        self._ask_from = 0
+
+    def cutting(self, start: int, stop: int, next_start: int, next_stop: int) -> bool:
+        """Tell it of a segment that reads `start:stop` and of the moment after it, needing `next_start:next_stop`."""
+        far = next_start - stop > SEEK_GAP_FRAMES
+        if next_start < self._ask_from or not (far or next_stop - start > SEGMENT_FRAMES):
+            return False
+        entered = self._entry(next_start)
+        if entered is not None and stop - entered <= (0 if far else SEEK_GAP_FRAMES):
+            return True
+        self._ask_from = next_start + SEEK_GAP_FRAMES // 2  # a better entry, if any, is not missed by much
+        return False
 
 
 def pack(planned: Sequence[Planned], shard_frames: int, first_number: int) -> list[ShardTask]:
     """Pack segments, in order, into shards of about `shard_frames` frames of work."""
     tasks: list[ShardTask] = []
     waiting: list[tuple[Segment, Video]] = []
+    work = 0
 
     def close() -> None:
         videos = {video.id: video for _, video in waiting}
@@ -105,10 +142,11 @@ def pack(planned: Sequence[Planned], shard_frames: int, first_number: int) -> li
 
     for video in planned:
         for segment in video.segments:
-            work = sum(other.work_frames for other, _ in waiting)
             if waiting and work + segment.work_frames > shard_frames:
                 close()
+                work = 0
             waiting.append((segment, video.video))
+            work += segment.work_frames
     if waiting:
         close()
     return tasks
@@ -165,26 +203,23 @@ def compare(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport], 
     for one in found:
         video = latest.get(one.id)
         if video is None:
-            if one.id not in failures or retry_failed:
+            if retry_failed or one.id not in failures or failures[one.id].reason == MachineError.__name__:
                 new.append((one, 0))
             continue
         file = today[one.id] = one if one.label else replace(one, label=video.label, split=video.split,
                                                              group=video.group)
-        if retry_failed and outcome.get(file.id) == "failed":
+        if retry_failed and outcome.get(file.id) in ("failed", "partial"):
             new.append((file, video.attempt + 1))
-        elif _changed(file, video):
-            if retry_failed and outcome.get(file.id) == "partial":
-                new.append((file, video.attempt + 1))
-            elif outcome.get(file.id) in ("ok", "partial"):
-                changed.append(file.path)
+        elif outcome.get(file.id) in ("ok", "partial") and _changed(file, video):
+            changed.append(file.path)
     if changed:
-        raise ConfigError(f"{len(changed)} files changed since their features were computed, {changed[0]} first; "
+        raise ConfigError(f"{counted(len(changed), 'file')} changed since features were computed, {changed[0]} first; "
                           "choose another --out, or bring the old files back")
     _tell_missing(latest, found)
     relabelled = tuple(name for name, file in today.items() if said_of(file) != said_of(latest[name]))
     if relabelled:
-        logger.info("%d videos have another label, split or group than before (%s first); features do not depend on it",
-                    len(relabelled), relabelled[0])
+        logger.info("%s another label, split or group than before (%s first); features do not depend on it",
+                    counted(len(relabelled), "video has", "videos have"), relabelled[0])
     return Update(_renewed(plan, today), tuple(new), relabelled)
 
 
@@ -198,8 +233,8 @@ def _changed(file: Found, video: Video) -> bool:
 def _tell_missing(latest: dict[str, Video], found: Sequence[Found]) -> None:
     missing = sorted(set(latest) - {file.id for file in found})
     if missing:
-        logger.info("%d videos of this store are not among --videos today (%s first); their features stay",
-                    len(missing), missing[0])
+        logger.info("%s not among --videos today (%s first); features stay",
+                    counted(len(missing), "video of this store is", "videos of this store are"), missing[0])
 
 
 def _renewed(plan: Plan, today: dict[str, Found]) -> Plan:

@@ -5,7 +5,7 @@ The one place where both wings meet, and they meet on disk: in a store that is r
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,9 +18,10 @@ from pipeline.learn.model import load_model
 from pipeline.learn.predict import Predictor, Said, Timeline
 from pipeline.learn.run import Run
 from pipeline.outcomes import BadVideos
-from pipeline.prepare import Wishes, prepare
+from pipeline.prepare import prepare
 from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.streams import with_weights
 from workers.backbones import State
 from workers.tools import software
 
@@ -34,8 +35,8 @@ class PredictJob:
     Attributes:
         run: directory of the run.
         videos: files.
-        weights: file for the networks, where the run's features were made with other than the published weights.
-        flow_weights: file for the flow network.
+        weights: files by stream, where the run's features were made with other than the published weights; an empty
+            name means the first stream with a network, and those on the same backbone.
         device: `cpu` or `cuda`; empty: as the run's features were made.
         mixed_software: accept other versions of libraries than the features were made with.
         keep: folder for the store of the videos' features; None: it is removed afterwards.
@@ -45,8 +46,7 @@ class PredictJob:
 
     run: Path
     videos: Sequence[Found]
-    weights: Path | None = None
-    flow_weights: Path | None = None
+    weights: Mapping[str, Path] = field(default_factory=dict)
     device: str = ""
     mixed_software: bool = False
     keep: Path | None = None
@@ -127,20 +127,12 @@ def same_extraction(run: Run, job: PredictJob) -> tuple[ExtractSettings, dict[st
         raise ConfigError(f"{run.root} was trained on imported features, which were not made by this program, so it "
                           "can not make them of new videos: import theirs too, then use evaluate --store")
     known = ExtractSettings.from_dict(store["settings"])
-    _check_software(run, store["software"], accepted=job.mixed_software)
+    _check_software(run, store["software"], software(known.device), accepted=job.mixed_software)
     known = _on_device(run, known, job.device)
-    backbones = {stream.name: stream.backbone for stream in known.streams}
+    known = replace(known, streams=with_weights(known.streams, {name: str(file) for name, file in job.weights.items()}))
     if job.keep is None:
-        used = tuple(stream for stream in known.streams if stream.name in run.model_settings().streams)
-        flow = known.flow if any(stream.name == "flow" for stream in used) else None
-        known = replace(known, streams=used, flow=flow)
-    found, weights = prepare(_wishes(known, backbones, job))
-    differences = known.differences(found)
-    if differences:
-        raise ConfigError(f"the features of {run.root} can not be made here; the run's, then those found:\n  "
-                          + "\n  ".join(differences) + "\nGive the weights it was made with: --weights FILE (and "
-                          "--flow-weights FILE).")
-    return found, weights
+        known = known.only(tuple(run.model_settings().streams))
+    return prepare(known)
 
 
 def _on_device(run: Run, known: ExtractSettings, asked: str) -> ExtractSettings:
@@ -156,8 +148,7 @@ def _on_device(run: Run, known: ExtractSettings, asked: str) -> ExtractSettings:
     return known
 
 
-def _check_software(run: Run, then: dict[str, str], *, accepted: bool) -> None:
-    now = software()
+def _check_software(run: Run, then: dict[str, str], now: dict[str, str], *, accepted: bool) -> None:
     lines = [f"{name}: {then.get(name)}, {now.get(name)}" for name in sorted(then | now)
              if then.get(name) != now.get(name)]
     if lines and not accepted:
@@ -166,23 +157,6 @@ def _check_software(run: Run, then: dict[str, str], *, accepted: bool) -> None:
                          + "\nInstall those, or accept that with --mixed-software.")
     if lines:
         logger.warning("other versions than the run's features were made with: %s", "; ".join(lines))
-
-
-def _wishes(known: ExtractSettings, backbones: dict[str, str], job: PredictJob) -> Wishes:
-    """Ask for the settings by name, so that weights are looked up and digested as for any extraction.
-
-    Backbones are those of all streams of the run, left out ones too: they decide which stream a weights file is for.
-    """
-    flow = known.flow
-    named: dict[str, Any] = {"rgb_backbone": backbones.get("rgb") or backbones["flow"]}
-    named |= {f"{stream.name}_crop": stream.crop for stream in known.streams}
-    if flow is not None:
-        named |= {"flow_backbone": backbones["flow"], "flow": flow.method, "flow_options": flow.options,
-                  "flow_stack": flow.stack, "flow_bound_px": flow.bound_px}
-    return Wishes(sampling=known.sampling, streams=tuple(stream.name for stream in known.streams),
-                  short_side_px=known.short_side_px, upscale=known.upscale, weights=job.weights,
-                  flow_weights=job.flow_weights, device=known.device, precision=known.precision,
-                  feature_dtype=known.feature_dtype, **named)
 
 
 @contextmanager

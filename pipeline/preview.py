@@ -51,6 +51,17 @@ def checked_suffix(path: Path) -> Path:
     return path
 
 
+def refuse_input(path: Path, *inputs: Path) -> None:
+    """Check that a file to be written is none of those that are read.
+
+    Raises:
+        ConfigError: it is, under whatever name.
+    """
+    for one in inputs:
+        if path.exists() and one.exists() and path.samefile(one):
+            raise ConfigError(f"{path} is the very file that is read, and would be lost; choose another name to write")
+
+
 def beside(
     picture: NDArray[np.uint8], flow: NDArray[np.float32], scale_px: float | None, *more: NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
@@ -66,10 +77,11 @@ def preview_video(video: str, path: Path, look: Look) -> None:
 
     Raises:
         InputError: the video is bad.
-        ConfigError: the suffix is another.
+        ConfigError: the suffix is another, or the preview would take the video's place.
         ResourceError: the preview can not be written.
     """
     checked_suffix(path)
+    refuse_input(path, Path(video))
     facts, ticks, time_base = probe(video)
     if len(ticks) < 2:
         raise EmptyVideoError(f"{video}: flow needs 2 frames, it has {len(ticks)}")

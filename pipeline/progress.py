@@ -15,6 +15,7 @@ from pipeline.events import Died, Done, Event, Lost, Told
 from schemas.errors import ConfigError
 from schemas.files import refusals
 from schemas.plan import ShardReport, ShardTask
+from schemas.words import counted
 
 _LINE_EVERY_S = 10.0
 _TELLING_S = 5.0  # of work, before its speed says anything about the rest
@@ -109,7 +110,7 @@ class Display:
             self._done(event.report)
         elif isinstance(event, Died):
             self._told.pop(event.task.shard, None)
-            self._say(logging.WARNING, f"shard {event.task.shard}: its worker died ({event.why}); it begins again")
+            self._say(logging.WARNING, f"shard {event.task.shard}: its worker failed ({event.why}); it begins again")
             self.log("died", shard=event.task.shard, why=event.why)
         elif isinstance(event, Lost):
             self._told.pop(event.task.shard, None)
@@ -144,10 +145,10 @@ class Display:
         now_s = time.monotonic()
         self._pace.follow(frames, now_s)
         bad = f", {len(self._failed)} bad" if self._failed else ""
-        state = f"{self._videos_done}/{self._videos} videos{bad}, {self._pace}"
+        state = f"{self._videos_done}/{counted(self._videos, 'video')}{bad}, {self._pace}"
         if self._lines and now_s - self._spoke > _LINE_EVERY_S:
             self._spoke = now_s
-            logger.info("%d of %d frames, %s", frames, self._frames_total, state)
+            logger.info("%d of %s, %s", frames, counted(self._frames_total, "frame"), state)
         elif not self._bar.disable:
             self._bar.set_postfix_str(state, refresh=False)
             self._bar.update(frames - self._bar.n)

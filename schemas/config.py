@@ -6,47 +6,25 @@ Two stores with the same digest hold comparable features.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import reduce
+from operator import or_
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.checks import known, within
 from schemas.errors import ConfigError
+from schemas.records import record_of
+from schemas.streams import Flow, Needs, Rgb, Stream
 
-STREAMS = ("rgb", "flow")
 PRECISIONS = ("fp32", "bf16")
-CROPS = ("network", "none")
-# A frame keeps the crop its network was made with. Of flow, all is seen: who moves at the side of a picture is part of
-# an action, and empty borders cost nothing (log loss of a linear classifier on UT-Interaction 0.85 instead of 0.96, on
-# Weizmann and surveillance fights the same; for frames it was better on the first and worse on the other two).
-DEFAULT_CROP = {"rgb": "network", "flow": "none"}
 FEATURE_DTYPES = ("float16", "float32")
 DEVICES = ("cpu", "cuda")
-DEFAULT_FLOW_BOUND_PX = 20.0  # the field's value; how strongly a network sees a pixel of motion is `widened`'s business
+ANY_DEVICE = ("auto", *DEVICES)  # `auto` is resolved when an extraction is prepared, and never stored
 _SAMPLING_RANGES = {"every": (1, 1e9), "fps": (1e-6, 1e6), "samples": (1, 1e6)}
-REFERENCE_SHORT_SIDE_PX = 256  # `FlowSettings.bound_px` is given for frames of this short side
-
-
-def known(what: str, value: str, legal: tuple[str, ...]) -> str:
-    """Return `value` if it is one of `legal`.
-
-    Raises:
-        ConfigError: it is not; the message names the legal ones.
-    """
-    if value not in legal:
-        raise ConfigError(f"unknown {what} {value!r}; known: {', '.join(legal)}")
-    return value
-
-
-def within(what: str, value: float, low: float, high: float) -> None:
-    """Check a value.
-
-    Raises:
-        ConfigError: it is not between `low` and `high`, or not a number.
-    """
-    if not low <= value <= high:  # so written, NaN is refused too
-        raise ConfigError(f"{what} must be between {low:g} and {high:g}, not {value:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +49,18 @@ class Sampling:
         Raises:
             ConfigError: otherwise.
         """
-        chosen = {name: value for name, value in asdict(self).items() if value is not None}
+        chosen = self.as_dict()
         if len(chosen) != 1:
-            raise ConfigError(f"choose exactly one of --every, --fps, --samples; chosen: {', '.join(chosen) or 'none'}")
+            raise ConfigError("choose exactly one of `sampling.every`, `sampling.fps`, `sampling.samples`; chosen: "
+                              f"{', '.join(chosen) or 'none'}")
         for name, value in chosen.items():
-            within(f"--{name}", value, *_SAMPLING_RANGES[name])
+            within(f"`sampling.{name}`", value, *_SAMPLING_RANGES[name])
         if self.fps is not None:
             object.__setattr__(self, "fps", float(self.fps))  # 5 and 5.0 are one setting, so one digest
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the way that is chosen, as plain JSON values."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def moments(self, pts_s: NDArray[np.float64]) -> NDArray[np.int64]:
         """Choose the moments of one video.
@@ -103,127 +86,89 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FlowSettings:
-    """How motion is measured and shown to a network.
-
-    Attributes:
-        method: a name of `FLOW_METHODS`.
-        options: options of that method, (name, value) pairs sorted by name.
-        stack: L, the number of consecutive fields centred on a moment; the network sees 2L channels.
-        bound_px: displacement that maps to the end of the network's input range, for frames of short side
-            `REFERENCE_SHORT_SIDE_PX`; for other frames it scales with their short side.
-    """
-
-    method: str = "tvl1"
-    options: tuple[tuple[str, Any], ...] = ()
-    stack: int = 10
-    bound_px: float = DEFAULT_FLOW_BOUND_PX
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ConfigError: a value is out of range.
-        """
-        within("--flow-stack", self.stack, 1, 1000)
-        within("--flow-bound", self.bound_px, 1e-3, 1e6)
-        object.__setattr__(self, "bound_px", float(self.bound_px))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamSettings:
-    """The network of one stream.
-
-    Attributes:
-        name: `rgb` or `flow`.
-        backbone: a name of `BACKBONES`.
-        weights_sha256: digest of the network's tensors, so that the same name with other weights is another setting.
-        crop: what of a picture the network sees: what its own preprocessing leaves (`network`), or all of it, resized
-            to the network's input whatever its shape (`none`).
-    """
-
-    name: str
-    backbone: str
-    weights_sha256: str
-    crop: str = "network"
-
-    def __post_init__(self) -> None:
-        """Check the names.
-
-        Raises:
-            ConfigError: one is not known.
-        """
-        known("stream", self.name, STREAMS)
-        known("crop", self.crop, CROPS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractSettings:
     """Everything that decides the features of a store.
+
+    The same value is what a user asks for and what a store records. `pipeline.prepare` fills in what depends on the
+    machine: the device that `auto` means, and the digests of the weights.
 
     Attributes:
         sampling: which frames are moments.
         short_side_px: frames are scaled to this short side, for networks and flow alike.
         upscale: whether smaller frames are scaled up to it.
-        streams: one network a stream, in the order of `STREAMS`.
-        flow: how motion is measured; None without a flow stream.
-        device: `cpu` or `cuda`; the two differ in the last bits.
+        device: `auto`, `cpu` or `cuda`; the last two differ in the last bits.
         precision: `fp32` or `bf16` arithmetic inside the networks.
         feature_dtype: how features are stored.
+        streams: the columns of the store, each with a name of its own.
     """
 
     kind: ClassVar[str] = "extract"
     sampling: Sampling = field(default_factory=lambda: Sampling(every=8))
     short_side_px: int = 256
     upscale: bool = False
-    streams: tuple[StreamSettings, ...]
-    flow: FlowSettings | None
-    device: str = "cpu"
+    device: str = "auto"
     precision: str = "fp32"
     feature_dtype: str = "float16"
+    streams: tuple[Stream, ...] = field(default_factory=lambda: (Rgb(), Flow()))
 
     def __post_init__(self) -> None:
         """Check names and ranges.
 
         Raises:
-            ConfigError: a name is unknown, a value out of range, or the streams do not fit.
+            ConfigError: a name is unknown, a value out of range, or two streams have one name.
         """
-        within("--short-side", self.short_side_px, 8, 16384)
-        known("device", self.device, DEVICES)
-        known("precision", self.precision, PRECISIONS)
-        known("feature dtype", self.feature_dtype, FEATURE_DTYPES)
+        within("`short_side_px`", self.short_side_px, 8, 16384)
+        known("`device`", self.device, ANY_DEVICE)
+        known("`precision`", self.precision, PRECISIONS)
+        known("`feature_dtype`", self.feature_dtype, FEATURE_DTYPES)
         names = [stream.name for stream in self.streams]
-        if not names or names != [name for name in STREAMS if name in names]:
-            raise ConfigError(f"streams must be some of {', '.join(STREAMS)}, each once and in this order, not {names}")
-        if ("flow" in names) != (self.flow is not None):
-            raise ConfigError("flow settings belong to a flow stream, and only to one")
+        if not names:
+            raise ConfigError("an extraction needs at least one stream")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(f"two streams are called {twice[0]!r}; give each a `stream.name` of its own")
+
+    @property
+    def needs(self) -> Needs:
+        """What all streams together look at around a moment."""
+        return reduce(or_, (stream.needs() for stream in self.streams), Needs())
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits that are the same exactly when every setting is the same."""
         return digest_of(self.as_dict())
 
+    def only(self, names: tuple[str, ...]) -> "ExtractSettings":
+        """Return the same without the streams that are not named."""
+        return replace(self, streams=tuple(stream for stream in self.streams if stream.name in names))
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings as plain JSON values."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
+        """Return the settings as plain values, for JSON and TOML alike; what is empty is left out."""
+        return {"sampling": self.sampling.as_dict(), "short_side_px": self.short_side_px, "upscale": self.upscale,
+                "device": self.device, "precision": self.precision, "feature_dtype": self.feature_dtype,
+                "stream": [stream.as_dict() for stream in self.streams]}
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "ExtractSettings":
-        """Rebuild settings from `as_dict`.
+    def from_dict(cls, plain: Mapping[str, Any]) -> "ExtractSettings":
+        """Rebuild settings from `as_dict`; what is left out has its default.
 
         Raises:
-            ConfigError: keys or values are not those of this version.
+            ConfigError: a field or a value is not known; the message names it.
         """
-        try:
-            flow = plain["flow"]
-            return cls(**plain | {
-                "sampling": Sampling(**plain["sampling"]),
-                "streams": tuple(StreamSettings(**stream) for stream in plain["streams"]),
-                "flow": flow and FlowSettings(**flow | {"options": tuple((k, v) for k, v in flow["options"])}),
-            })
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"these are not settings of this version of vidu-pipe: {error!r}") from error
+        values = dict(plain)
+        streams = values.pop("stream", None)
+        if "streams" in values:
+            raise ConfigError("unknown field `streams`; each stream is a table `stream` of its own: [[stream]] in TOML")
+        sampling = values.pop("sampling", None)
+        settings = record_of(cls, values, "")
+        if sampling is not None:
+            settings = replace(settings, sampling=record_of(Sampling, sampling, "sampling"))
+        if streams is None:
+            return settings
+        if not isinstance(streams, list):
+            raise ConfigError("`stream` must be a list of tables: [[stream]] in TOML")
+        return replace(settings, streams=tuple(
+            Stream.from_dict(stream, f"stream[{place}]") for place, stream in enumerate(streams)))
 
     def differences(self, other: "ExtractSettings") -> list[str]:
         """List the settings in which two extractions differ, one line each: `name: mine, theirs`."""

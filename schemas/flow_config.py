@@ -4,16 +4,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from schemas.config import (
-    DEFAULT_FLOW_BOUND_PX,
-    DEVICES,
-    FEATURE_DTYPES,
-    ExtractSettings,
-    digest_of,
-    known,
-    within,
-)
+from schemas.checks import known, within
+from schemas.config import DEVICES, FEATURE_DTYPES, ExtractSettings, digest_of
 from schemas.errors import ConfigError
+from schemas.streams import DEFAULT_FLOW_BOUND_PX
 
 IMAGE_FORMATS = ("jpg", "png")  # a picture a component; displacements become 8 bits
 FOLDER_FORMATS = (*IMAGE_FORMATS, "flo")  # a folder a video
@@ -79,6 +73,18 @@ class FlowFileSettings:
         if self.rgb and self.format not in FOLDER_FORMATS:
             raise ConfigError(f"--rgb writes frames beside the flow, into folders: use --format "
                               f"{', '.join(FOLDER_FORMATS)}, not {self.format}")
+
+    @classmethod
+    def with_defaults(cls, **fields: Any) -> "FlowFileSettings":  # noqa: ANN401 - as the attributes
+        """Return settings in which bound and dtype have defaults where the format has a use for them.
+
+        Raises:
+            ConfigError: as for the class itself.
+        """
+        name = fields.get("format", "jpg")
+        defaults = {"bound_px": DEFAULT_FLOW_BOUND_PX if name in IMAGE_FORMATS else None,
+                    "dtype": "float32" if name in ARRAY_FORMATS else None}
+        return cls(**defaults | {field: value for field, value in fields.items() if value is not None})
 
     def _belongs(self, option: str, given: bool, formats: tuple[str, ...]) -> None:
         if given != (self.format in formats):

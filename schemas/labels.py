@@ -127,6 +127,30 @@ def _joined(old: LabelRow, new: LabelRow, where: str) -> LabelRow:
     return LabelRow(old.path, labels, old.split or new.split, old.group or new.group)
 
 
+def match_names(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Find which known video is meant by each name, as people and programs write them.
+
+    The same name is meant first; else the one that differs by nothing but a file's suffix, on one side, and that no
+    name means exactly: of `clip`, `clip.v1` and `clip.v2` none stands for another where all are known.
+
+    Returns:
+        name -> known name, for the names that mean one.
+    """
+    names, every = list(names), set(known)
+    found = {name: name for name in names if name in every}
+    free = every - found.keys()
+    longer: dict[str, list[str]] = {}
+    for name in free:
+        longer.setdefault(without_suffix(name), []).append(name)
+    for name in names:
+        if name not in found:
+            written, plain = str(PurePosixPath(name.replace("\\", "/"))), without_suffix(name)
+            meant = [one for one in (written, plain) if one in free] or longer.get(written, [])
+            if len(set(meant)) == 1:
+                found[name] = meant[0]
+    return found
+
+
 def match_rows(rows: Iterable[LabelRow], videos: Mapping[str, str]) -> dict[str, LabelRow]:
     """Find the video of every CSV row: by id, with or without suffix, or by absolute path.
 
@@ -140,15 +164,15 @@ def match_rows(rows: Iterable[LabelRow], videos: Mapping[str, str]) -> dict[str,
     Raises:
         ConfigError: two rows speak of one video and contradict.
     """
+    rows = list(rows)
     by_path = {path: video_id for video_id, path in videos.items() if path}
+    meant = match_names([row.path for row in rows if row.path not in by_path], videos)
     found: dict[str, LabelRow] = {}
     for row in rows:
-        written = str(PurePosixPath(row.path.replace("\\", "/")))
-        candidates = (written, without_suffix(row.path), by_path.get(row.path, ""))
-        for video_id in (name for name in candidates if name in videos):
+        video_id = by_path.get(row.path) or meant.get(row.path)
+        if video_id is not None:
             known = found.get(video_id)
             found[video_id] = _joined(known, row, f"label of {video_id}") if known else row
-            break
     return found
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,20 +32,26 @@ def to_record(plain: object, kind: type[Record], *, cells: bool = False) -> Reco
 
 def _refuse_strangers(plain: Any, record: object) -> None:  # noqa: ANN401 - plain values
     """See that nothing was left out: a field that is not known here says what another version means by it."""
-    if is_dataclass(record):
-        known = {field.name: getattr(record, field.name) for field in fields(record)}
-    elif isinstance(record, dict):
-        known = record
-    else:
-        if isinstance(record, tuple | list) and record and isinstance(plain, list | tuple) and is_dataclass(record[0]):
+    if isinstance(record, tuple | list):
+        if record and is_dataclass(record[0]):
             for value, made in zip(plain, record, strict=True):
                 _refuse_strangers(value, made)
         return
-    if strangers := sorted(map(str, plain.keys() - known.keys())):
-        raise ValueError(f"unknown field {strangers[0]!r}")
-    for name, value in known.items():
-        if name in plain:
-            _refuse_strangers(plain[name], value)
+    kind: Any = type(record)
+    known = _names(kind) if is_dataclass(record) else record.keys() if isinstance(record, dict) else None
+    if known is None:
+        return
+    if not plain.keys() <= known:
+        raise ValueError(f"unknown field {min(map(str, plain.keys() - known))!r}")
+    if is_dataclass(record):
+        for name, value in plain.items():
+            if isinstance(value, dict | list):
+                _refuse_strangers(value, getattr(record, name))
+
+
+@cache
+def _names(kind: Any) -> frozenset[str]:  # noqa: ANN401 - the class of a record
+    return frozenset(field.name for field in fields(kind))
 
 
 def parsed(text: str, kind: type[Record]) -> Record:

@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from schemas.config import known
+from schemas.checks import known
 from schemas.errors import StoreError
 from schemas.files import stays_inside
 from schemas.plain import parsed, to_record
+from schemas.words import counted
 
-PLAN_SCHEMA = 2
+PLAN_SCHEMA = 3
 OUTCOMES = ("ok", "partial", "failed")
 _MOST_FRAMES = 10**7  # moments of a segment; more are a lie that would fill the memory
 _LINES = ("plan", "video", "failure", "shard")
@@ -112,6 +113,8 @@ class Segment:
         read_start: first frame the segment has to read (flow looks back half a stack).
         read_stop: one past the last frame it has to read.
         seek_pts: presentation time of frame `read_start` in ticks of the stream; None: read from the beginning.
+        hand_on: first frame that the next segment reads, when its file can not be entered there: the decoder stays open
+            for it. None: nobody goes on where this segment ends.
     """
 
     video: str
@@ -121,6 +124,7 @@ class Segment:
     read_start: int
     read_stop: int
     seek_pts: int | None
+    hand_on: int | None = None
 
     @property
     def work_frames(self) -> int:
@@ -148,6 +152,21 @@ class ShardTask:
     def work_frames(self) -> int:
         """Frames to process in the whole shard."""
         return sum(segment.work_frames for segment in self.segments)
+
+
+def runs(tasks: Iterable[ShardTask]) -> list[tuple[ShardTask, ...]]:
+    """Join neighbours that go on where the decoder of the one before ended: one process does them in turn."""
+    joined: list[tuple[ShardTask, ...]] = []
+    for task in tasks:
+        if joined and _goes_on(joined[-1][-1].segments[-1], task.segments[0]):
+            joined[-1] += (task,)
+        else:
+            joined.append((task,))
+    return joined
+
+
+def _goes_on(before: Segment, segment: Segment) -> bool:
+    return before.hand_on is not None and (segment.video, segment.start) == (before.video, before.stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +311,8 @@ class Plan:
                 raise
             raise StoreError(f"line {number} of the plan is not a plan's: {error}") from error
         if head is None or head.lines != number:
-            raise StoreError(f"the plan is cut short: {number} of its {head.lines if head else 'unknown'} lines are "
-                             "there")
+            promised = counted(head.lines, "line") if head else "an unknown number of lines"
+            raise StoreError(f"the plan is cut short: it holds {number} of {promised}")
         return cls(head.shard_frames, tuple(videos.values()), tuple(failures), tuple(shards))
 
 
@@ -308,7 +327,7 @@ def _checked(video: Video) -> Video:
     if not stays_inside(video.id):
         raise ValueError(f"{video.id!r} is no video id: it leads out of the folder")
     if video.attempt < 0 or video.moments < 0:
-        raise ValueError(f"attempt {video.attempt} and {video.moments} moments of {video.id!r}")
+        raise ValueError(f"attempt {video.attempt} and {counted(video.moments, 'moment')} of {video.id!r}")
     return video
 
 
@@ -348,10 +367,12 @@ class _ShardLine:
 
 
 def _segment(plain: dict[str, Any]) -> Segment:
+    if "hand_on" not in plain:
+        raise ValueError("a segment without `hand_on`")
     segment = to_record(plain | {"frames": _unpack(plain.get("frames"))}, Segment)
     if not 0 <= segment.start <= segment.stop or len(segment.frames) != segment.stop - segment.start:
-        raise ValueError(f"moments {segment.start} to {segment.stop} of {segment.video!r}, but {len(segment.frames)} "
-                         "frames")
+        raise ValueError(f"moments {segment.start} to {segment.stop} of {segment.video!r}, but "
+                         f"{counted(len(segment.frames), 'frame')}")
     return segment
 
 
@@ -368,5 +389,5 @@ def _unpack(plain: object) -> tuple[int, ...]:
         return to_record(plain, tuple[int, ...])
     run = to_record(plain, _Run)
     if run.step < 1 or not 0 <= run.count <= _MOST_FRAMES:
-        raise ValueError(f"{run.count} frames in steps of {run.step}")
+        raise ValueError(f"{counted(run.count, 'frame')} in steps of {run.step}")
     return tuple(range(run.first, run.first + run.step * run.count, run.step))

@@ -30,6 +30,7 @@ from schemas.errors import StoreError
 from schemas.files import is_refused, reading, refusal, stays_inside, write_bytes
 from schemas.plain import to_record
 from schemas.plan import OUTCOMES, Video
+from schemas.words import counted
 
 SHARD_FORMAT = "vidu-pipe shard"
 SHARD_SCHEMA = 2
@@ -112,7 +113,7 @@ class ShardContent:
         rows = len(self.frame)
         lengths = {name: len(features) for name, features in self.streams.items()} | {"pts_s": len(self.pts_s)}
         if set(lengths.values()) != {rows}:
-            raise ValueError(f"{rows} moments, but columns of {lengths}")
+            raise ValueError(f"{counted(rows, 'moment')}, but columns of {lengths}")
         check_tiling(self.segments, rows)
 
 
@@ -278,7 +279,7 @@ class Shard:
             known = len(self._column("videos", "id", "text"))
             for segment in segments:
                 if not 0 <= segment.video < known or segment.outcome not in OUTCOMES:
-                    raise ValueError(f"of {known} videos: {segment}")
+                    raise ValueError(f"of {counted(known, 'video')}: {segment}")
             return segments
 
     def moments(self, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

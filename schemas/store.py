@@ -24,7 +24,7 @@ from schemas.plan import Plan, ShardReport, Video
 from schemas.shard import Origin, check_shard, open_shard
 
 STORE_FORMAT = "vidu-pipe store"
-STORE_SCHEMA = 1
+STORE_SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,8 @@ class Store:
         version = head.get("format"), head.get("schema")
         if version != (STORE_FORMAT, STORE_SCHEMA):
             raise StoreError(f"{path}: format {version[0]!r} schema {version[1]!r}; this version reads "
-                             f"{STORE_FORMAT!r} schema {STORE_SCHEMA}")
+                             f"{STORE_FORMAT!r} schema {STORE_SCHEMA}. Make the store anew in another folder, or "
+                             "read it with the version that made it")
         try:
             origin = to_record({name: head[name] for name in head.keys() - {"format", "schema"}}, Origin)
         except ValueError as error:
@@ -194,10 +195,9 @@ class Store:
             ResourceError: the machine does not let us read it.
         """
         try:
-            report = read_json(self.root / "reports" / f"{shard}.json", ShardReport)
+            return read_json(self.root / "reports" / f"{shard}.json", ShardReport)
         except StoreError:
             return None
-        return report if report.shard == shard else None
 
     def trouble(self, report: ShardReport) -> str:
         """Say what is wrong with a reported shard; empty when its file is byte for byte what was written."""

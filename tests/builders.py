@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from schemas.config import ExtractSettings, FlowSettings, Sampling, StreamSettings
+from schemas.config import ExtractSettings, Sampling
 from schemas.plan import Plan, Probe, Segment, SegmentReport, ShardReport, ShardTask, Video
 from schemas.shard import Origin, SegmentRows, ShardContent, write_shard
 from schemas.store import Store
+from schemas.streams import Flow, Rgb
 
 PROBE = Probe(codec="h264", width=64, height=48, rotation=0, interlaced=False, fps=25.0, duration_s=1.2, frames=30,
               promised_frames=30, damage="", exact_pts=True)
 SETTINGS = ExtractSettings(
-    sampling=Sampling(every=8), short_side_px=32,
-    streams=(StreamSettings(name="rgb", backbone="test_resnet", weights_sha256="a" * 16),
-             StreamSettings(name="flow", backbone="test_resnet", weights_sha256="b" * 16)),
-    flow=FlowSettings(method="farneback", stack=4))
+    sampling=Sampling(every=8), short_side_px=32, device="cpu",
+    streams=(Rgb("test_resnet", weights_sha256="a" * 16),
+             Flow("test_resnet", weights_sha256="b" * 16, method="farneback", stack=4)))
 ORIGIN = Origin("extract", SETTINGS.as_dict(), SETTINGS.digest, {"torch": "1.0"})
 
 

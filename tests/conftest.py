@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+# processes that tests start run this checkout too, whichever one is installed
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "pipeline" / "api")])
 
 
 @pytest.fixture(scope="session")

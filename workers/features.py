@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from schemas.config import REFERENCE_SHORT_SIDE_PX
 from schemas.frames import FeatureBatch
+from schemas.streams import REFERENCE_SHORT_SIDE_PX
+from schemas.words import counted
 from workers.backbones import Preprocessing
 
 BATCH = {"cpu": 8, "cuda": 64}
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+_LARGEST_SURPLUS = 8  # a resized picture so many times as large as its crop is not made whole
 
 
 def rgb_input(rgb: NDArray[np.uint8], preprocessing: Preprocessing, device: str) -> Tensor:
@@ -33,7 +36,7 @@ def rgb_input(rgb: NDArray[np.uint8], preprocessing: Preprocessing, device: str)
     Returns:
         float32 (N, 3, height, width).
     """
-    pictures = torch.from_numpy(rgb.copy()).to(device).permute(0, 3, 1, 2).float()
+    pictures = torch.from_numpy(rgb.copy()).to(device).permute(0, 3, 1, 2)
     mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1) * 255
     std = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1) * 255
     # a bicubic filter overshoots; pictures do not leave 0..255
@@ -67,7 +70,10 @@ def flow_input(stacks: NDArray[np.float32], preprocessing: Preprocessing, bound_
 
 
 def _resized(pictures: Tensor, preprocessing: Preprocessing, interpolation: str) -> Tensor:
-    """(N, C, H, W) -> (N, C, h, w): to input / crop_share, by the crop mode; sizes rounded as in timm."""
+    """(N, C, H, W) -> float32 (N, C, h, w): to input / crop_share, by the crop mode; sizes rounded as in timm.
+
+    Of a picture that would become very long only the strip is made that the crop leaves.
+    """
     H, W = pictures.shape[2:]
     share, mode = preprocessing.crop_share, preprocessing.crop_mode
     tall, wide = math.floor(preprocessing.height / share), math.floor(preprocessing.width / share)
@@ -78,10 +84,50 @@ def _resized(pictures: Tensor, preprocessing: Preprocessing, interpolation: str)
     else:  # timm's ResizeKeepRatio
         ratio = (max if mode == "border" else min)(H / tall, W / wide)
         size = (max(1, round(H / ratio)), max(1, round(W / ratio)))
-    if size == (H, W):
-        return pictures
-    return interpolate(pictures, size=size, mode="bicubic" if interpolation == "bicubic" else "bilinear",
+    if size[0] * size[1] > _LARGEST_SURPLUS * tall * wide:
+        axis = 0 if size[0] > size[1] else 1
+        seen = (preprocessing.height, preprocessing.width)[axis]
+        pictures = _strip(pictures, axis + 2, size[axis], seen, cubic=interpolation == "bicubic")
+        size = (seen, size[1]) if axis == 0 else (size[0], seen)
+    if size == pictures.shape[2:]:
+        return pictures.float()
+    return interpolate(pictures.float(), size=size, mode="bicubic" if interpolation == "bicubic" else "bilinear",
                        antialias=True)
+
+
+def _strip(pictures: Tensor, axis: int, size: int, seen: int, *, cubic: bool) -> Tensor:
+    """Return the middle `seen` rows (axis 2) or columns (3) of pictures resized along that axis to `size`, float32.
+
+    The same weights as `interpolate`'s, but nothing is computed that is not seen. A sum over one tap after the other,
+    so that the bits depend neither on the number of pictures nor on the device's way to multiply matrices.
+    """
+    index, weights = _taps(pictures.shape[axis], size, round((size - seen) / 2), seen, cubic=cubic)
+    shape = [-1 if dim == axis else 1 for dim in range(4)]
+    total = torch.zeros((), device=pictures.device)
+    for where, weight in zip(torch.from_numpy(index), torch.from_numpy(weights), strict=True):
+        taps = pictures.index_select(axis, where.to(pictures.device))
+        total = total + taps * weight.to(pictures.device).view(shape)
+    return total
+
+
+def _taps(have: int, size: int, first: int, seen: int, *, cubic: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return inputs int64 and weights float32 (taps, seen) of the outputs from `first` on, resizing `have` to `size`.
+
+    Keys's cubic with a = -1/2, or a triangle, widened by the scale when it shrinks: Pillow's filters, and torch's.
+    """
+    scale = have / size
+    width = max(1.0, scale)
+    reach = (2 if cubic else 1) * width
+    centre = scale * (np.arange(first, first + seen) + 0.5)
+    index = np.floor(centre - reach).astype(np.int64) + np.arange(math.ceil(2 * reach) + 2)[:, None]
+    x = np.abs(index + 0.5 - centre) / width
+    if cubic:
+        near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
+        weights = np.where(x < 1, near, np.where(x < 2, far, 0))
+    else:
+        weights = np.maximum(0, 1 - x)
+    weights *= (index >= 0) & (index < have)
+    return index.clip(0, have - 1), (weights / weights.sum(axis=0)).astype(np.float32)
 
 
 def _centred(pictures: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -102,25 +148,24 @@ class StreamNetwork:
 
     Attributes:
         stream: the stream it serves.
-        network: (B, C, height, width) -> (B, D), in inference mode on `device`.
-        channels: C.
-        preprocessing: how it wants its pictures.
+        network: (B, *shape) -> (B, D), in inference mode on `device`.
+        shape: of one row of its input.
         device: `cpu` or `cuda`.
         precision: `fp32`, or `bf16` for the network's inner arithmetic.
     """
 
     stream: str
     network: nn.Module
-    channels: int
-    preprocessing: Preprocessing
+    shape: tuple[int, ...]
     device: str
     precision: str
 
     @torch.inference_mode()
     def run(self, rows: list[Tensor]) -> NDArray[np.float32]:
-        """Run one batch of at most `BATCH[device]` rows (C, height, width); return float32 (len(rows), D)."""
-        shape = (BATCH[self.device], self.channels, self.preprocessing.height, self.preprocessing.width)
-        batch = torch.zeros(shape, device=self.device).contiguous(memory_format=torch.channels_last)
+        """Run one batch of at most `BATCH[device]` rows of `shape`; return float32 (len(rows), D)."""
+        batch = torch.zeros((BATCH[self.device], *self.shape), device=self.device)
+        if batch.dim() in _CHANNELS_LAST:
+            batch = batch.contiguous(memory_format=_CHANNELS_LAST[batch.dim()])
         for slot, row in zip(batch, rows, strict=False):
             slot.copy_(row)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -145,7 +190,7 @@ class StreamFeatures:
         self._done: list[NDArray[np.float32]] = []
 
     def push(self, inputs: Tensor, owner: int) -> None:
-        """Add rows (N, C, height, width), which belong to segment `owner`."""
+        """Add rows (N, *shape), which belong to segment `owner`."""
         self._waiting.extend((owner, row) for row in inputs)
         while len(self._waiting) >= BATCH[self.network.device]:
             self._run()
@@ -164,7 +209,7 @@ class StreamFeatures:
         features = self._done or [self.network.run([])]
         batch = FeatureBatch(self.network.stream, np.concatenate(features))
         if len(batch.features) != rows:
-            raise ValueError(f"{len(batch.features)} rows of {batch.stream} for {rows} moments")
+            raise ValueError(f"{counted(len(batch.features), 'row')} of {batch.stream} for {counted(rows, 'moment')}")
         return batch
 
     def _run(self) -> None:

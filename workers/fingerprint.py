@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-from schemas.errors import VideoOpenError
+from schemas.errors import MachineError, VideoOpenError, is_machines
 
 END_BYTES = 1 << 16
 
@@ -18,6 +18,7 @@ def fingerprint(path: str) -> str:
 
     Raises:
         VideoOpenError: the file can not be read.
+        MachineError: the machine failed to read it.
     """
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for
@@ -29,5 +30,7 @@ def fingerprint(path: str) -> str:
             file.seek(max(0, size - END_BYTES))
             digest.update(file.read(END_BYTES))
     except OSError as error:
+        if is_machines(error):
+            raise MachineError(f"{path}: reading fails: {error}") from error
         raise VideoOpenError(f"{path}: cannot be read: {error}") from error
     return digest.hexdigest()[:16]

@@ -7,6 +7,7 @@ A video's output is made aside and put in its place in one step when it is whole
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import EmptyVideoError, ResourceError
+from schemas.errors import EmptyVideoError, ResourceError, VideoTooLargeError
 from schemas.files import refusals
 from schemas.flow_config import FOLDER_FORMATS, FlowFileSettings
 from schemas.flow_file import H5Writer, NpyWriter
@@ -154,7 +155,8 @@ def make_flow_files(task: ShardTask, tools: FlowTools, store: FlowStore) -> Iter
 def rehearse_flow(task: ShardTask, tools: FlowTools) -> Iterator[Progress]:
     """Do all the work of `make_flow_files` but write nothing."""
     ledger = Ledger(task)
-    yield from ledger.watch(task.segments[0], _steps(task, tools, ledger, None))
+    for segment in task.segments:  # the one, or none
+        yield from ledger.watch(segment, _steps(task, tools, ledger, None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +168,20 @@ class _Guarded:
 
     def frames(self, rgb: NDArray[np.uint8]) -> None:
         if isinstance(self.writer, FolderWriter):
-            with refusals(self.output):
+            with self._named():
                 self.writer.frames(rgb)
 
     def add(self, batch: FlowBatch, pts_s: NDArray[np.float64]) -> None:
-        with refusals(self.output):
+        with self._named():
             self.writer.add(batch, pts_s)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            with refusals(self.output):
+                yield
+        except VideoTooLargeError as error:
+            raise VideoTooLargeError(f"{self.output}: {error}") from error
 
 
 def _steps(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from schemas.errors import InputError, VideoCrashError, VideoDecodeError
 from schemas.plan import Segment, SegmentReport, ShardReport, ShardTask
+from schemas.words import counted
 from workers.fingerprint import fingerprint
 
 
@@ -79,7 +80,8 @@ class Ledger:
         told, damage = 0, ""
         try:
             if video.id in self._task.excluded:
-                raise VideoCrashError(f"{video.path}: decoding it ended its process; it was left out")
+                raise VideoCrashError(f"{video.path}: decoding it ended its process, or asked too much of the "
+                                      "machine; it was left out")
             if fingerprint(video.path) != video.fingerprint:
                 raise VideoDecodeError(f"{video.path}: changed after it was planned; run again with --retry-failed")
             damage = video.probe.damage
@@ -91,7 +93,8 @@ class Ledger:
             if damage:
                 raise VideoDecodeError(f"{video.path}: {damage}")
             if missing := len(segment.frames) - result.rows:  # the decoder forgives a frame or two at the end
-                raise VideoDecodeError(f"{video.path}: its last frames do not decode, and {missing} moments with them")
+                raise VideoDecodeError(f"{video.path}: its last frames do not decode, and "
+                                       f"{counted(missing, 'moment')} with them")
         except InputError as error:
             result.reason, result.message = type(error).__name__, _whole_story(video.path, damage, str(error))
             result.outcome = "partial" if result.rows else "failed"

@@ -1,10 +1,10 @@
 """How one shard is made: the page to read first.
 
-    decode ──▶ grey ──▶ flow ──▶ stacks ──┐
-       └─────▶ colour ────────────────────┴─▶ complete moments ──▶ networks ──▶ shard
+    decode ──▶ grey ──▶ flow ──┐
+       └─────▶ colour ─────────┴─▶ complete moments ──▶ streams ──▶ networks ──▶ shard
 
-The hub of the workers: it alone knows decoder, flow, networks and shard layout. What goes wrong with a video becomes a
-row of the report (ledger.py); whatever else goes wrong is raised.
+The hub of the workers: it alone knows decoder, moments, streams and shard layout. What goes wrong with a video becomes
+a row of the report (ledger.py); whatever else goes wrong is raised.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import InputError
 from schemas.frames import FrameBatch
@@ -19,7 +20,7 @@ from schemas.plan import Segment, ShardReport, ShardTask, Video
 from schemas.shard import SegmentRows, ShardContent, write_shard
 from schemas.store import Store
 from workers.decode import decode
-from workers.features import StreamFeatures, flow_input, rgb_input
+from workers.features import StreamFeatures, StreamNetwork
 from workers.ledger import Ledger, Progress
 from workers.moments import MomentBuilder, Moments
 from workers.tools import Tools
@@ -33,7 +34,7 @@ def make_shard(task: ShardTask, tools: Tools, store: Store) -> Iterator[Progress
 
     Args:
         task: what to make.
-        tools: decoder settings, flow method and networks.
+        tools: settings, flow methods and streams.
         store: where to.
 
     Yields:
@@ -77,7 +78,10 @@ class _Shard:
         # told to the ledger, not to the shard: a cycle would keep every finished shard in memory, because the
         # decoder's frequent young collections move it to the generation that is hardly ever looked at
         spent = partial(_network_spent, self.ledger)
-        self.streams = {network.stream: StreamFeatures(network, spent) for network in self.tools.networks}
+        settings = self.tools.settings
+        self.streams = {name: StreamFeatures(StreamNetwork(name, extractor.network, extractor.shape, settings.device,
+                                                           settings.precision), spent)
+                        for name, extractor in self.tools.streams.items()}
 
     def add(self, number: int, segment: Segment) -> Iterator[Progress]:
         """Process one segment; an InputError ends it and keeps the moments before."""
@@ -90,9 +94,8 @@ class _Shard:
 
     def _moments(self, number: int, segment: Segment, video: Video) -> Iterator[tuple[int, Moments]]:
         """Yield (frames processed, complete moments); at damage yield what is whole before it, then raise."""
-        flow = self.tools.settings.flow
-        builder = MomentBuilder(segment.frames, flow.stack if flow else 0, self.tools.flow)
-        windows, broken = self._windows(segment, video), None
+        builder = MomentBuilder(segment, self.tools.settings.needs, self.tools.flow)
+        windows, broken = self._windows(segment, video, builder.colour_frames), None
         while broken is None:
             try:
                 with self.ledger.timed(number, "decode"):
@@ -111,31 +114,22 @@ class _Shard:
             finally:
                 del broken  # an error whose traceback holds this frame may not be held by it: a cycle, as above
 
-    def _windows(self, segment: Segment, video: Video) -> Iterator[FrameBatch]:
+    def _windows(self, segment: Segment, video: Video, colour: NDArray[np.int64]) -> Iterator[FrameBatch]:
         settings = self.tools.settings
-        colour = any(stream.name == "rgb" for stream in settings.streams)
         return decode(
-            video.path, start=segment.read_start, stop=segment.read_stop, seek_pts=segment.seek_pts,
-            rgb_frames=np.unique(np.array(segment.frames if colour else (), np.int64)), grey=settings.flow is not None,
-            short_side=settings.short_side_px, upscale=settings.upscale,
-            window_frames=WINDOW_FRAMES[settings.device])
+            video.path, start=segment.read_start, stop=segment.read_stop, seek_pts=segment.seek_pts, rgb_frames=colour,
+            grey=settings.needs.grey_frames, short_side=settings.short_side_px, upscale=settings.upscale,
+            window_frames=WINDOW_FRAMES[settings.device], hand_on=segment.hand_on)
 
     def _push(self, number: int, moments: Moments) -> None:
         """Give complete moments to the networks, every stream the same ones."""
         if not moments.frame:
             return
-        settings = self.tools.settings
         self.frame += moments.frame
         self.pts_s += moments.pts_s
         for name, features in self.streams.items():
-            network = features.network
             with self.ledger.timed(number, f"{name}-input"):
-                if name == "rgb":
-                    inputs = rgb_input(np.stack(moments.rgb), network.preprocessing, settings.device)
-                else:
-                    assert settings.flow is not None
-                    inputs = flow_input(np.stack(moments.stacks), network.preprocessing, settings.flow.bound_px,
-                                        settings.device)
+                inputs = self.tools.streams[name].inputs(moments.pictures, moments.frame)
             features.push(inputs, number)
 
     def finish(self) -> ShardContent:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Product(Protocol):
     """How one kind of settings becomes files; tools, settings and store are those of that kind."""
 
-    def software(self) -> dict[str, str]:
-        """Return the versions of the libraries that can change a bit of it."""
+    def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401 - each kind has its own
+        """Return the versions of the libraries, and the arithmetic, that can change a bit of it."""
         ...
 
     def make_tools(self, settings: Any, weights: "dict[str, State]") -> Any:  # noqa: ANN401 - each kind has its own
@@ -34,18 +34,18 @@ class Product(Protocol):
         ...
 
     def rehearse(self, task: ShardTask, tools: Any) -> Iterator[Progress]:  # noqa: ANN401 - each kind has its own
-        """Do all of a task's work that could end the process, and write nothing."""
+        """Do all of a task's work that could end the process, and write nothing; a task without segments too."""
         ...
 
 
 class Features:
     """A store of features: `vidu-pipe extract`."""
 
-    def software(self) -> dict[str, str]:
+    def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401 - see Product
         """See `Product`."""
         from workers.tools import software
 
-        return software()
+        return software(settings.device)
 
     def make_tools(self, settings: Any, weights: "dict[str, State]") -> Any:  # noqa: ANN401 - see Product
         """See `Product`."""
@@ -69,7 +69,7 @@ class Features:
 class FlowFiles:
     """Files of optical flow: `vidu-pipe flow`."""
 
-    def software(self) -> dict[str, str]:
+    def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401, ARG002 - see Product
         """See `Product`."""
         from workers.flow_files import software
 

@@ -22,12 +22,12 @@ _tools: dict[str, Any] = {}  # one entry: a worker process serves one job
 
 
 def shard_on_worker(
-    task: ShardTask, settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store,
+    tasks: tuple[ShardTask, ...], settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store,
 ) -> Iterator[Progress | ShardReport]:
-    """Make one shard on whatever machine this is; run by Ray as a streaming task.
+    """Make a shard, and those that go on from it, on whatever machine this is; run by Ray as a streaming task.
 
     Args:
-        task: what to make.
+        tasks: what to make, in turn.
         settings: of the job.
         weights: one reference to the state dicts; in a list, so that Ray hands over the reference itself and only
             a process that has no tools yet fetches them.
@@ -36,7 +36,9 @@ def shard_on_worker(
     Raises:
         ResourceError: this machine has other software, no GPU, or does not see the store.
     """
-    yield from _seldom(PRODUCTS[settings.kind].make(task, _worker_tools(settings, weights, store), store))
+    tools = _worker_tools(settings, weights, store)
+    for task in tasks:
+        yield from _seldom(PRODUCTS[settings.kind].make(task, tools, store))
 
 
 def rehearse_on_worker(
@@ -50,8 +52,8 @@ def rehearse_on_worker(
 def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store) -> Any:  # noqa: ANN401
     if settings.digest not in _tools:
         product = PRODUCTS[settings.kind]
-        if product.software() != store.origin.software:
-            differ = sorted(set(product.software().items()) ^ set(store.origin.software.items()))
+        if product.software(settings) != store.origin.software:
+            differ = sorted(set(product.software(settings).items()) ^ set(store.origin.software.items()))
             raise ResourceError(f"this node's software is not the driver's, so its results could differ: {differ}")
         if not store.is_seen():
             raise ResourceError(f"this node does not see the store {store.root}: put --out on a file system all share")

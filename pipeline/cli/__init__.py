@@ -6,8 +6,10 @@ A command's module is imported only when that command runs, so `vidu-pipe --help
 import importlib
 import io
 import logging
+import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -17,6 +19,7 @@ from schemas.errors import ViduError
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "extract": ("pipeline.cli.extract", "extract", "Turn videos into a feature store; run it again to resume."),
     "plan": ("pipeline.cli.extract", "plan", "Show what extract would do, and how long it would take."),
+    "config": ("pipeline.cli.extract", "config", "Print settings as a TOML file for --config."),
     "flow": ("pipeline.cli.flow", "flow", "Write optical flow as images, arrays or .flo files, or draw it."),
     "status": ("pipeline.cli.store", "status", "Show how far a store is."),
     "verify": ("pipeline.cli.store", "verify", "Read every shard of a store and check every checksum."),
@@ -62,10 +65,28 @@ class LazyGroup(click.Group):
             ctx.fail(f"no command {name!r}; did you mean {near}?")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Run the command; errors name fields, which are told as the flags that set them."""
+        try:
+            return super().invoke(ctx)
+        except ViduError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            error.args = (_with_flags(str(error), command.params if command else []),)
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+def _with_flags(message: str, parameters: Sequence[click.Parameter]) -> str:
+    """Put flags in the place of the fields that a message names in backquotes."""
+    from pipeline.cli.settings import FLAGS
+
+    flags = FLAGS | {parameter.name or "": parameter.opts[0] for parameter in parameters
+                     if isinstance(parameter, click.Option)}
+    return re.sub(r"`([a-z_.]+)`", lambda field: flags.get(field[1], field[0]), message)
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -4,20 +4,26 @@ from pathlib import Path
 
 import click
 
+from schemas.words import counted
+
 PATH = click.Path(path_type=Path)
 
 
 @click.command("import")
 @click.option("--from", "sources", multiple=True, required=True, metavar="[STREAM=]DIR",
-              help="Folder of one .npy or .npz a video; give it once a stream, as rgb=DIR1, flow=DIR2, and pts_s=DIR3 "
-                   "with times; or the folder that export wrote.")
+              help="Folder of one .npy, .npz or .parquet a video; give it once a stream, as rgb=DIR1, flow=DIR2, and "
+                   "pts_s=DIR3 with times; or the folder that export wrote.")
 @click.option("--out", type=PATH, default=Path("features"), show_default=True, help="The new store.")
-@click.option("--source", default="", help="What computed the features; stores of the same words are comparable.")
-@click.option("--labels", type=PATH, help="CSV of path,label[,split][,group].  [default: folder names, when training]")
-@click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option("--source", default="", metavar="WORDS",
+              help="What computed the features; a model judges only stores of the same words.  [required, but for what "
+                   "export wrote]")
+@click.option("--labels", type=PATH, help="CSV of path,label[,split][,group].  [default: what export knew, else folder "
+                                          "names, when training]")
+@click.option("--dtype", type=click.Choice(["float16", "float32"]), default=None,
+              help="How features are stored.  [default: float16 where the files hold that, else float32]")
 @click.option("--fps", type=float, help="Moments a second, where videos have no pts_s.  [default: unknown]")
 @click.option("--shortest", is_flag=True, help="Cut streams of different lengths to the shortest.")
-def import_features(sources: tuple[str, ...], out: Path, source: str, labels: Path | None, dtype: str,
+def import_features(sources: tuple[str, ...], out: Path, source: str, labels: Path | None, dtype: str | None,
                     fps: float | None, *, shortest: bool) -> None:
     """Make a store from folders of features, (T, D) or (T, ...) a video."""
     from pipeline.learn.importing import import_store
@@ -33,11 +39,12 @@ def import_features(sources: tuple[str, ...], out: Path, source: str, labels: Pa
             raise click.UsageError(f"no folder {folder}")
     if fps is not None and not fps > 0:
         raise click.UsageError(f"--fps must be positive, not {fps:g}")
-    store = import_store(folders, out, source=source, labels=read_label_csv(labels) if labels else (), dtype=dtype,
-                         fps=fps, shortest=shortest)
+    store = import_store(folders, out, source=source, labels=read_label_csv(labels) if labels else (),
+                         dtype=dtype or "", fps=fps, shortest=shortest)
     videos = store.video_rows()
     streams = ", ".join(f"{name} ({dim})" for name, dim in store.origin.settings["streams"].items())
-    click.echo(f"{len(videos)} videos, {sum(video.moments for video in videos)} moments, streams: {streams}\n"
+    moments = counted(sum(video.moments for video in videos), "moment")
+    click.echo(f"{counted(len(videos), 'video')}, {moments}, streams: {streams}\n"
                f"store: {out}\nnext: vidu-pipe train-pooling --store {out}")
 
 
@@ -50,7 +57,7 @@ def export(store: Path, out: Path, form: str) -> None:
     from pipeline.learn.exporting import export_store
     from schemas.store import Store
 
-    click.echo(f"{export_store(Store.open(store), out, form=form)} videos written to {out}")
+    click.echo(f"{counted(export_store(Store.open(store), out, form=form), 'video')} written to {out}")
 
 
 @click.command("fuse")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from pipeline.cli.options import FILE, flow_options_of, found_of
+from pipeline.cli.options import FILE, found_of
 from pipeline.cli.running import job_fields, run_job, run_options, tell
-from schemas.config import DEFAULT_FLOW_BOUND_PX, FEATURE_DTYPES
+from schemas.config import FEATURE_DTYPES
 from schemas.errors import ConfigError
-from schemas.flow_config import ARRAY_FORMATS, FLOW_FORMATS, IMAGE_FORMATS, FlowFileSettings
+from schemas.flow_config import FLOW_FORMATS
 
 if TYPE_CHECKING:
-    from pipeline.extract import Job
+    from pipeline.extract import Summary
     from workers.flow import FlowMethod
 
 _METHOD = {"method", "flow_options", "device"}
@@ -78,42 +78,35 @@ def _only(allowed: set[str], way: str) -> None:
             raise ConfigError(f"{parameter.opts[0]} means nothing with {way}")
 
 
-def _method(options: dict[str, Any]) -> "tuple[str, FlowMethod]":
+def method_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Read the texts of --flow-option NAME=VALUE."""
+    from schemas.options import parse_pairs, typed
+
+    pairs = parse_pairs("flow_options", options["flow_options"])
+    return {option: typed(option, text, None) for option, text in pairs.items()}
+
+
+def _method(options: dict[str, Any]) -> "FlowMethod":
     from pipeline.devices import resolve_device
     from workers.flow import make_flow
 
-    device = resolve_device(options["device"])
-    return device, make_flow(options["method"], device, **dict(flow_options_of(options["flow_options"])))
-
-
-def settings_of(options: dict[str, Any], device: str) -> FlowFileSettings:
-    """Build the settings; bound and dtype have defaults where the format has use for them.
-
-    Raises:
-        ConfigError: a value is out of range, or means nothing for this format.
-    """
-    bound_px, dtype, name = options["bound"], options["dtype"], options["format"]
-    return FlowFileSettings(
-        method=options["method"], options=flow_options_of(options["flow_options"]), format=name,
-        bound_px=DEFAULT_FLOW_BOUND_PX if bound_px is None and name in IMAGE_FORMATS else bound_px,
-        dtype="float32" if dtype is None and name in ARRAY_FORMATS else dtype, every=options["every"],
-        step=options["step"], rgb=options["rgb"], start_index=options["start_index"],
-        short_side_px=options["short_side"], upscale=options["upscale"], device=device)
+    return make_flow(options["method"], resolve_device(options["device"]), **method_options(options))
 
 
 def _write(options: dict[str, Any]) -> int:
-    def job() -> "Job":
-        from pipeline.extract import Job
+    def write() -> "Summary":
+        from vidu_pipe import flow_files
 
-        device, _ = _method(options)  # an unknown name is an error now, not in the first worker
-        settings = settings_of(options, device)
-        return Job(videos=found_of(options), settings=settings, weights={}, out=options["out"], shard_frames=1,
-                   **job_fields(options))
+        return flow_files(
+            found_of(options), options["out"], method=options["method"], options=method_options(options),
+            device=options["device"], format=options["format"], bound_px=options["bound"], dtype=options["dtype"],
+            every=options["every"], step=options["step"], rgb=options["rgb"], start_index=options["start_index"],
+            short_side_px=options["short_side"], upscale=options["upscale"], incomplete=True, **job_fields(options))
 
-    done = run_job(options, job)
+    done = run_job(options, write)
     if done is None:
         return 130
-    return tell(*done, options, unit="videos", following=f"Check later: vidu-pipe verify {options['out']}")
+    return tell(*done, options, unit="video", following=f"Check later: vidu-pipe verify {options['out']}")
 
 
 def _draw(options: dict[str, Any]) -> int:
@@ -123,7 +116,7 @@ def _draw(options: dict[str, Any]) -> int:
     found = found_of(options)
     if len(found) != 1:
         raise ConfigError(f"--preview draws one video; --videos {options['videos']} are {len(found)}")
-    _, method = _method(options)
+    method = _method(options)
     preview_video(found[0].path, path, Look(flow=method, scale_px=options["scale"],
                                             short_side_px=options["short_side"], upscale=options["upscale"]))
     click.echo(f"drawn: {path}")
@@ -136,7 +129,7 @@ def _write_pair(options: dict[str, Any]) -> int:
     out, preview = options["out"], options["preview"]
     if not out and not preview:
         raise ConfigError("--pair: give --out x.flo, or --preview x.png, or both")
-    _, method = _method(options)
+    method = _method(options)
     first, second = options["pair"]
     length_px = flow_of_pair(first, second, method, out=out, preview=preview, scale_px=options["scale"])
     for path in (out, preview):

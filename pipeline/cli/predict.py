@@ -14,6 +14,7 @@ import click
 
 from pipeline.cli.options import FILE, found_of, video_options
 from pipeline.cli.tables import table
+from schemas.words import counted
 
 if TYPE_CHECKING:
     from pipeline.learn.predict import Timeline
@@ -60,8 +61,9 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
 
     folder: Path | None = options["timeline"]
     run = Run.open(options["run"])
+    weights = {name: options[option] for name, option in (("", "weights"), ("flow", "flow_weights")) if options[option]}
     job = PredictJob(
-        run=run.root, videos=found_of(options), weights=options["weights"], flow_weights=options["flow_weights"],
+        run=run.root, videos=found_of(options), weights=weights,
         device=options["device"] or "", mixed_software=options["mixed_software"], keep=options["keep_store"],
         window=options["window"] if folder else 0,
         engine={name: options[name] for name in ENGINE} | {"address": options["ray_address"]})
@@ -69,7 +71,7 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
     predictions = predict_videos(job, None if folder is None else lambda line: _keep_timeline(line, folder, run))
     _tell(predictions, options["top"])
     if folder is not None and predictions.said:
-        click.echo(f"timelines: {folder} (windows of {options['window']} moments, centred, through the "
+        click.echo(f"timelines: {folder} (windows of {counted(options['window'], 'moment')}, centred, through the "
                    f"{predictions.head} head of {predictions.row})")
     for file, write in ((options["csv_file"], _write_csv), (options["json_file"], _write_json)):
         if file is not None:
@@ -102,7 +104,7 @@ def _tell(predictions: "Predictions", top: int) -> None:
     places = [f"{place}. %" for place in range(1, len(rows[0]) - 1)]
     click.echo(table(["video", "moments", *places], rows))
     several = "; videos may have several labels, each has its own probability" if predictions.multilabel else ""
-    click.echo(f"\n{len(rows)} videos by {predictions.row} of {predictions.run}{several}")
+    click.echo(f"\n{counted(len(rows), 'video')} by {predictions.row} of {predictions.run}{several}")
 
 
 def _tell_bad(predictions: "Predictions") -> int:

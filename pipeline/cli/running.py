@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import FILE, amount_of_bytes, count, duration, stack_options
+from schemas.words import counted
 
 if TYPE_CHECKING:
-    from pipeline.extract import Job, Summary
+    from pipeline.extract import Summary
 
 run_options = stack_options([
-    click.option("--retry-failed", is_flag=True, help="Try videos again that failed, or broke off and are mended now."),
+    click.option("--retry-failed", is_flag=True, help="Try videos again that failed or broke off."),
     click.option("--mixed-software", is_flag=True, help="Go on where other versions of libraries began."),
     click.option("--ray-address", envvar="RAY_ADDRESS", default="", help="A Ray cluster; default: this machine alone."),
     click.option("--workers", type=click.IntRange(0), default=0, help="Tasks at a time here.  [default: one a core]"),
@@ -33,8 +34,8 @@ def job_fields(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in _JOB_FIELDS} | {"address": options["ray_address"]}
 
 
-def run_job(options: dict[str, Any], prepare: Callable[[], "Job"]) -> "tuple[Summary, float] | None":
-    """Prepare a job and do it; None when the user interrupts.
+def run_job(options: dict[str, Any], job: Callable[[], "Summary"]) -> "tuple[Summary, float] | None":
+    """Do a job; None when the user interrupts.
 
     Returns:
         how it went, and how many seconds it took.
@@ -44,9 +45,7 @@ def run_job(options: dict[str, Any], prepare: Callable[[], "Job"]) -> "tuple[Sum
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
     began = time.monotonic()
     try:
-        from pipeline.extract import extract
-
-        summary = extract(prepare())
+        summary = job()
     except KeyboardInterrupt:
         click.echo(f"\ninterrupted. What is done in {options['out']} is safe; the same command again goes on there.",
                    err=True)
@@ -61,7 +60,7 @@ def tell(summary: "Summary", elapsed_s: float, options: dict[str, Any], *, unit:
         summary: of the job.
         elapsed_s: wall-clock seconds.
         options: of the command.
-        unit: what a task makes, in the plural.
+        unit: what a task makes.
         following: what to say last when all is done.
     """
     if summary.made:
@@ -71,15 +70,15 @@ def tell(summary: "Summary", elapsed_s: float, options: dict[str, Any], *, unit:
     for trace in summary.traces:
         click.echo(f"\nA bug in vidu-pipe; please report it:\n{trace}", err=True)
     for lost in summary.lost:
-        name = f"shard {lost.task.shard}" if unit == "shards" else ", ".join(video.id for video in lost.task.videos)
+        name = f"shard {lost.task.shard}" if unit == "shard" else ", ".join(video.id for video in lost.task.videos)
         click.echo(f"not made: {name}: {lost.why}", err=True)
     if summary.relabelled:
-        click.echo(f"labels: {len(summary.relabelled)} videos have another label, split or group now "
-                   f"({summary.relabelled[0]} first)")
+        click.echo(f"labels: {counted(len(summary.relabelled), 'video has', 'videos have')} another label, split or "
+                   f"group now ({summary.relabelled[0]} first)")
     bad = f"{len(summary.partial)} broke off, {len(summary.failed)} failed"
-    click.echo(f"{options['out']}: {len(summary.made)} {unit} made, {summary.kept} were done before; {bad}")
+    click.echo(f"{options['out']}: {counted(len(summary.made), unit)} made, {summary.kept} were done before; {bad}")
     if summary.lost:
-        click.echo(f"Run the same command again to try the missing {unit} once more.", err=True)
+        click.echo("Run the same command again to try what is missing once more.", err=True)
         return 1
     click.echo(following)
     return 3 if summary.failed or summary.partial else 0
@@ -96,6 +95,6 @@ def _tell_speed(summary: "Summary", elapsed_s: float) -> None:
         rate = f"{count(number / stages_s[stage])} {unit}/s" if number and stages_s[stage] else ""
         click.echo(f"  {stage:<13}{duration(stages_s[stage]):>12} of workers' time   {rate}")
     size = sum(report.size_bytes for report in made)
-    moments = f", {count(rows)} moments" if summary.store.origin.kind == "extract" else ""
-    click.echo(f"  {count(frames)} frames, {count(pairs)} flow pairs{moments}, {amount_of_bytes(size)} "
+    moments = f", {counted(rows, 'moment')}" if summary.store.origin.kind == "extract" else ""
+    click.echo(f"  {counted(frames, 'frame')}, {counted(pairs, 'flow pair')}{moments}, {amount_of_bytes(size)} "
                f"in {duration(elapsed_s)}: {count(frames / elapsed_s)} frame/s")

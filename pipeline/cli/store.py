@@ -1,11 +1,17 @@
 """`vidu-pipe status`, `verify` and `inspect`: looking at a store."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.options import FILE, amount_of_bytes, count
+from pipeline.cli.tables import columns
 from schemas.errors import ConfigError
+from schemas.words import counted, flat
+
+if TYPE_CHECKING:
+    from schemas.store import VideoRows
 
 STORE = click.argument("store", type=FILE, default="features")
 
@@ -25,8 +31,8 @@ def status(store: Path) -> int:
         (task for task in shards if task.shard in reports), shards))
     bad = bad_videos(plan, list(reports.values()))
     share = done / work if work else 1.0
-    click.echo(f"{store}: {len(reports)} of {len(shards)} shards, {done:,} of {work:,} frames "
-               f"({share:.0%}), {len(plan.latest())} videos planned, "
+    click.echo(f"{store}: {len(reports)} of {counted(len(shards), 'shard')}, {done:,} of {counted(work, 'frame')} "
+               f"({share:.0%}), {counted(len(plan.latest()), 'video')} planned, "
                f"{len(bad.partial)} broke off, {len(bad.failed)} failed")
     for line in bad.lines():
         click.echo(line)
@@ -47,7 +53,8 @@ def verify(store: Path) -> int:
     for trouble in bad:
         click.echo(f"bad: {trouble}")
     missing = len(plan.live_shards) - len(checked)
-    click.echo(f"{store}: {len(checked) - len(bad)} shards are whole, {len(bad)} bad, {missing} not made yet"
+    whole = counted(len(checked) - len(bad), "shard is whole", "shards are whole")
+    click.echo(f"{store}: {whole}, {len(bad)} bad, {missing} not made yet"
                + ("; the same command again makes these, and only these" if bad or missing else ""))
     return 1 if bad else 0
 
@@ -73,24 +80,28 @@ def inspect(store: Path, list_videos: bool) -> int:
     click.echo(f"videos    {len(rows):,} with features, {len(bad.partial)} of them broke off; {len(bad.failed)} failed")
     click.echo(f"moments   {moments:,}, {count(moments / max(1, len(rows)))} a video")
     if untimed := sum(not video.probe.exact_pts for video in plan.latest().values() if opened.origin.kind == "import"):
-        click.echo(f"times     unknown of {untimed:,} videos: they were imported without")
+        click.echo(f"times     unknown of {counted(untimed, 'video')}, imported without")
     if named := [video for video in rows if video.label]:
         splits = sorted({video.split for video in named} - {""})
-        click.echo(f"labels    of {len(named):,} videos from a CSV: {len({video.label for video in named}):,} labels, "
-                   f"splits {', '.join(splits) or 'none'}, {len({video.group for video in named} - {''}):,} groups")
+        labels, groups = ({getattr(video, what) for video in named} - {""} for what in ("label", "group"))
+        click.echo(f"labels    of {counted(len(named), 'video')} from a CSV: {counted(len(labels), 'label')}, splits "
+                   f"{', '.join(splits) or 'none'}, {counted(len(groups), 'group')}")
     click.echo(f"shards    {len(reports)} of {len(plan.shards)}, {amount_of_bytes(size)}")
     if reports:
         with open_shard(opened.shard_path(reports[0].shard)) as shard:
             for name, dim in shard.dims.items():
                 click.echo(f"stream    {name:<8} {dim} x {shard.dtypes[name]}")
-    for key, value in opened.origin.settings.items():
-        click.echo(f"setting   {key}: {value}")
+    for line in columns(flat(opened.origin.settings)):
+        click.echo(f"setting   {line}")
     click.echo("software  " + ", ".join(f"{name} {version}" for name, version in opened.origin.software.items()))
     if list_videos:
-        for video in rows:
-            said = "  ".join(f"{name} {value}" for name, value in (
-                ("label", video.label), ("split", video.split), ("group", video.group)) if value)
-            click.echo(f"video     {video.id}  {video.moments} moments  {said}".rstrip())
+        for line in columns([(video.id, counted(video.moments, "moment"), _said_of(video)) for video in rows]):
+            click.echo(f"video     {line}")
     for line in bad.lines():
         click.echo(line)
     return 0
+
+
+def _said_of(video: "VideoRows") -> str:
+    words = (("label", video.label), ("split", video.split), ("group", video.group))
+    return "  ".join(f"{name} {value}" for name, value in words if value)

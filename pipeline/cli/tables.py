@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from schemas.words import counted
+
 if TYPE_CHECKING:
     from pipeline.learn.evaluate import Evaluation
     from pipeline.learn.run import Results, RowResult
@@ -24,6 +26,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align cells without a header, all to the left: one line a row."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def results_table(results: "Results") -> str:
     """Lay out a run's results: one line a row, then what they mean."""
     from pipeline.learn.records import SHOWN
@@ -41,7 +49,7 @@ def results_table(results: "Results") -> str:
     test += f"; {results.reach}" if results.reach else ""
     seeds = (f"; every number the mean over {results.times}, ± the standard deviation "
              f"{results.spread}" if several else "")
-    notes = [f"{results.videos} videos, {results.judged}; head {head}{seeds}; interval by bootstrap over "
+    notes = [f"{counted(results.videos, 'video')}, {results.judged}; head {head}{seeds}; interval by bootstrap over "
              f"{units_words(results.units, results.unit)}{test}",
              *([NO_GROUPS] if results.unit == "video" else []),
              f"kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}"
@@ -73,12 +81,13 @@ def evaluation_table(evaluation: "Evaluation") -> str:
             for one in evaluation.classes]
     numbers = "  ".join(f"{name} {_percent(value) if name != 'loss' else f'{value:.3f}'}"
                         for name, value in evaluation.metrics.items())
-    seen = (f"\nwarning: {evaluation.seen} of these videos were in the model's training; numbers are too good"
+    seen = (f"\nwarning: {evaluation.seen} of these videos {'was' if evaluation.seen == 1 else 'were'} in the model's "
+            "training; numbers are too good"
             if evaluation.seen else "")
     interval = (f"{MAIN_NAMES[evaluation.main]} 95 % interval {_percent(evaluation.low)} to {_percent(evaluation.high)}"
                 f", by bootstrap over {units_words(evaluation.units, evaluation.unit)}")
     part = "" if evaluation.part == "all" else f", {evaluation.part} part"
-    return f"{table(header, rows)}\n\n{evaluation.videos} videos{part}: {numbers}\n{interval}{seen}"
+    return f"{table(header, rows)}\n\n{counted(evaluation.videos, 'video')}{part}: {numbers}\n{interval}{seen}"
 
 
 def fusion_table(fused: "FusedScores") -> str:
@@ -87,7 +96,7 @@ def fusion_table(fused: "FusedScores") -> str:
 
     weights = ", ".join(f"{weight:.3g}" for weight in fused.weights)
     if not fused.rows:
-        return f"{fused.videos} videos fused with weights {weights}; without labels nothing is judged"
+        return f"{counted(fused.videos, 'video')} fused with weights {weights}; without labels nothing is judged"
     header = ["scores", "weight", f"{MAIN_NAMES[fused.main]} %", "95 % interval", "top-5 %", "p against fused"]
     rows = [[one.title, "" if one.weight is None else f"{one.weight:.3g}", f"{100 * one.main:.2f}",
              f"{100 * one.low:.2f} to {100 * one.high:.2f}", f"{100 * one.top5:.2f}",
@@ -96,7 +105,7 @@ def fusion_table(fused: "FusedScores") -> str:
     out_of_reach = reach(fused.units, fused.unit, 1)
     over = (f"; intervals by bootstrap and p by paired sign-flip test, each as if it were the only one, over "
             f"{units_words(fused.units, fused.unit)}")
-    notes = f"{fused.videos} videos, joined by name{how}{over}{'; ' if out_of_reach else ''}{out_of_reach}"
+    notes = f"{counted(fused.videos, 'video')}, joined by name{how}{over}{'; ' if out_of_reach else ''}{out_of_reach}"
     return "\n".join([table(header, rows), "", notes, *([NO_GROUPS] if fused.unit == "video" else []),
                       *([LRAP] if fused.main == "lrap" else [])])
 

@@ -17,6 +17,7 @@ from pipeline.learn.targets import Targets, frequent, label_rows, make_targets, 
 from schemas.errors import ConfigError
 from schemas.labels import LabelRow, match_parts, read_label_csv, read_split_files
 from schemas.store import Store, VideoRows
+from schemas.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +110,9 @@ def videos_of(store: Store) -> list[VideoRows]:
         raise ConfigError(f"{store.root} holds no video yet; `vidu-pipe status {store.root}` tells more")
     missing = sum(store.report(task.shard) is None for task in shards)
     if missing:
-        logger.warning("%s is unfinished: %d of its %d shards are not made, so videos, or parts of them, are missing "
-                       "here; the command that began it goes on with it", store.root, missing, len(shards))
+        logger.warning("%s is unfinished: of %s %s not made, so videos, or parts of them, are missing here; the "
+                       "command that began it goes on with it", store.root, counted(len(shards), "shard"),
+                       counted(missing, "is", "are"))
     return videos
 
 
@@ -124,7 +126,8 @@ def _parts(choice: SplitChoice, labels: dict[str, LabelRow]) -> tuple[dict[str, 
     if choice.folds is None and any(given.values()):
         parts = {name: part for name, part in given.items() if part}
         if len(parts) < len(given):
-            logger.warning("%d videos have no split in the labels and are left out", len(given) - len(parts))
+            logger.warning("%s no split in the labels and left out",
+                           counted(len(given) - len(parts), "video has", "videos have"))
         return parts, "csv"
     return given, "made"
 
@@ -187,11 +190,11 @@ def _check_validation(folds: Sequence[Fold], training: TrainSettings) -> None:
     shares = [len(fold.val) / (len(fold.val) + len(fold.train)) for fold in folds]
     none, far = shares.count(0.0), max(shares, key=lambda share: abs(share - asked))
     if none:
-        logger.warning("--val %g: in %d of %d trainings there is no validation part, since every cut by groups would "
-                       "take all training videos of a class", asked, none, len(folds))
+        logger.warning("--val %g: in %d of %s there is no validation part, since every cut by groups would take all "
+                       "training videos of a class", asked, none, counted(len(folds), "training"))
     elif abs(far - asked) > VAL_TOLERANCE:
-        logger.warning("--val %g: groups are not parted, so the nearest cut is %.2f in one of %d trainings", asked, far,
-                       len(folds))
+        logger.warning("--val %g: groups are not parted, so the nearest cut is %.2f in one of %s", asked, far,
+                       counted(len(folds), "training"))
 
 
 def split_rows(material: Material) -> list[SplitRow]:

@@ -20,6 +20,7 @@ from pipeline.learn.statistics import (
     unit_numbers,
 )
 from pipeline.learn.targets import Targets
+from schemas.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +186,4 @@ def verdict(rows: Sequence[RowResult], units: int, unit: str) -> str:
                 f"excluded. Use {single.name} alone.")
     if out_of_reach := reach(units, unit, len(fused)):
         return f"Whether fusion helps can not be shown here: {gain}; {out_of_reach}."
-    return f"No difference is shown between fusion and {single.name} alone: {gain}, over {units} {unit}s."
+    return f"No difference is shown between fusion and {single.name} alone: {gain}, over {counted(units, unit)}."

@@ -11,6 +11,7 @@ from pipeline.learn.request import Request
 from pipeline.learn.settings import ModelSettings
 from pipeline.learn.targets import Targets
 from schemas.errors import ConfigError
+from schemas.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ def make_rows(request: Request, dims: dict[str, int], targets: Targets) -> list[
                               f"{next(iter(dims))}: leave --fusion out")
         return [Row(next(iter(dims)), settings(list(dims), PLAIN))]
     if isinstance(request.score_weights, tuple) and len(request.score_weights) != len(dims):
-        raise ConfigError(f"{len(request.score_weights)} score weights for {len(dims)} streams ({', '.join(dims)})")
+        raise ConfigError(f"{counted(len(request.score_weights), 'score weight')} for {counted(len(dims), 'stream')} "
+                          f"({', '.join(dims)})")
     late = [name for name in request.fusions if FUSIONS[name].is_late]
     alone = [Row(name, settings([name], PLAIN)) for name in dims] if request.alone or late else []
     return alone + [Row(name, settings(list(dims), name), tuple(dims) if name in late else ())

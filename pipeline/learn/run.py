@@ -1,4 +1,4 @@
-"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 3).
+"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 4).
 
     settings.json        what was asked, all of it:
                            schema, command, seed, seeds, threads, device, score_weights
@@ -46,6 +46,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from html import escape
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -79,6 +80,7 @@ from schemas.files import (
     writing,
 )
 from schemas.plain import read_json, read_json_lines, to_record
+from schemas.words import counted
 
 __all__ = [
     "ClassResult",
@@ -92,7 +94,7 @@ __all__ = [
     "write_predictions",
 ]
 
-RUN_SCHEMA = 3
+RUN_SCHEMA = 4
 
 
 class Run:
@@ -172,6 +174,21 @@ class Run:
         if not is_there(root / "results.json"):
             raise StoreError(f"{root}: training is unfinished; repeat its command to finish it")
         return cls(root, settings)
+
+    def __repr__(self) -> str:
+        """Say where it is and what it found."""
+        results = self.results()
+        kept = results.row(results.kept)
+        return (f"Run({str(self.root)!r}: {results.kept} {100 * kept.metrics[results.main]:.1f} % {results.main}, "
+                f"{counted(results.videos, 'video')} {results.judged})")
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: its verdict, and a line a row."""
+        results = self.results()
+        cells = "".join(f"<tr><td>{escape(row.name)}</td><td>{100 * row.metrics[results.main]:.1f}</td><td>"
+                        f"{100 * row.low:.1f} to {100 * row.high:.1f}</td></tr>" for row in results.rows)
+        return (f"<p>{escape(repr(self))}</p><p>{escape(results.verdict)}</p><table><tr><th>row</th>"
+                f"<th>{results.main} %</th><th>95 % interval</th></tr>{cells}</table>")
 
     @property
     def model_path(self) -> Path:

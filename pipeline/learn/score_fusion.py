@@ -15,6 +15,7 @@ from pipeline.learn.statistics import bootstrap_mean, sign_flip_p, unit_numbers
 from schemas.errors import ConfigError
 from schemas.files import write_csv, writing
 from schemas.labels import LabelRow, join_labels, match_rows
+from schemas.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,8 @@ def _truth(sets: Sequence[ScoreSet], labels: Sequence[LabelRow]) -> Members | No
         rows = match_rows(labels, dict.fromkeys(names, ""))
         missing = [name for name in names if name not in rows]
         if missing:
-            raise ConfigError(f"{len(missing)} videos have no label in the label file, the first is {missing[0]!r}")
+            raise ConfigError(f"{counted(len(missing), 'video has', 'videos have')} no label in the label "
+                              f"file, the first is {missing[0]!r}")
         cells = tuple(cell_labels(rows[name].label, classes) for name in names)
     else:
         cells = next((one.labels for one in sets if one.labels), ())
@@ -160,7 +162,7 @@ def _numbers(text: str, count: int) -> NDArray[np.float64]:
     except ValueError:
         raise ConfigError(f"--weights {text!r} is neither equal, fit, nor numbers as in 1,1.5") from None
     if len(numbers) != count:
-        raise ConfigError(f"{len(numbers)} weights for {count} score files")
+        raise ConfigError(f"{counted(len(numbers), 'weight')} for {counted(count, 'score file')}")
     if not np.isfinite(numbers).all() or numbers.min() < 0 or not numbers.any():
         raise ConfigError(f"--weights {text!r}: weights are finite and not negative, and one is positive")
     return numbers

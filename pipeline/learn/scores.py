@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.learn.feature_files import read_arrays
 from pipeline.learn.run import Run
 from schemas.errors import ConfigError
-from schemas.labels import join_labels, split_labels, without_suffix
+from schemas.labels import join_labels, match_names, split_labels
+from schemas.words import counted
 
 NORMALISATIONS = ("relu-l1", "softmax", "none")
 RIDGE = 1e-3  # separable labels would drive weights to infinity
@@ -33,7 +35,7 @@ class ScoreSet:
 
     Attributes:
         title: for messages and tables.
-        names: V video ids, each once, without suffix.
+        names: V video names as the file has them, each once.
         scores: float64 (V, C).
         labels: the labels of each of V videos, as class names where `classes` are known, else as numbers; empty when
             the file has none.
@@ -55,14 +57,17 @@ class ScoreSet:
             ConfigError: it does not, a name stands twice, or a score is not finite.
         """
         if self.scores.ndim != 2 or len(self.scores) != len(self.names):
-            raise ConfigError(f"{self.title}: scores of shape {self.scores.shape} for {len(self.names)} names; "
-                              "a table of names x classes is needed")
+            raise ConfigError(f"{self.title}: scores of shape {self.scores.shape} for "
+                              f"{counted(len(self.names), 'name')}; a table of names x classes is needed")
         if self.labels and len(self.labels) != len(self.names):
-            raise ConfigError(f"{self.title}: {len(self.labels)} labels for {len(self.names)} names")
+            raise ConfigError(f"{self.title}: {counted(len(self.labels), 'label')} for "
+                              f"{counted(len(self.names), 'name')}")
         if self.groups and len(self.groups) != len(self.names):
-            raise ConfigError(f"{self.title}: {len(self.groups)} groups for {len(self.names)} names")
+            raise ConfigError(f"{self.title}: {counted(len(self.groups), 'group')} for "
+                              f"{counted(len(self.names), 'name')}")
         if self.classes and len(self.classes) != self.scores.shape[1]:
-            raise ConfigError(f"{self.title}: {len(self.classes)} class names for {self.scores.shape[1]} columns")
+            raise ConfigError(f"{self.title}: {counted(len(self.classes), 'class name')} for "
+                              f"{counted(self.scores.shape[1], 'column')}")
         if len(set(self.names)) != len(self.names):
             seen: set[str] = set()
             twice = next(name for name in self.names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
@@ -101,23 +106,18 @@ def read_scores(source: str) -> ScoreSet:
         raise ConfigError(f"no file of scores: {source}; give FILE.npz, FILE.npz:ARRAY, FILE.csv or a run directory")
     if path.suffix == ".csv":
         return _read_csv(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = _from_arrays(path, array, {name: file[name] for name in file.files})
-    except (OSError, ValueError, AttributeError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{path} is not an .npz of plain arrays: {error}") from error
+    arrays = read_arrays(path)
+    if not isinstance(arrays, dict):
+        raise ConfigError(f"{path} is not an .npz of plain arrays, but one array without names")
+    found = _from_arrays(path, array, arrays)
     recorded = path.name == "scores.npz" and path.with_name("splits.csv").exists()
-    return _with_groups(found, path) if recorded else found
+    return _with_groups(found, path.parent) if recorded else found
 
 
-def _with_groups(found: ScoreSet, scores: Path) -> ScoreSet:
+def _with_groups(found: ScoreSet, run: Path) -> ScoreSet:
     """Add the groups of a run's scores: they lie beside them, in its splits."""
-    known = {row.video: row.group for row in Run.open(scores.parent).splits()}
-    with np.load(scores, allow_pickle=False) as file:
-        names: list[str] = file["names"].tolist()
-    return replace(found, groups=tuple(known.get(name, name) for name in names))
+    known = {row.video: row.group for row in Run.open(run).splits()}
+    return replace(found, groups=tuple(known.get(name, name) for name in found.names))
 
 
 def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
@@ -146,7 +146,7 @@ def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
     titles = tuple(str(name) for name in classes) if classes is not None else ()
     cells = () if labels is None else _label_cells(path, labels, titles, arrays[array].shape[1])
     groups = beside("groups")
-    return ScoreSet(array.removeprefix("score_"), tuple(without_suffix(str(name)) for name in names),
+    return ScoreSet(array.removeprefix("score_"), tuple(str(name) for name in names),
                     arrays[array].astype(np.float64), cells, titles,
                     () if groups is None else tuple(groups.astype(str).tolist()))
 
@@ -172,7 +172,7 @@ def check_place(label: int, columns: int, where: str) -> int:
     """
     if not 0 <= label < columns:
         hint = "; if labels count from 1 here, subtract 1" if label == columns else ""
-        raise ConfigError(f"{where}: the label {label} is none of the {columns} columns, which count from 0 to "
+        raise ConfigError(f"{where}: the label {label} is none of {counted(columns, 'column')}, which count from 0 to "
                           f"{columns - 1}{hint}")
     return label
 
@@ -196,12 +196,13 @@ def _read_csv(path: Path) -> ScoreSet:
         raise ConfigError(f"{path} is not a table of scores (video[,label],CLASS,...): {error}") from error
     labels = tuple(cell_labels(row[1], header[first:]) for row in rows) if first > 1 else ()
     groups = tuple(row[2] or row[0] for row in rows) if first > 2 else ()
-    return ScoreSet(path.stem, tuple(without_suffix(row[0]) for row in rows), scores, labels, tuple(header[first:]),
-                    groups)
+    return ScoreSet(path.stem, tuple(row[0] for row in rows), scores, labels, tuple(header[first:]), groups)
 
 
 def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
     """Bring score sets into one order of videos and classes, that of the first.
+
+    Videos are joined by name, with or without the suffix of their file, and called by the shortest.
 
     Args:
         sets: at least one.
@@ -210,6 +211,7 @@ def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
     Raises:
         ConfigError: videos, classes or labels differ; the message shows which.
     """
+    sets = _called_alike(sets)
     first = sets[0]
     shared = set(first.names).intersection(*(one.names for one in sets))
     for one in sets[1:]:
@@ -233,6 +235,18 @@ def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
     return joined
 
 
+def _called_alike(sets: Sequence[ScoreSet]) -> list[ScoreSet]:
+    """Give every video one name in all sets, the shortest that a set has for it."""
+    names = list(sets[0].names)
+    place = {name: index for index, name in enumerate(names)}
+    found = [match_names(one.names, place) for one in sets]
+    for meant in found:
+        for name, known in meant.items():
+            names[place[known]] = min(names[place[known]], name, key=len)
+    return [replace(one, names=tuple(names[place[meant[name]]] if name in meant else name for name in one.names))
+            for one, meant in zip(sets, found, strict=True)]
+
+
 def _arranged(one: ScoreSet, order: Sequence[str], named: ScoreSet) -> ScoreSet:
     """Put videos in order, and columns in that of `named`; where a file names no classes, columns are in that order."""
     classes, columns = named.classes, named.scores.shape[1]
@@ -245,8 +259,8 @@ def _arranged(one: ScoreSet, order: Sequence[str], named: ScoreSet) -> ScoreSet:
             raise ConfigError(f"{one.title} has other classes than {named.title}: {_few(odd)}")
         scores = scores[:, [one.classes.index(name) for name in classes]]
     elif scores.shape[1] != columns:
-        raise ConfigError(f"{one.title} has {scores.shape[1]} columns, {named.title} has {columns}: they do not speak "
-                          "of the same classes")
+        raise ConfigError(f"{one.title} has {counted(scores.shape[1], 'column')}, {named.title} has {columns}: "
+                          "they do not speak of the same classes")
     labels = tuple(one.labels[row] for row in rows) if one.labels else ()
     groups = tuple(one.groups[row] for row in rows) if one.groups else ()
     if classes and not one.classes:  # its labels are numbers of columns

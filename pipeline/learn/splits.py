@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
+from schemas.words import counted
 
-UCF_NAME = re.compile(r"(v_[^/]+_g\d+)_c\d+$")
+UCF_NAME = re.compile(r"(v_[^/]+_g\d+)_c\d+(\.[A-Za-z]\w*)?$")  # names may keep their file's suffix
 
 Indices = NDArray[np.int64]
 
@@ -158,9 +159,9 @@ def made_folds(groups: Sequence[str], classes: NDArray[np.int64], names: Sequenc
         held = {groups[int(v)] for v in np.flatnonzero(classes == place)}
         if len(held) < 2:
             count = int((classes == place).sum())
-            raise ConfigError(f"class {names[int(place)]!r} has {count} video(s) from 1 recording: too few to learn "
-                              "from one and test on another; add videos of it, or leave it out: --min-videos "
-                              f"{count + 1}")
+            raise ConfigError(f"class {names[int(place)]!r} has {counted(count, 'video')} from 1 recording: too few to "
+                              f"learn from one and test on another; add videos of it, or --min-videos {count + 1} "
+                              "leaves it out")
     if folds == 0:
         array = np.array(groups, dtype=np.str_)
         return [np.flatnonzero(array == name) for name in distinct]
@@ -263,8 +264,8 @@ def check_classes(names: Sequence[str], members: NDArray[np.bool_], fold: Fold) 
         ConfigError: the message names the class.
     """
     if not len(fold.train) or not len(fold.test):
-        raise ConfigError(f"the split leaves {len(fold.train)} videos to train on and {len(fold.test)} to test on; "
-                          "videos of both parts are needed, or --folds K, which makes a split of its own")
+        raise ConfigError(f"the split leaves {counted(len(fold.train), 'video')} to train on and {len(fold.test)} to "
+                          "test on; videos of both parts are needed, or --folds K, which makes a split of its own")
     missing = np.flatnonzero(members[fold.test].any(0) & ~members[fold.train].any(0))
     if len(missing):
         raise ConfigError(f"class {names[missing[0]]!r} is tested but has no training video in one of the folds; "

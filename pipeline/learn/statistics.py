@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.words import counted
+
 SIGNIFICANT = 0.05
 USEFUL = 0.02  # of the main metric: a gain below is none that anyone would change a model for
 COVERAGE = "in simulations it held the truth 93 to 100 times in 100"
@@ -94,7 +96,7 @@ def sign_flip_p(differences: Values, units: Indices, *, seed: int = 0) -> float:
 def units_words(units: int, unit: str) -> str:
     """Say what is drawn and permuted: `24 groups`, or so many videos, and that no groups are known."""
     alone = ", each taken as independent, since none are known to belong together" if unit == "video" else ""
-    return f"{units:,} {unit}{'' if units == 1 else 's'}{alone}"
+    return f"{counted(units, unit)}{alone}"
 
 
 def interval_words(together: int) -> str:
@@ -116,7 +118,8 @@ def reach(units: int, unit: str, tests: int) -> str:
     if smallest < SIGNIFICANT:
         return ""
     enough = next(more for more in itertools.count(units) if smallest_p(more, tests) < SIGNIFICANT)
-    return f"with {units} {unit}s p can not fall below {smallest:.2g}, whatever is found; {enough} {unit}s are needed"
+    return (f"with {counted(units, unit)} p can not fall below {smallest:.2g}, whatever is found; "
+            f"{counted(enough, unit)} are needed")
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from schemas.errors import ConfigError
 from schemas.labels import LABEL_SEPARATOR, LabelRow, folder_label, join_labels, match_rows, split_labels
 from schemas.store import VideoRows
+from schemas.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -73,12 +74,13 @@ def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dic
     if csv:
         found = match_rows(csv, {video.id: video.path for video in videos})
         if not found:
-            raise ConfigError(f"not one of the {len(csv)} paths in the label file is a video of the store; it has "
-                              f"videos like {videos[0].id!r}, the file {csv[0].path!r}")
+            raise ConfigError(f"not one of {counted(len(csv), 'path')} in the label file is a video of the store; it "
+                              f"has videos like {videos[0].id!r}, the file {csv[0].path!r}")
         absent, unused = len(videos) - len(found), len({row.path for row in csv}) - len(found)
         if absent or unused:
-            logger.warning("%d videos of the store are not in the label file and are left out; %d of its paths are not "
-                           "in the store", absent, unused)
+            logger.warning("%s not in the label file and left out; %s not in the store",
+                           counted(absent, "video of the store is", "videos of the store are"),
+                           counted(unused, "of its paths is", "of its paths are"))
         if any(row.group for row in found.values()):
             return found
         return {video.id: replace(found[video.id], group=video.group) for video in videos if video.id in found}
@@ -91,8 +93,9 @@ def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dic
             for video in videos}
     bare = [video_id for video_id, row in rows.items() if not row.labels]
     if bare:
-        raise ConfigError(f"{len(bare)} videos have no label, the first is {bare[0]!r}: put each video into a folder "
-                          "named after its class, or give --labels CSV with lines of path,label")
+        raise ConfigError(f"{counted(len(bare), 'video has', 'videos have')} no label, the first is "
+                          f"{bare[0]!r}: put each video into a folder named after its class, or give "
+                          "--labels CSV with lines of path,label")
     return rows
 
 
@@ -116,8 +119,8 @@ def tell_partial(videos: Sequence[VideoRows]) -> None:
     """Say how many of the videos broke off or are not extracted to their end; they count like any other."""
     partial = [video.id for video in videos if video.outcome == "partial"]
     if partial:
-        logger.warning("%d of the %d videos are partial (%s first): moments up to the damage are used; "
-                       "`vidu-pipe status` tells more", len(partial), len(videos), partial[0])
+        logger.warning("of %s %s partial (%s first): moments up to the damage are used; `vidu-pipe status` tells more",
+                       counted(len(videos), "video"), counted(len(partial), "is", "are"), partial[0])
 
 
 def make_targets(ids: Sequence[str], rows: Mapping[str, LabelRow], classes: Sequence[str] = ()) -> Targets:

@@ -29,6 +29,7 @@ from pipeline.learn.settings import VAL_WORTH_IT, TrainSettings
 from pipeline.learn.splits import Fold, inner_cuts
 from pipeline.learn.targets import rarest
 from schemas.errors import StoreError
+from schemas.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,5 +212,6 @@ def _blame(task: Task, videos: Tensor, scores: Tensor) -> str:
     """Name a video whose scores are not finite, else the first of the batch."""
     bad = (~torch.isfinite(scores)).any(1).nonzero().flatten().cpu()
     suspects: Sequence[int] = videos[bad].tolist() or videos.tolist()
-    return (f"the loss is no longer a number, at video {task.data.ids[suspects[0]]} ({len(suspects)} of {len(videos)} "
-            "videos in the batch are suspect); a smaller --learning-rate or a look at its features may help")
+    return (f"the loss is no longer a number, at video {task.data.ids[suspects[0]]} (suspect are {len(suspects)} of "
+            f"{counted(len(videos), 'video')} in the batch); a smaller --learning-rate or a look at its features "
+            "may help")

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.learn.run import ClassResult, Results, RowResult
 from pipeline.report.data import Bin
 from pipeline.report.markup import Markup, join, name_of, number, tag
+from schemas.words import counted
 
 ROW_PX = 26
 MID = ROW_PX / 2
@@ -205,7 +206,7 @@ def classes_chart(classes: Sequence[ClassResult]) -> Markup:
     if len(rows) <= CLASSES_SHOWN:
         return shown
     rest = tag("div", *rows[CLASSES_SHOWN:], axis, class_="rows", role="table", aria_label="the other classes")
-    more = tag("summary", f"The other {len(rows) - CLASSES_SHOWN} classes, all better recognised")
+    more = tag("summary", f"The other {counted(len(rows) - CLASSES_SHOWN, 'class')}, better recognised")
     return join([shown, tag("details", more, rest)])
 
 
@@ -257,4 +258,4 @@ def calibration_chart(bins: Sequence[Bin]) -> Markup:
 
 
 def _said(one: Bin) -> str:
-    return f"{one.videos} videos: {with_unit(one.confidence)} sure, {with_unit(one.accuracy)} right"
+    return f"{counted(one.videos, 'video')}: {with_unit(one.confidence)} sure, {with_unit(one.accuracy)} right"

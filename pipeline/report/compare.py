@@ -13,8 +13,9 @@ from pipeline.learn.results import mean_values
 from pipeline.learn.run import Results, Run, Scores
 from pipeline.learn.splits import joined_groups
 from pipeline.learn.statistics import bootstrap_mean, holm, sign_flip_p, unit_numbers
-from pipeline.report.data import flat, members_of, trained_as
+from pipeline.report.data import members_of, trained_as
 from schemas.errors import ConfigError
+from schemas.words import counted, flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +191,9 @@ def _check(judged: Sequence[_Judged], shared: Sequence[str]) -> None:
         parted = [video for video in shared if first.truth(video) != other.truth(video)]
         if parted:
             raise ConfigError(
-                f"{first.title} and {other.title} disagree about the label of {len(parted)} videos, {parted[0]!r} "
-                f"first: {';'.join(sorted(first.truth(parted[0])))} and {';'.join(sorted(other.truth(parted[0])))}")
+                f"{first.title} and {other.title} disagree about the label of {counted(len(parted), 'video')}, "
+                f"{parted[0]!r} first: {';'.join(sorted(first.truth(parted[0])))} and "
+                f"{';'.join(sorted(other.truth(parted[0])))}")
         if first.multilabel != other.multilabel:
             raise ConfigError(f"one of {first.title} and {other.title} has several labels a video, the other has not")
 

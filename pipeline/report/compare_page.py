@@ -14,23 +14,23 @@ from pipeline.report.charts import (
 )
 from pipeline.report.compare import Comparison, Pair
 from pipeline.report.markup import Markup, join, name_of, tag
-from pipeline.report.page import document
+from pipeline.report.page import MAIN_TITLES
+from pipeline.report.pages import render
 from pipeline.report.scatter import COLOURS
+from schemas.words import counted
 
-_MAIN = {"top1": "top-1 accuracy", "lrap": "label ranking average precision"}
+Table = dict[str, list[tuple[str, ...]] | list[tuple[str, bool]]]  # heads: (words, is a number); rows of cells
+_TITLES = {"map": "mAP", "lrap": "LRAP", "top1": "top-1"}  # and those of `SHOWN`
 
 
 def compare_page(comparison: Comparison) -> str:
-    """Lay a comparison out as one HTML document."""
-    title = headline(comparison)
-    sections = [("How good each is", _contenders(comparison)), ("Each two of them", _pairs(comparison)),
-                ("Class by class", _classes(comparison)), ("What was done differently", _settings(comparison))]
-    count = len(comparison.contenders)
-    words = (f"{count} runs on the {comparison.videos:,} videos that all of them judged. Intervals by bootstrap, p by "
-             f"a paired test, both over {units_words(comparison.units, comparison.unit)}.")
-    return document(title, [tag("header", tag("p", "Comparison of runs", class_="over"), tag("h1", title),
-                                tag("p", words)),
-                            *(tag("section", tag("h2", heading), content) for heading, content in sections)])
+    """Lay a comparison out as one HTML document, by `templates/compare.html`."""
+    return render(
+        "compare.html", title=headline(comparison), comparison=comparison, main=MAIN_TITLES[comparison.main],
+        units=units_words(comparison.units, comparison.unit), interval=interval_words(len(comparison.pairs)),
+        varied=varied(comparison) if several_seeds(comparison) else "", metrics=_metrics(comparison),
+        settings=_settings(comparison), more=len(comparison.supports) - CLASSES_SHOWN,
+        charts={"contenders": _contenders(comparison), "pairs": _pairs(comparison)} | _classes(comparison))
 
 
 def headline(comparison: Comparison) -> str:
@@ -64,19 +64,13 @@ def _contenders(comparison: Comparison) -> Markup:
     rows = [Interval(one.title, one.value, one.low, one.high, f"k{index % COLOURS}",
                      f"{percent(one.low)} to {percent(one.high)}", one.row, one.seeds)
             for index, one in enumerate(comparison.contenders)]
-    chart = intervals_chart(rows, heads=("run", "% and 95 % interval", "row"), label="runs compared")
-    titles = {"map": "mAP", "lrap": "LRAP", "top1": "top-1"} | SHOWN[comparison.main]
-    names = [name for name in titles if name in comparison.contenders[0].metrics]
-    head = tag("tr", tag("th", "run", scope="col"), *(tag("th", titles[name], scope="col", class_="num")
-                                                      for name in names))
-    body = [tag("tr", tag("td", name_of(one.title)), *(tag("td", percent(one.metrics[name]), class_="num")
-                                                       for name in names)) for one in comparison.contenders]
-    table = tag("table", tag("thead", head), tag("tbody", *body))
-    words = f"The {_MAIN[comparison.main]} with its 95 % interval, and every other number in %."
-    if several_seeds(comparison):
-        words += f" Numbers are means over a run's {varied(comparison)}; a stroke is one of them."
-    return join([tag("p", words), chart,
-                 tag("div", table, class_="scroll")])
+    return intervals_chart(rows, heads=("run", "% and 95 % interval", "row"), label="runs compared")
+
+
+def _metrics(comparison: Comparison) -> Table:
+    titles = (_TITLES if comparison.main == "lrap" else {"top1": "top-1"}) | SHOWN[comparison.main]
+    return {"heads": [("run", False), *((title, True) for title in titles.values())],
+            "rows": [(one.title, *(percent(one.metrics[name]) for name in titles)) for one in comparison.contenders]}
 
 
 def _pairs(comparison: Comparison) -> Markup:
@@ -86,23 +80,16 @@ def _pairs(comparison: Comparison) -> Markup:
     rows = [Interval(f"{pair.second} − {pair.first}", pair.difference, pair.low, pair.high,
                      "fused" if pair.p < SIGNIFICANT else "single", f"{plus(pair.low)} to {plus(pair.high)}",
                      join([f"p = {pair.p:.2g}", tag("small", f"  {_counts(pair)}")])) for pair in comparison.pairs]
-    words = (f"The difference on the same videos, in points, and its {interval_words(len(rows))}; blue where it is "
-             "not put down to chance (p below 0.05, "
-             "corrected for the number of pairs by Holm's method). In the last column, how many videos only one of the "
-             "two gets right" + (" (or ranks better)." if comparison.main == "lrap" else "."))
-    if several_seeds(comparison):
-        words += (f" With several {varied(comparison)} a video's value is the mean over them, and the last column "
-                  "counts the videos that one of the two gets right more often.")
-    return join([tag("p", words), intervals_chart(
-        rows, heads=("pair", "points and interval", "p, only one right"), label="differences of each two runs",
-        scale=scale, reference=0.0, signed=True)])
+    return intervals_chart(rows, heads=("pair", "points and interval", "p, only one right"),
+                           label="differences of each two runs", scale=scale, reference=0.0, signed=True)
 
 
 def _counts(pair: Pair) -> str:
     return f"{pair.only_second} : {pair.only_first}"
 
 
-def _classes(comparison: Comparison) -> Markup:
+def _classes(comparison: Comparison) -> dict[str, Markup]:
+    """Recall by class: of the classes where runs differ most, and of the others."""
     def spread(name: str) -> float:
         recalls = [one.recalls[name] for one in comparison.contenders]
         return max(recalls) - min(recalls)
@@ -111,22 +98,12 @@ def _classes(comparison: Comparison) -> Markup:
     rows = [(name, comparison.supports[name], [one.recalls[name] for one in comparison.contenders]) for name in order]
     key = join([join([tag("i", "●", class_=f"t-k{index % COLOURS}"), " ", name_of(one.title)])
                 for index, one in enumerate(comparison.contenders)], "   ")
-    chart = spots_chart(rows[:CLASSES_SHOWN], key)
-    more = len(rows) - CLASSES_SHOWN
-    rest = tag("details", tag("summary", f"The other {more} classes, where runs differ less"),
-               spots_chart(rows[CLASSES_SHOWN:], key)) if more > 0 else None
-    return join([tag("p", "The share of each class's videos that is found; where runs differ most comes first."), chart,
-                 rest])
+    return {"classes": spots_chart(rows[:CLASSES_SHOWN], key), "other_classes": spots_chart(rows[CLASSES_SHOWN:], key)}
 
 
-def _settings(comparison: Comparison) -> Markup:
-    if not comparison.differing:
-        return tag("p", "Nothing: all settings are the same.")
-    head = tag("tr", tag("th", "setting", scope="col"),
-               *(tag("th", name_of(one.title), scope="col") for one in comparison.contenders))
-    rows = [tag("tr", tag("td", name), *(tag("td", name_of(value)) for value in values))
-            for name, values in comparison.differing.items()]
-    return tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), class_="scroll")
+def _settings(comparison: Comparison) -> Table:
+    return {"heads": [("setting", False), *((one.title, False) for one in comparison.contenders)],
+            "rows": [(name, *values) for name, values in comparison.differing.items()]}
 
 
 def summary_of(comparison: Comparison) -> str:
@@ -136,8 +113,8 @@ def summary_of(comparison: Comparison) -> str:
     seeds = f"; a video's value is the mean over a run's {varied(comparison)}" if several_seeds(comparison) else ""
     best = max(comparison.contenders, key=lambda one: one.value)
     pairs = len(comparison.pairs)
-    several = f", those of the {pairs} pairs 95 % together" if pairs > 1 else ""
-    return (f"{comparison.videos} shared videos; 95 % intervals{several}, by bootstrap over "
-            f"{units_words(comparison.units, comparison.unit)}; p by {test}, corrected for {pairs} pair"
-            f"{'' if pairs == 1 else 's'} (Holm){seeds}\n"
+    several = f", those of {counted(pairs, 'pair')} 95 % together" if pairs > 1 else ""
+    return (f"{counted(comparison.videos, 'shared video')}; 95 % intervals{several}, by bootstrap over "
+            f"{units_words(comparison.units, comparison.unit)}; p by {test}, corrected for {counted(pairs, 'pair')} "
+            f"(Holm){seeds}\n"
             f"{headline(comparison)}; {best.title} {with_unit(best.value)}")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.learn.experiment import ALL_VIDEOS
 from pipeline.learn.metrics import CALIBRATION_BINS, hits
 from pipeline.learn.run import Results, Run, Scores
+from schemas.words import flat
 
 CURVES = ("train_loss", "val_loss", "train_top1", "val_top1")
 
@@ -217,14 +218,3 @@ def trained_as(settings: dict[str, Any], name: str) -> dict[str, Any]:
     row = rows[name]
     training: dict[str, Any] = rows[row["parts"][0]]["training"] if row["parts"] else row["training"]
     return training
-
-
-def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - plain JSON values of any kind
-    """{"a": {"b": 1}} -> [("a.b", "1")]; items of a list are named by their own `name`, else by their place."""
-    if isinstance(values, list) and values and isinstance(values[0], dict):
-        values = {str(item.get("name", place)): item for place, item in enumerate(values)}
-    if isinstance(values, dict):
-        return [line for key, value in values.items() for line in flat(value, f"{prefix}.{key}".lstrip("."))]
-    if isinstance(values, list | tuple):
-        values = ", ".join(map(str, values))
-    return [(prefix, "none" if values is None or values == "" else str(values))]

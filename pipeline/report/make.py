@@ -50,7 +50,8 @@ def pictured(run: Run, mistakes: tuple[Mistake, ...]) -> list[tuple[Mistake, Thu
     if store["kind"] != "extract":
         return [(mistake, Thumb(trouble="no pictures: the features were imported")) for mistake in mistakes]
     settings = ExtractSettings.from_dict(store["settings"])
-    flow = make_flow(settings.flow.method, **dict(settings.flow.options)) if settings.flow else None
+    motion = next(iter(settings.needs.flow), None)
+    flow = make_flow(motion.method, **dict(motion.options)) if motion else None
     return [(mistake, middle_moment(mistake.path, settings, flow)) for mistake in mistakes]
 
 

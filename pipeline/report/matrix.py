@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from pipeline.report.charts import percent, with_unit
-from pipeline.report.data import Confused
-from pipeline.report.markup import Markup, join, name_of, tag
+from pipeline.report.charts import with_unit
+from pipeline.report.markup import Markup, tag
+from pipeline.report.style import ink_on
+from schemas.words import counted
 
-PAIRS_SHOWN = 14
 _COUNTED = 24  # with more classes the squares are too small for a number
 _LABEL_CHARACTERS = 20
 _CELLS_PX = ((8, 38), (14, 32), (_COUNTED, 24), (45, 15), (70, 11))
@@ -23,25 +23,26 @@ def confusion_chart(confusion: Sequence[Sequence[int]], classes: Sequence[str]) 
     rules = [tag("line", **ends, class_="rule") for k in range(1, len(classes)) for ends in (
         {"x1": label, "x2": label + side, "y1": label + k * cell, "y2": label + k * cell},
         {"y1": label, "y2": label + side, "x1": label + k * cell, "x2": label + k * cell})]
-    cells = [_cell(t, s, count, sum(row), classes, cell, label, counted=len(classes) <= _COUNTED)
+    cells = [_cell(t, s, count, sum(row), classes, cell, label, numbered=len(classes) <= _COUNTED)
              for t, row in enumerate(confusion) for s, count in enumerate(row) if count]
     names = [mark for k, name in enumerate(classes) for mark in _names(name, label, cell, k, font)]
     drawing = tag("svg", ground, *rules, *cells, *names, width=label + side + 2, height=label + side + 2, role="img",
-                  aria_label=f"confusion matrix of {len(classes)} classes; rows are the truth, columns what was said")
+                  aria_label=f"confusion matrix of {counted(len(classes), 'class')}; rows are the truth, columns what "
+                             "was said")
     return tag("div", drawing, class_="scroll matrix", tabindex="0")
 
 
 def _cell(t: int, s: int, count: int, total: int, classes: Sequence[str], cell: int, label: int, *,
-          counted: bool) -> Markup:
+          numbered: bool) -> Markup:
     share = count / total
     x, y = label + s * cell, label + t * cell
-    said = f"{count} of {total} videos of “{classes[t]}” " + (
-        "were recognised" if t == s else f"were taken for “{classes[s]}”") + f" ({with_unit(share)})"
-    # the square root lets a single mistake among many videos be seen
+    said = (f"{count} of {counted(total, 'video')} of “{classes[t]}” {'was' if count == 1 else 'were'} "
+            f"{'recognised' if t == s else f'taken for “{classes[s]}”'} ({with_unit(share)})")
+    opacity = round(0.12 + 0.88 * share**0.5, 2)  # the square root lets a single mistake among many videos be seen
     square = tag("rect", x=x + 1, y=y + 1, width=cell - 2, height=cell - 2, class_="hit" if t == s else "miss",
-                 fill_opacity=round(0.12 + 0.88 * share**0.5, 2))
+                 fill_opacity=opacity)
     text = tag("text", count, x=x + cell / 2, y=y + cell / 2, dy=4, text_anchor="middle",
-               class_="on" if share > 0.3 else "off") if counted else None
+               class_=ink_on("blue" if t == s else "red", "tile", opacity)) if numbered else None
     return tag("g", tag("title", said), square, text)
 
 
@@ -53,15 +54,3 @@ def _names(name: str, label: int, cell: int, k: int, font: float) -> list[Markup
     return [tag("text", short, full, x=label - 6, y=middle, dy=font * 0.35, text_anchor="end", style=size),
             tag("text", short, full, x=0, y=0, dy=font * 0.35, style=size,
                 transform=f"translate({middle:g} {label - 6}) rotate(-90)")]
-
-
-def confused_list(pairs: Sequence[Confused]) -> Markup:
-    """List the most frequent confusions."""
-    rows = [tag("tr", tag("td", name_of(pair.truth)), tag("td", name_of(pair.said)),
-                tag("td", f"{pair.videos} of {pair.of}", class_="num"),
-                tag("td", percent(pair.videos / pair.of), class_="num")) for pair in pairs[:PAIRS_SHOWN]]
-    head = tag("tr", *(tag("th", word, scope="col", class_=kind) for word, kind in (
-        ("truth", None), ("taken for", None), ("videos", "num"), ("%", "num"))))
-    more = len(pairs) - PAIRS_SHOWN
-    rest = tag("p", f"and {more} rarer confusions", class_="note") if more > 0 else None
-    return join([tag("table", tag("thead", head), tag("tbody", *rows)), rest])

@@ -1,11 +1,17 @@
-"""The map of features as a picture: one mark a video, coloured and shaped by class, named where there is room."""
+"""The map of features as a picture: one mark a video, coloured and shaped by class, named where there is room.
 
+A video of several labels is one mark too, that of its rarest label, and is shown with each of them.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from pipeline.report.markup import Markup, join, name_of, tag
 from pipeline.report.projection import FeatureMap, Point
+from schemas.labels import split_labels
+from schemas.words import counted
 
 COLOURS = 8  # of the style sheet
 _SHAPES = ("M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z",  # circle, square, triangle, diamond of about one area
@@ -18,12 +24,14 @@ _TEXT_PX = (6.8, 15.0)  # a character's width, a line's height
 
 def scatter_chart(chart: FeatureMap) -> Markup:
     """Draw the map; pointing at a class (or choosing it) fades the others, without a line of script."""
-    labels = sorted({point.label for point in chart.points})
-    place = {label: index for index, label in enumerate(labels)}
+    videos = Counter(label for point in chart.points for label in split_labels(point.label))
+    place = {label: index for index, label in enumerate(sorted(videos))}
+    labels = list(place)
     shapes = tag("defs", *(tag("path", d=d, id=f"mark{k}") for k, d in enumerate(_SHAPES)))
-    marks = [_mark(point, place[point.label]) for point in chart.points]
+    marks = [_mark(point, [place[label] for label in sorted(split_labels(point.label), key=lambda one: videos[one])])
+             for point in chart.points]
     drawing = tag("svg", shapes, *marks, *_names(chart.points, labels), width="100%", height="100%", role="img",
-                  aria_label=f"map of {len(chart.points)} videos: {chart.x_title}; {chart.y_title}")
+                  aria_label=f"map of {counted(len(chart.points), 'video')}: {chart.x_title}; {chart.y_title}")
     legend = _legend(labels) if len(labels) <= CHIPS else _menu(labels)
     return tag("figure", tag("style", _fading(len(labels))), legend, tag("div", drawing, class_="plot map-plot"),
                tag("p", f"→ {chart.x_title}   ↑ {chart.y_title}", class_="xtitle"), class_="map")
@@ -33,12 +41,14 @@ def _kind(index: int) -> tuple[str, str]:
     return f"k{index % COLOURS}", f"#mark{index // COLOURS % len(_SHAPES)}"
 
 
-def _mark(point: Point, index: int) -> Markup:
-    colour, shape = _kind(index)
+def _mark(point: Point, labels: Sequence[int]) -> Markup:
+    """The mark of a video with these labels, by number, the rarest first."""
+    colour, shape = _kind(labels[0])
     state = {True: "", False: " wrong", None: ""}[point.right]
     said = {True: "recognised", False: "mistaken", None: "not judged"}[point.right]
     return tag("use", tag("title", f"{point.video}: {point.label}, {said}"), href=shape, x=f"{100 * point.x:.2f}%",
-               y=f"{100 - 100 * point.y:.2f}%", class_=f"pt {colour} c{index}{state}")
+               y=f"{100 - 100 * point.y:.2f}%",
+               class_=f"pt {colour} {' '.join(f'c{index}' for index in labels)}{state}")
 
 
 def _legend(labels: Sequence[str]) -> Markup:
@@ -64,8 +74,12 @@ def _fading(count: int) -> Markup:
 
 def _names(points: Sequence[Point], labels: Sequence[str]) -> list[Markup]:
     """Put a class's name at the median of its points, if it meets no other name; on a phone there is room for fewer."""
-    centres = {label: np.median([(p.x, p.y) for p in points if p.label == label], axis=0) for label in labels}
-    common = sorted(labels, key=lambda label: -sum(point.label == label for point in points))
+    where: dict[str, list[tuple[float, float]]] = {label: [] for label in labels}
+    for point in points:
+        for label in split_labels(point.label):
+            where[label].append((point.x, point.y))
+    centres = {label: np.median(places, axis=0) for label, places in where.items()}
+    common = sorted(labels, key=lambda label: -len(where[label]))
     phone = _fitting(common, centres, _PHONE_PX)
     wide = [*phone, *(label for label in _fitting([*phone, *common], centres, _WIDE_PX) if label not in phone)]
     place = {label: index for index, label in enumerate(labels)}

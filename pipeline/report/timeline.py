@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pipeline.learn.predict import Timeline
 from pipeline.report.charts import Scale, anchor, percent, with_unit
 from pipeline.report.curves import stretched
-from pipeline.report.markup import Markup, name_of, number, tag
-from pipeline.report.page import document
+from pipeline.report.markup import Markup, number, tag
+from pipeline.report.pages import render
 from pipeline.report.scatter import COLOURS
 
 STRIP_PX = 46
@@ -56,23 +56,34 @@ def _ends(pts_s: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.append(pts_s[1:], pts_s[-1] + last)
 
 
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The row of one class.
+
+    Attributes:
+        name: of the class.
+        drawing: its probability along the video.
+        highest: its highest probability.
+        first: share of the moments that say it first, in words; empty when none does.
+    """
+
+    name: str
+    drawing: Markup
+    highest: float
+    first: str
+
+
 def timeline_page(timeline: Timeline, classes: Sequence[str], *, multilabel: bool, head: str) -> str:
-    """Lay a timeline out as one self-contained HTML document."""
-    found, shown = stretches(timeline), _shown(timeline)
+    """Lay a timeline out as one self-contained HTML document, by `templates/timeline.html`."""
+    found, shown = [] if multilabel else stretches(timeline), _shown(timeline)
     colour = {label: f"k{place % COLOURS}" for place, label in enumerate(shown)}
     scale = Scale(float(timeline.pts_s[0]), float(_ends(timeline.pts_s)[-1]))
-    rows = [_row("class", Markup(""), "highest", "said first", "r head"),
-            *([] if multilabel else [_ribbon(found, classes, colour, scale)]),
-            *(_strip(timeline, classes[label], label, colour[label], scale) for label in shown), _axis(scale)]
-    words = (f"Each of the {len(timeline.pts_s):,} moments is judged by a window of {timeline.window} moments around "
-             f"it (about {_window_s(timeline):.1f} s), pushed inwards at both ends of the video, which goes through "
-             f"the whole model, its {head} head included. Shown: the {len(shown)} classes that are said first for "
-             "longest, then those that come nearest to it.")
-    body = [tag("header", tag("p", "Timeline", class_="over"), tag("h1", name_of(timeline.video)), tag("p", words)),
-            tag("div", *rows, class_="rows", role="table", aria_label="probability of each class along the video")]
-    if not multilabel:
-        body.append(tag("section", tag("h2", "What is said when"), _table(found, classes)))
-    return document(f"{timeline.video}: timeline", body)
+    return render(
+        "timeline.html", title=f"{timeline.video}: timeline", video=timeline.video, moments=len(timeline.pts_s),
+        window=timeline.window, window_s=_window_s(timeline), head=head, axis=_axis(scale),
+        ribbon=_ribbon(found, classes, colour, scale) if found else "",
+        strips=[_strip(timeline, classes[label], label, colour[label], scale) for label in shown],
+        found=[(clock(one.start_s), clock(one.stop_s), classes[one.label], percent(one.probability)) for one in found])
 
 
 def _window_s(timeline: Timeline) -> float:
@@ -87,26 +98,19 @@ def _shown(timeline: Timeline) -> list[int]:
     return sorted(range(p.shape[1]), key=lambda c: (-int(first[c]), -float(p[:, c].max()), c))[:COLOURS]
 
 
-def _row(name: object, drawing: Markup, value: str, aside: str, kind: str = "r") -> Markup:
-    return tag("div", tag("span", name, class_="n", role="rowheader"), tag("span", drawing, class_="p", role="cell"),
-               tag("span", value, class_="v", role="cell"), tag("span", aside, class_="w", role="cell"), class_=kind,
-               role="row")
-
-
 def _ribbon(found: Sequence[Stretch], classes: Sequence[str], colour: dict[int, str], scale: Scale) -> Markup:
     blocks = [tag("rect", tag("title", _words(one, classes)), x=scale.at(one.start_s), y=10,
                   width=number(100 * (scale.share(one.stop_s) - scale.share(one.start_s))) + "%", height=26,
                   class_=colour.get(one.label, "k7")) for one in found]
     label = "; ".join(_words(one, classes) for one in found[:40])
-    drawing = tag("svg", *blocks, width="100%", height=STRIP_PX, class_="ribbon", role="img", aria_label=label)
-    return _row("said first", drawing, f"{len(found)} stretches", "")
+    return tag("svg", *blocks, width="100%", height=STRIP_PX, class_="ribbon", role="img", aria_label=label)
 
 
 def _words(one: Stretch, classes: Sequence[str]) -> str:
     return f"{clock(one.start_s)} to {clock(one.stop_s)}: {classes[one.label]}, {with_unit(one.probability)}"
 
 
-def _strip(timeline: Timeline, name: str, label: int, colour: str, scale: Scale) -> Markup:
+def _strip(timeline: Timeline, name: str, label: int, colour: str, scale: Scale) -> Strip:
     p = timeline.probabilities[:, label]
     share = 1000 * (timeline.pts_s - scale.low) / ((scale.high - scale.low) or 1)
     line = "L".join(f"{number(x)} {number(1000 - 1000 * y)}" for x, y in _drawn(share, p))
@@ -117,8 +121,7 @@ def _strip(timeline: Timeline, name: str, label: int, colour: str, scale: Scale)
     drawing = tag("svg", base, stretched(area), width="100%", height=STRIP_PX, role="img",
                   aria_label=f"{name}: highest {with_unit(float(p[best]))} at {clock(float(timeline.pts_s[best]))}")
     first = float((timeline.probabilities.argmax(1) == label).mean())
-    return _row(name_of(name), drawing, f"up to {with_unit(float(p[best]))}",
-                f"{percent(first, 0)}\u00a0%" if first else "")
+    return Strip(name, drawing, float(p[best]), f"{percent(first, 0)}\u00a0%" if first else "")
 
 
 def _drawn(share: NDArray[np.float64], p: NDArray[np.float32]) -> Iterator[tuple[float, float]]:
@@ -136,19 +139,7 @@ def _axis(scale: Scale) -> Markup:
     whole = all(tick == round(tick) for tick in ticks)
     labels = (tag("text", clock(tick)[:-2] if whole and tick < 3600 else clock(tick), x=scale.at(tick), y=14,
                   text_anchor=anchor(scale.share(tick))) for tick in ticks)
-    return _row("", tag("svg", *labels, width="100%", height=20, aria_hidden="true"), "", "", "r axis")
-
-
-def _table(found: Sequence[Stretch], classes: Sequence[str]) -> Markup:
-    head = tag("tr", *(tag("th", word, scope="col", class_=kind) for word, kind in (
-        ("from", "num"), ("to", "num"), ("class", None), ("mean %", "num"))))
-    rows = [tag("tr", tag("td", clock(one.start_s), class_="num"), tag("td", clock(one.stop_s), class_="num"),
-                tag("td", name_of(classes[one.label])), tag("td", percent(one.probability), class_="num"))
-            for one in found]
-    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="narrow")
-    if len(found) <= 30:
-        return table
-    return tag("details", tag("summary", f"all {len(found):,} stretches"), table)
+    return tag("svg", *labels, width="100%", height=20, aria_hidden="true")
 
 
 def clock(time_s: float) -> str:

@@ -1,17 +1,17 @@
 """Frames per second of ``workers.decode`` against ``cv2.VideoCapture``, one core each, on the same 720p file.
 
-    python -m tests.benchmarks.bench_decode [VIDEO ...]
+    python -m tests.benchmarks.bench_decode [VIDEO ...]             # real
+    python -m tests.benchmarks.bench_decode --frames 9 --rounds 1   # small
 
 Both sides decode every frame, scale it to short side 256 with antialiasing and make grey of it; this program makes
 RGB too, of every 8th frame (what an extraction asks for) or of every frame (what OpenCV does anyhow). Outputs are
 compared before anything is timed. Without a VIDEO a textured 720p H.264 file is made.
 """
 
-import logging
-import sys
+import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -22,13 +22,10 @@ from tests.videos import write_video
 from workers.decode import decode, probe
 
 SHORT_SIDE = 256
-ROUNDS = 3
 Frames = tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]
 
-log = logging.getLogger(__name__)
 
-
-def textured_video(path: Path, *, frames: int = 120) -> Path:
+def textured_video(path: Path, *, frames: int) -> Path:
     """A 720p file of 2.5 Mbit/s, as the web serves it, in which two layers of soft noise move apart."""
     rng = np.random.default_rng(0)
     layers = [
@@ -86,44 +83,44 @@ def check(mine: Frames, theirs: Frames) -> None:
         apart = max(float(np.abs(a.astype(int) - b).mean()) for a, b in zip(ours_, theirs_, strict=True))
         if apart > 2.0:
             raise SystemExit(f"{name}: the outputs are {apart:.2f} grey levels apart on average")
-        log.info("  %s: %d frames, at most %.2f levels apart on average", name, len(ours_), apart)
+        print(f"  {name}: {len(ours_)} frames, at most {apart:.2f} levels apart on average")
 
 
-def fastest_s(work: Callable[[], Frames]) -> float:
+def fastest_s(work: Callable[[], Frames], rounds: int) -> float:
     """Seconds of the fastest round."""
     times = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         begin = time.perf_counter()
         work()
         times.append(time.perf_counter() - begin)
     return min(times)
 
 
-def compare(path: str) -> None:
+def compare(path: str, rounds: int) -> None:
     """Check, time and print one file."""
     probed, *_ = probe(path)
-    log.info("%s: %s %dx%d, %d frames", path, probed.codec, probed.width, probed.height, probed.frames)
+    print(f"{path}: {probed.codec} {probed.width}x{probed.height}, {probed.frames} frames")
     for every in (8, 1):
         check(ours(path, probed.frames, every), opencv(path, probed.frames, every))
-        theirs_s = fastest_s(lambda every=every: opencv(path, probed.frames, every))
-        ours_s = fastest_s(lambda every=every: ours(path, probed.frames, every))
-        log.info(
-            "  RGB of every %d: %.0f frames/s, OpenCV %.0f frames/s: %.2f times as fast",
-            every,
-            probed.frames / ours_s,
-            probed.frames / theirs_s,
-            theirs_s / ours_s,
-        )
+        theirs_s = fastest_s(lambda every=every: opencv(path, probed.frames, every), rounds)
+        ours_s = fastest_s(lambda every=every: ours(path, probed.frames, every), rounds)
+        print(f"  RGB of every {every}: {probed.frames / ours_s:.0f} frames/s, OpenCV {probed.frames / theirs_s:.0f} "
+              f"frames/s: {theirs_s / ours_s:.2f} times as fast", flush=True)
 
 
-def main(paths: list[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Compare on the given files, or on one made for it."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="*", metavar="VIDEO")
+    parser.add_argument("--frames", type=int, default=120, help="of the file made without a VIDEO")
+    parser.add_argument("--rounds", type=int, default=3, help="the fastest of so many counts")
+    options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        for path in paths or [str(textured_video(Path(folder) / "textured_720p.mp4"))]:
-            compare(path)
+        made = Path(folder) / "textured_720p.mp4"
+        for path in options.videos or [str(textured_video(made, frames=options.frames))]:
+            compare(path, options.rounds)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

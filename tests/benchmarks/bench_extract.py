@@ -1,4 +1,7 @@
-"""Whole extraction against the naive stack and its own kernels: `python -m tests.benchmarks.bench_extract`.
+"""Whole extraction against the naive stack and its own kernels.
+
+    python -m tests.benchmarks.bench_extract --videos FOLDER             # real
+    python -m tests.benchmarks.bench_extract --naive-frames 4 --inline   # small, on clips made for it
 
 The naive stack is what scripts do: cv2.VideoCapture, cv2 resize, OpenCV's TV-L1 on every pair, one fp32 forward pass a
 frame, one process. It runs on a part of the job (it is slow) and its speed is compared per frame. Both sides' features
@@ -6,14 +9,13 @@ are compared before anything is timed.
 """
 
 import argparse
-import logging
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -21,41 +23,52 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.cli import cli
 from schemas.config import DEFAULT_FLOW_BOUND_PX
 from schemas.shard import open_shard
 from schemas.store import Store
+from tests.flowing import write_moving
 from workers.backbones import DEFAULT_BACKBONE, make_backbone
 from workers.features import flow_input, rgb_input
 
 EVERY, STACK, BOUND_PX = 8, 10, DEFAULT_FLOW_BOUND_PX
+SMALL_FRAMES = 7
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--videos", type=Path, default=Path(__file__).parents[3] / "shared/data/actions/weizmann")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=Path, help="a folder; default: two small clips made for it")
     parser.add_argument("--naive-frames", type=int, default=60, help="frames of the first video for the naive stack")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    arguments = parser.parse_args()
+    parser.add_argument("--inline", action="store_true", help="one worker, without Ray")
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        first = min(path for path in arguments.videos.rglob("*") if path.suffix in (".avi", ".mp4"))
+        videos = options.videos or small_clips(Path(folder) / "clips")
+        first = min(path for path in videos.rglob("*") if path.suffix in (".avi", ".mp4"))
         agreement(first, Path(folder) / "agree")
-        naive_s = naive_seconds_per_frame(first, arguments.naive_frames)
-        whole(arguments.videos, Path(folder) / "store", arguments.workers, naive_s)
+        naive_s = naive_seconds_per_frame(first, options.naive_frames)
+        engine = ["--inline"] if options.inline else ["--workers", str(options.workers)]
+        whole(videos, Path(folder) / "store", engine, 1 if options.inline else options.workers, naive_s)
 
 
-def run_extract(videos: Path, out: Path, workers: int, *more: str) -> float:
-    """Run the command line in a process of its own and return its wall-clock seconds."""
-    command = [str(Path(sys.executable).with_name("vidu-pipe")), "extract", "--videos", str(videos), "--out", str(out),
-               "--workers", str(workers), "--quiet", *more]
-    began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
+def small_clips(folder: Path) -> Path:
+    """Make two clips of a texture that moves."""
+    folder.mkdir()
+    for name in ("a", "b"):
+        write_moving(folder / f"{name}.mp4", frames=SMALL_FRAMES)
+    return folder
+
+
+def words(videos: Path, out: Path, *more: str) -> list[str]:
+    """The command line of an extraction."""
+    return ["extract", "--videos", str(videos), "--out", str(out), "--quiet", *more]
 
 
 def agreement(video: Path, out: Path) -> None:
     """With the same flow method both sides must give nearly the same features."""
-    run_extract(video, out, 1, "--flow", "tvl1-opencv", "--feature-dtype", "float32", "--samples", "2", "--inline")
+    cli.main(words(video, out, "--flow", "tvl1-opencv", "--feature-dtype", "float32", "--samples", "2", "--device",
+                   "cpu", "--inline"), standalone_mode=False)
     with open_shard(Store.open(out).shard_path("000000")) as shard:
         frames, _ = shard.moments()
         ours = {name: shard.features(name) for name in shard.dims}
@@ -89,6 +102,7 @@ def naive_features(video: Path, limit: int, moments: set[int] | None = None) -> 
     backbone = make_backbone(DEFAULT_BACKBONE)
     state = backbone.pretrained()
     rgb_net, flow_net = backbone.build(state, 3), backbone.build(state, 2 * STACK)
+    cropped, whole = backbone.preprocessing, backbone.preprocessing.uncropped()  # RGB's middle, and all of the flow
     method = cv2.optflow.DualTVL1OpticalFlow.create()
     frames = [frame for frame, _ in zip(naive_frames(video), range(limit), strict=False)]
     greys = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in frames]
@@ -103,8 +117,8 @@ def naive_features(video: Path, limit: int, moments: set[int] | None = None) -> 
         stack = np.concatenate([fields[field] for field in around])[None]
         with torch.inference_mode():
             picture = np.ascontiguousarray(frames[frame][None, :, :, ::-1])
-            rgb = rgb_net(rgb_input(picture, backbone.preprocessing, "cpu"))
-            flow = flow_net(flow_input(stack, backbone.preprocessing, BOUND_PX, "cpu"))
+            rgb = rgb_net(rgb_input(picture, cropped, "cpu"))
+            flow = flow_net(flow_input(stack, whole, BOUND_PX, "cpu"))
         features["rgb"][frame], features["flow"][frame] = rgb[0].numpy(), flow[0].numpy()
     return features
 
@@ -116,9 +130,12 @@ def naive_seconds_per_frame(video: Path, limit: int) -> float:
     return (time.perf_counter() - began) / limit
 
 
-def whole(videos: Path, out: Path, workers: int, naive_s: float) -> None:
-    """Time a whole extraction and compare it with its own kernels' seconds and with the naive stack."""
-    wall_s = run_extract(videos, out, workers)
+def whole(videos: Path, out: Path, engine: list[str], workers: int, naive_s: float) -> None:
+    """Time a whole extraction, in a process of its own, beside its own kernels' seconds and the naive stack's."""
+    program = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+    began = time.perf_counter()
+    subprocess.run([*program, *words(videos, out, *engine)], check=True, stdout=subprocess.DEVNULL)
+    wall_s = time.perf_counter() - began
     store = Store.open(out)
     reports = [report for task in store.read_plan().shards if (report := store.report(task.shard))]
     frames = sum(segment.frames_decoded for report in reports for segment in report.segments)
@@ -132,5 +149,4 @@ def whole(videos: Path, out: Path, workers: int, naive_s: float) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING)
     main()

@@ -1,6 +1,7 @@
 """Training at the scale of UCF101 split 1: 9,537 videos x 22 moments x 1,280 dims x 2 streams of synthetic features.
 
-    python -m tests.benchmarks.bench_train [--videos 9537] [--folder DIR]
+    python -m tests.benchmarks.bench_train                                          # real
+    python -m tests.benchmarks.bench_train --videos 12 --lstm-videos 4 --rounds 1   # small
 
 Four ratios, each of two things timed in this run: reading the store against a plain `read()` of the same files; an
 epoch of `train-fusion`'s mean head, and of its attention head, against the same model fed by a plain DataLoader over
@@ -14,6 +15,7 @@ import argparse
 import functools
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ from pipeline.learn.settings import ModelSettings, TrainSettings
 from pipeline.learn.splits import Fold
 from pipeline.learn.train import Task, standardised_once, train_epoch
 from schemas.plan import Plan, Probe, Segment, SegmentReport, ShardReport, ShardTask, Video
-from schemas.shard import Origin, SegmentRows, ShardContent, write_shard
+from schemas.shard import Origin, SegmentRows, ShardContent, open_shard, write_shard
 from schemas.store import Store
 
 MOMENTS, DIM, CLASSES, STREAMS = 22, 1280, 101, ("rgb", "flow")
@@ -71,15 +73,15 @@ def timed(function):
     return result, time.process_time() - start
 
 
-def bench_read(store):
-    """Read the store and the bare files in turn; the best of four readings of each counts.
+def bench_read(store, rounds):
+    """Read the store and the bare files in turn; the best of several readings of each counts.
 
     The files are read twice: kept, as the features are, and each dropped before the next, into memory used before.
     """
     rows = store.video_rows()
     files = sorted((store.root / "shards").iterdir())
     times = []
-    for _ in range(4):
+    for _ in range(rounds):
         data = None  # so that each finds the same free memory
         data, store_s = timed(lambda: read_dataset(store, rows))
         kept, kept_s = timed(lambda: [path.read_bytes() for path in files])
@@ -91,7 +93,6 @@ def bench_read(store):
     print(f"store -> memory, checked for NaN: {rate / 1e9:.2f} GB/s; plain read(), all kept: {size / kept_s / 1e9:.2f} "
           f"GB/s, ratio {rate * kept_s / size:.2f}; each dropped before the next: {size / dropped_s / 1e9:.2f} GB/s, "
           f"ratio {rate * dropped_s / size:.2f}", flush=True)
-    return data
 
 
 class NpyVideos(TorchDataset):
@@ -162,8 +163,11 @@ def bench_lstm(task, loss):
           f"share outside the network {100 * outside_s / whole_s:.1f} %")
 
 
-def check(task, reduced, folder):
-    """Both ways to the data give the same scores."""
+def check(store, task, reduced, folder):
+    """The store is read as it was written, and both ways to the data give the same scores."""
+    with open_shard(store.shard_path("000000")) as shard:
+        for name in STREAMS:
+            assert np.array_equal(shard.features(name, 0, MOMENTS), task.data.streams[name][:MOMENTS].numpy())
     torch.manual_seed(0)
     model = VideoClassifier(ModelSettings(streams=task.data.dims, classes=CLASSES)).eval()
     torch.nn.init.normal_(model.fusion.classifier[-1].weight)
@@ -177,31 +181,33 @@ def check(task, reduced, folder):
     torch.testing.assert_close(ours, once, rtol=1e-3, atol=1e-3)
 
 
-def main():
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=9537)
     parser.add_argument("--lstm-videos", type=int, default=2000, help="of those, for the LSTM, whose epochs are long")
-    parser.add_argument("--folder", type=Path)
-    arguments = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=6, help="the best of so many alternations counts")
+    parser.add_argument("--folder", type=Path, help="for the files; default: where temporary files lie")
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        store = make_store(folder / "store", arguments.videos)
-        data = bench_read(store)
+        store = make_store(folder / "store", options.videos)
+        data = read_dataset(store, store.video_rows())
         write_npy(data, folder / "npy")
-        targets = torch.arange(arguments.videos) % CLASSES
-        everything, none = np.arange(arguments.videos), np.arange(0)
+        targets = torch.arange(options.videos) % CLASSES
+        everything, none = np.arange(options.videos), np.arange(0)
         task = Task(data, targets, Fold(everything, none, none))
         reduced, reduce_s = timed(lambda: reduce_once(data, make_head("mean", dim=DIM)))
+        check(store, task, reduced, folder / "npy")
+        bench_read(store, options.rounds)
         print(f"applying the mean head to every video, once before training: {reduce_s:.2f} s")
-        check(task, reduced, folder / "npy")
         loss = make_loss(targets, ModelSettings(streams=data.dims, classes=CLASSES), SETTINGS, CPU)
-        loader = DataLoader(NpyVideos(folder / "npy", arguments.videos, targets), shuffle=True,
-                            batch_size=SETTINGS.batch_of(arguments.videos))
-        bench_against_loader("mean", task, reduced, loader, loss, rounds=6)
-        bench_against_loader("attention", task, None, loader, loss, rounds=3)
-        bench_lstm(Task(data, targets, Fold(everything[:arguments.lstm_videos], none, none)), loss)
+        loader = DataLoader(NpyVideos(folder / "npy", options.videos, targets), shuffle=True,
+                            batch_size=SETTINGS.batch_of(options.videos))
+        bench_against_loader("mean", task, reduced, loader, loss, rounds=options.rounds)
+        bench_against_loader("attention", task, None, loader, loss, rounds=-(-options.rounds // 2))
+        bench_lstm(Task(data, targets, Fold(everything[:options.lstm_videos], none, none)), loss)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """TV-L1 against OpenCV's on one core: error on pairs with ground truth, ratio of speeds in one run, speed on real
 video.
 
-    python -m tests.benchmarks.bench_tvl1 [folder of shared data] [--repeats 5]
+    python -m tests.benchmarks.bench_tvl1 ../shared/data                       # real
+    python -m tests.benchmarks.bench_tvl1 --pairs 1 --size 64x48 --repeats 1   # small
 
-Prints markdown. Everything runs on one thread; outputs are checked before anything is timed.
+Needs a folder of real data: Middlebury's pairs in `flow/middlebury`, a film in `clips/mmaction2`. Prints markdown.
+Everything runs on one thread; outputs are checked before anything is timed.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -17,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.flow.pyramid import level_sizes
-from workers.flow.tvl1 import PRESETS, TVL1Flow
+from workers.flow.tvl1 import TVL1Flow
+from workers.flow.tvl1_parameters import PRESETS
 
 Array = NDArray[np.float32]
 Grey = NDArray[np.uint8]
@@ -41,6 +44,13 @@ def read_pairs(data: Path) -> dict[str, tuple[Grey, Array]]:
         frames = [cv2.imread(str(folder / name / f"frame1{k}.png"), cv2.IMREAD_GRAYSCALE) for k in (0, 1)]
         pairs[name] = (np.stack(frames), read_flo(folder / name / "flow10.flo"))
     return pairs
+
+
+def middle(pair: tuple[Grey, Array], width: int, height: int) -> tuple[Grey, Array]:
+    """The middle of a pair and of its truth."""
+    top, left = ((have - want) // 2 for have, want in zip(pair[0].shape[1:], (height, width), strict=True))
+    frames, truth = (array[:, top:top + height, left:left + width] for array in pair)
+    return np.ascontiguousarray(frames), truth
 
 
 def read_clip(path: Path, *, count: int, width: int, height: int) -> Grey:
@@ -119,20 +129,25 @@ def print_video(clip: Grey, repeats: int) -> None:
     print(f"| OpenCV DualTVL1, defaults | {1 / slow:.2f} | |")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="?", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
     parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
+    parser.add_argument("--pairs", type=int, default=len(PAIRS), help="how many of them")
+    parser.add_argument("--size", help="WIDTHxHEIGHT: the middle of the pairs, and the film made as small")
+    options = parser.parse_args(arguments)
+    size = tuple(map(int, options.size.split("x"))) if options.size else None
     cv2.setNumThreads(1)
     start = time.perf_counter()
     texture = np.random.default_rng(0).integers(0, 256, (1, 64, 64), np.uint8)
     if TVL1Flow()(np.repeat(texture, 2, axis=0)).any():
         sys.exit("the flow of a frame to itself is not zero")
     print(f"first call (compiles, or reads the compiled code from disk): {time.perf_counter() - start:.1f} s\n")
-    print_accuracy(read_pairs(options.data), options.repeats)
-    clip = read_clip(options.data / "clips" / "mmaction2" / "demo.mp4", count=33, width=340, height=256)
+    pairs = dict(list(read_pairs(options.data).items())[:options.pairs])
+    print_accuracy({name: middle(pair, *size) for name, pair in pairs.items()} if size else pairs, options.repeats)
+    width, height = size or (340, 256)
+    clip = read_clip(options.data / "clips" / "mmaction2" / "demo.mp4", count=33, width=width, height=height)
     print_video(clip, options.repeats)
 
 

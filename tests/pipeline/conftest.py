@@ -16,9 +16,10 @@ from safetensors.torch import save_file
 
 from pipeline.extract import Job, Summary, extract
 from pipeline.find import find_videos
-from pipeline.prepare import Wishes, prepare
-from schemas.config import Sampling
+from pipeline.prepare import prepare
+from schemas.config import ExtractSettings, Sampling
 from schemas.store import Store
+from schemas.streams import Flow, Rgb
 from tests.videos import write_video
 
 ROOT = Path(__file__).parents[2]
@@ -32,11 +33,11 @@ class World:
 
     folder: Path
     weights: Path
-    wishes: Wishes
+    asked: ExtractSettings
 
     def job(self, out: Path, *, folder: Path | None = None, **changes: Any) -> Job:
         """One shard a video, in this process."""
-        settings, weights = prepare(self.wishes)
+        settings, weights = prepare(self.asked)
         job = Job(videos=find_videos(str(folder or self.folder)), settings=settings, weights=weights, out=out,
                   inline=True, quiet=True, shard_frames=FRAMES)
         return replace(job, **changes)
@@ -63,9 +64,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     weights = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     torch.manual_seed(0)
     save_file(timm.create_model(BACKBONE).state_dict(), weights)
-    wishes = Wishes(sampling=Sampling(every=8), short_side_px=32, flow="farneback", flow_stack=4, rgb_backbone=BACKBONE,
-                    flow_backbone=BACKBONE, weights=weights, device="cpu")
-    return World(folder, weights, wishes)
+    asked = ExtractSettings(sampling=Sampling(every=8), short_side_px=32, device="cpu", streams=(
+        Rgb(BACKBONE, weights=str(weights)), Flow(BACKBONE, weights=str(weights), method="farneback", stack=4)))
+    return World(folder, weights, asked)
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +124,7 @@ def alive(family: set[tuple[int, str]]) -> list[int]:
 
 def poisoned_environment(**poison: str) -> dict[str, str]:
     """Environment in which chosen videos are poison; see tests/poison."""
-    return {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "poison"), str(ROOT)])} | poison
+    return {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "poison"), os.environ["PYTHONPATH"]])} | poison
 
 
 # a shell starts what it puts in the background with SIGINT ignored, and so would be all that these tests start there

@@ -158,7 +158,7 @@ def test_names_that_are_not_utf8_never_break_the_output(world, tmp_path, bad_fol
     good = next((bad_folder / "class0").glob("*.mp4"))
     shutil.copy(good, bad_folder / "na\udcefve.mp4")
     # as in a terminal of any UTF-8 locale but C.UTF-8
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
     script = [sys.executable, "-c", "from pipeline.cli import main; main()"]
     world.extract(tmp_path / "store", folder=bad_folder)
     for words in (("inspect", "--videos"), ("status",), ("verify",)):
@@ -204,9 +204,14 @@ def test_inspect_shows_what_a_store_holds(run, store):
     code, out, _ = run("inspect", store, "--videos")
     assert code == 0
     for text in ("6 with features", "moments   18, 3 a video", "6 of 6", "rgb      96 x float16",
-                 "flow     96 x float16", "setting   short_side_px: 32", "software  av ",
+                 "flow     96 x float16", "software  av ",
                  "video     class1/v5  3 moments"):
         assert text in out, text
+    settings = [line.split()[1:] for line in out.splitlines() if line.startswith("setting ")]
+    for name, value in (("short_side_px", "32"), ("stream.flow.backbone", "test_resnet"), ("sampling.every", "8"),
+                        ("upscale", "no")):
+        assert [name, value] in settings
+    assert "{" not in out
 
 
 def test_inspect_tells_a_bad_shard_from_a_traceback(run, store):
@@ -246,7 +251,7 @@ def test_plan_over_a_store_counts_what_is_left_and_refuses_other_settings(run, w
     code, out, _ = run(*plan_words(world, store))
     assert code == 0
     assert "5 of 6 shards are done" in out
-    assert "1 shards, 3 moments, 19 frames" in out
+    assert "1 shard, 3 moments, 19 frames" in out
     code, _, err = run(*plan_words(world, store, "--every", "4"))
     assert (code, "sampling.every: 8, 4" in err) == (1, True)
     assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before

@@ -7,19 +7,89 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import cluster
+from pipeline.cluster import ClusterOptions, RayEngine
+from pipeline.find import Found, find_videos
+from pipeline.outcomes import BadVideos
+from pipeline.prepare import prepare
 from pipeline.probing import plan_videos
-from schemas.plan import Failure
+from schemas.errors import ResourceError
+from schemas.plan import Failure, runs
 from schemas.store import Store
+from tests.builders import ORIGIN, SETTINGS, a_task
 from tests.pipeline.conftest import digests, leftovers, poisoned_environment
+from tests.videos import write_video
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """What ray.init was asked for; it fails as often as `failing` says."""
+    asked, failing = [], [0]
+
+    def init(**options):
+        asked.append(options)
+        if len(asked) <= failing[0]:
+            raise Exception("The current node timed out during startup.")  # as Ray does
+
+    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    return asked, failing
+
+
+def test_ray_that_does_not_start_is_started_once_more(starts, caplog):
+    asked, failing = starts
+    failing[0] = 1
+    cluster._start(ClusterOptions(workers=2))
+    assert len(asked) == 2
+    assert "did not start (The current node timed out" in caplog.text
+
+
+def test_ray_that_does_not_start_at_all_is_told_in_words(starts):
+    asked, failing = starts
+    failing[0] = 9
+    with pytest.raises(ResourceError, match=r"does not start on this machine: The current node.*--inline"):
+        cluster._start(ClusterOptions(workers=2))
+    with pytest.raises(ResourceError, match=r"no Ray at 10\.0\.0\.1:6379: The current node"):
+        cluster._start(ClusterOptions(address="10.0.0.1:6379"))
+    assert len(asked) == 3
+
+
+def test_ray_that_is_in_use_is_left_alone(starts, monkeypatch):
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: 1 / 0)
+    with pytest.raises(ResourceError, match="uses Ray already"):
+        cluster._start(ClusterOptions())
+    assert starts[0] == []
+
+
+def test_ray_is_left_when_nothing_here_can_run_a_task(starts, world, tmp_path, monkeypatch):
+    settings, weights = prepare(world.asked)
+    left = []
+    monkeypatch.setattr(cluster.ray, "put", lambda value: value)
+    monkeypatch.setattr(cluster.ray, "cluster_resources", dict)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: left.append(True))
+    with pytest.raises(ResourceError, match="nothing here can run a task"), RayEngine(
+            settings, weights, Store(tmp_path, ORIGIN), ClusterOptions()):
+        pass
+    assert left == [True]
+
+
+def test_no_video_is_blamed_where_a_shard_without_any_fails_too(monkeypatch):
+    engine = RayEngine(SETTINGS, {}, Store(Path("unused"), ORIGIN), ClusterOptions())
+    monkeypatch.setattr(engine, "_dying", lambda _, videos: list(videos))
+    assert engine._deadly(a_task(videos=("a", "b"))) == frozenset()
+    monkeypatch.setattr(engine, "_dying", lambda _, videos: [video for video in videos if video == "b"])
+    assert engine._deadly(a_task(videos=("a", "b"))) == {"b"}
 
 
 @pytest.fixture(scope="module")
 def deadly_run(world, tmp_path_factory):
-    """Two workers; v1 kills its worker once, v4 kills every process that decodes it."""
+    """Two workers; v1 kills its worker once, v3 finds no memory once, v4 kills every process that decodes it."""
     out = tmp_path_factory.mktemp("deadly") / "store"
     with pytest.MonkeyPatch.context() as patched:
         for name, value in poisoned_environment(
-                POISON_DECODE_ONCE="v1.avi", POISON_DECODE="v4.mp4", POISON_FOLDER=str(out.parent)).items():
+                POISON_DECODE_ONCE="v1.avi", POISON_MEMORY_ONCE="v3.avi", POISON_DECODE="v4.mp4",
+                POISON_FOLDER=str(out.parent)).items():
             patched.setenv(name, value)
         summary = world.extract(out, inline=False, workers=2, retries=1, log_json=out.parent / "log.jsonl")
     events = [json.loads(line) for line in (out.parent / "log.jsonl").read_text().splitlines()]
@@ -31,12 +101,14 @@ def shard_of(root, video):
     return shard
 
 
-def test_workers_that_died_were_seen_and_their_shards_begun_again(deadly_run):
+def test_workers_that_died_or_found_no_memory_were_seen_and_their_shards_begun_again(deadly_run):
     out, _, events = deadly_run
     died = [event["shard"] for event in events if event["event"] == "died"]
     assert died.count(shard_of(out, "class1/v1")) >= 1
+    assert died.count(shard_of(out, "class1/v3")) >= 1
     assert died.count(shard_of(out, "class0/v4")) >= 2
     assert (out.parent / "v1.avi").exists()
+    assert (out.parent / "v3.avi").exists()
 
 
 def test_a_video_that_kills_every_worker_fails_alone(deadly_run):
@@ -62,13 +134,25 @@ def test_nothing_is_left_half_written_by_the_dead(deadly_run):
     assert sorted(path.stem for path in (out / "shards").iterdir()) == sorted(digests(out))
 
 
-def test_one_worker_resumes_a_store_to_the_same_bytes_and_a_bug_is_not_retried(world, reference, tmp_path):
-    out = Path(shutil.copytree(reference, tmp_path / "store"))
-    for shard in ("000001", "000004"):
-        (out / "reports" / f"{shard}.json").unlink()
-    summary = world.extract(out, inline=False, workers=1)
-    assert (len(summary.made), summary.kept, summary.lost) == (2, 4, [])
-    assert digests(out) == digests(reference)
+def test_one_worker_resumes_a_store_to_the_same_bytes_and_shards_go_on_from_one_another(world, reference, tmp_path,
+                                                                                       monkeypatch):
+    monkeypatch.setattr("pipeline.plan.HAND_ON_FRAMES", 16)
+    monkeypatch.setattr("pipeline.extract.plan_videos", lambda jobs, settings, *_, **__: plan_videos(
+        jobs, settings, inline=True))  # a process of its own would not know of the bound
+    raw = write_video(tmp_path / "raw.h264", frames=60, width=48, height=48)
+    videos = [*find_videos(str(world.folder)), Found("raw", str(raw))]
+    made = []
+    for name, inline in (("inline", True), ("ray", False)):
+        out = Path(shutil.copytree(reference, tmp_path / name))
+        for shard in ("000001", "000004"):
+            (out / "reports" / f"{shard}.json").unlink()
+        summary = world.extract(out, videos=videos, inline=inline, workers=1)
+        made.append(digests(out))
+        assert (len(summary.made), summary.kept, summary.lost, summary.bad) == (
+            2 + len(made[0]) - 6, 4, [], BadVideos((), ()))
+    assert made[0] == made[1] == made[1] | digests(reference)
+    assert [len(run) for run in runs(Store.open(out).read_plan().shards)] == [1] * 6 + [len(made[0]) - 6]
+    assert len(made[0]) > 8
 
 
 def test_a_file_that_kills_the_process_that_probes_it_is_a_failure_and_the_others_are_planned(world, monkeypatch,

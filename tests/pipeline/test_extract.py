@@ -3,23 +3,28 @@
 import json
 import logging
 import os
+import pkgutil
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import pipeline.inline
 from pipeline.events import Died, Done, Lost, Told
 from pipeline.extract import _of_another_plan, extract, verify
+from pipeline.outcomes import BadVideos
 from pipeline.progress import Display
 from schemas.config import Sampling
-from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.errors import ConfigError, MachineError, ResourceError, StoreError
 from schemas.store import Store
 from tests.builders import a_task
 from tests.pipeline.conftest import digests, leftovers
 from tests.videos import write_video
-from workers import process
+from workers import features, process
+from workers.decode import decode
 from workers.process import Progress
 
 MAKE_SHARD = process.make_shard
@@ -36,6 +41,35 @@ def test_every_video_has_all_its_moments_in_every_stream(world, reference):
     assert [video.moments for video in rows] == [3] * 6
     assert all(piece.outcome == "ok" for video in rows for piece in video.pieces)
     assert leftovers(reference) == []
+
+
+@pytest.fixture
+def long_pictures(tmp_path):
+    """Three ordinary videos, and three of which every picture is 30,000 x 2 px."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    picture = np.full((2, 30000, 3), 99, np.uint8)
+    for k in range(3):
+        write_video(folder / f"long{k}.mkv", images=[picture] * 4, codec="ffv1")
+        write_video(folder / f"plain{k}.mp4", frames=4, width=64, height=48)
+    return folder
+
+
+def test_videos_of_very_long_pictures_are_extracted_as_others_are(world, long_pictures, tmp_path):
+    summary = world.extract(tmp_path / "store", folder=long_pictures)
+    assert (summary.lost, summary.bad) == ([], BadVideos((), ()))
+    assert sum(report.rows for report in summary.made) == 6
+
+
+def test_a_video_whose_pictures_ask_too_much_memory_fails_alone_before_it_is_decoded(world, long_pictures, tmp_path,
+                                                                                    monkeypatch):
+    monkeypatch.setattr(process, "decode", lambda path, **how: decode(path, **how) if "plain" in path else 1 / 0)
+    job = world.job(tmp_path / "store", folder=long_pictures)
+    summary = extract(replace(job, settings=replace(job.settings, upscale=True, short_side_px=48)))
+    assert [(video.id, video.reason) for video in summary.failed] == [
+        (f"long{k}", "VideoTooLargeError") for k in range(3)]
+    assert "held as 720000 x 48 px; at most 16,777,216 px are held" in summary.failed[0].message
+    assert (summary.lost, sum(report.rows for report in summary.made)) == ([], 3)
 
 
 def test_the_same_job_again_does_nothing(world, store):
@@ -65,7 +99,8 @@ def test_bad_shards_are_named_and_these_alone_are_made_again_with_the_same_bytes
 
 
 def test_a_report_of_another_plan_does_not_make_a_shard_done(world, store, reference):
-    shutil.copy(reference / "reports" / "000001.json", store / "reports" / "000002.json")
+    other = (reference / "reports" / "000001.json").read_text()
+    (store / "reports" / "000002.json").write_text(other.replace('"000001"', '"000002"'))
     shutil.copy(reference / "shards" / "000001.h5", store / "shards" / "000002.h5")
     report = Store.open(store).report("000002")
     assert "other segments" in _of_another_plan(a_task("000002"), report)
@@ -94,6 +129,39 @@ def test_a_run_that_ends_anywhere_goes_on_there_with_the_same_bytes(world, refer
     assert digests(tmp_path / "store") == digests(reference)
 
 
+def test_a_planning_that_was_killed_goes_on_where_it_was(world, reference, folder, tmp_path, monkeypatch):
+    from pipeline import probing
+
+    plan_video, probed, first = probing.plan_video, [], []
+
+    def killed(found, *more):
+        if len(probed) == 4 and not first:
+            raise KeyboardInterrupt
+        probed.append(found.id)
+        return plan_video(found, *more)
+
+    monkeypatch.setattr(probing, "plan_video", killed)
+    out = tmp_path / "store"
+    with pytest.raises(KeyboardInterrupt):
+        world.extract(out, folder=folder)
+    kept = out / ".probes.jsonl"
+    kept.write_text(kept.read_text()[:-20])  # the kill fell into the last line
+    (changed,) = folder.rglob("v0.mp4")
+    os.utime(changed, (1, 1))
+    first[:], probed[:] = probed, []
+    summary = world.extract(out, folder=folder)
+    assert first[1] not in probed
+    assert sorted(probed) == sorted({"class0/v0", first[3], *(video.id for video in world.job(out).videos[4:])})
+    assert (len(summary.made), summary.failed, kept.exists()) == (6, (), False)
+    assert Store.open(out).read_plan() == up_to_date_plan(world, folder, tmp_path / "other")
+
+
+def up_to_date_plan(world, folder, out):
+    """The plan of a store that was planned in one go."""
+    world.extract(out, folder=folder)
+    return Store.open(out).read_plan()
+
+
 def test_a_full_disk_ends_the_run_and_loses_nothing_finished(world, reference, tmp_path, monkeypatch):
     real, calls = os.fsync, []
 
@@ -115,8 +183,10 @@ def test_a_full_disk_ends_the_run_and_loses_nothing_finished(world, reference, t
 
 
 def test_other_settings_are_refused_with_the_difference(world, store):
-    other = replace(world, wishes=replace(world.wishes, sampling=Sampling(every=4), flow="dis"))
-    with pytest.raises(StoreError, match=r"flow\.method: farneback, dis\n  sampling\.every: 8, 4\n.*--out"):
+    rgb, flow = world.asked.streams
+    other = replace(world, asked=replace(world.asked, sampling=Sampling(every=4),
+                                         streams=(rgb, replace(flow, method="dis"))))
+    with pytest.raises(StoreError, match=r"sampling\.every: 8, 4\n  stream\.flow\.method: farneback, dis\n.*--out"):
         other.extract(store)
 
 
@@ -213,6 +283,58 @@ def test_a_store_of_no_good_video_is_a_store_and_says_so(world, tmp_path):
     assert Store.open(tmp_path / "store").video_rows() == []
 
 
+@pytest.mark.parametrize(("where", "error"), [
+    ("workers.process.decode", MemoryError()), ("workers.features.StreamNetwork.run", MemoryError()),
+    ("workers.features.StreamNetwork.run", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")),
+    ("workers.features.StreamNetwork.run", torch.OutOfMemoryError("CUDA out of memory")),
+    ("workers.moments.MomentBuilder.add", MemoryError()),
+    ("workers.ledger.fingerprint", MachineError("a: reading fails"))])
+def test_what_the_machine_fails_at_is_done_again_and_blamed_on_nobody(world, reference, tmp_path, monkeypatch, where,
+                                                                      error):
+    owner, _, name = where.rpartition(".")
+    owner = pkgutil.resolve_name(owner)
+    function, calls = getattr(owner, name), []
+
+    def failing(*arguments, **options):
+        calls.append(name)
+        if len(calls) in (2, 4):
+            raise error
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, failing)
+    summary = world.extract(tmp_path / "store")
+    assert (summary.lost, summary.failed, summary.partial) == ([], (), ())
+    assert digests(tmp_path / "store") == digests(reference)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
+                                   RuntimeError("CUDA error: out of memory"),
+                                   RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")])
+def test_a_video_that_the_machine_never_manages_fails_alone(world, tmp_path, monkeypatch, error):
+    def failing(path, **options):
+        if path.endswith("v2.mp4"):
+            raise error
+        return decode(path, **options)
+
+    monkeypatch.setattr(process, "decode", failing)
+    summary = world.extract(tmp_path / "store", retries=1, shard_frames=10**6)
+    assert [(video.id, video.reason) for video in summary.failed] == [("class0/v2", "VideoCrashError")]
+    assert (summary.lost, sum(report.rows for report in summary.made)) == ([], 15)
+
+
+def test_a_machine_without_memory_for_anything_loses_shards_blames_no_video_and_gives_up_soon(
+        world, tmp_path, monkeypatch, caplog):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(features.StreamNetwork, "run", full)
+    summary = world.extract(tmp_path / "store", retries=1)
+    ((why, trace),) = {(lost.why, lost.trace) for lost in summary.lost}
+    assert "out of memory" in why
+    assert (trace, summary.failed, summary.made, len(summary.lost)) == ("", (), [], 3)
+    assert "3 shards lost, 0 to a bug" in caplog.text
+
+
 def test_a_bug_costs_its_shard_and_is_shown_once_with_its_trace(world, reference, tmp_path, monkeypatch):
     def buggy(task, tools, where):
         if task.shard in ("000001", "000004"):
@@ -267,4 +389,4 @@ def test_plain_lines_tell_progress_when_nobody_sees_a_bar(tmp_path, monkeypatch,
     with caplog.at_level(logging.INFO):
         shown([task], [Told(task, Progress(10))], tmp_path)
     assert "10 of 30 frames" in caplog.text
-    assert "0/1 videos" in caplog.text
+    assert "0/1 video" in caplog.text

@@ -54,6 +54,26 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path):
     assert ids(str(tmp_path / "videos")) == ["linked/a"]
 
 
+@pytest.mark.parametrize("pattern", ["**/*.mp4", "**", "**/**/*.mp4", "./**/*.mp4"])
+def test_a_glob_over_all_folders_follows_links_and_loops_end(tmp_path, monkeypatch, pattern):
+    touch(tmp_path, "store/a.mp4", "videos/b.mp4", "videos/.hidden/c.mp4", "videos/[x]/d.mp4")
+    (tmp_path / "videos" / "linked").symlink_to(tmp_path / "store")
+    for k in range(3):
+        (tmp_path / "store" / f"loop{k}").symlink_to(tmp_path / "store")
+        (tmp_path / "store" / f"up{k}").symlink_to(tmp_path / "videos")
+    assert ids(f"{tmp_path}/videos/{pattern}") == ["[x]/d", "b", "linked/a"]
+    monkeypatch.chdir(tmp_path / "videos")
+    assert ids(pattern) == ["[x]/d", "b", "linked/a"]
+    assert ids(f"{tmp_path}/v*/{pattern}") == ["videos/[x]/d", "videos/b", "videos/linked/a"]
+
+
+@pytest.mark.parametrize("sign", ["\x85", "\u2028", "\x0b", "\x0c", "\x1c"])
+def test_a_listed_name_ends_at_the_end_of_its_line_and_nowhere_else(tmp_path, sign):
+    touch(tmp_path, f"a{sign}b.mp4", f"{sign}.mp4")
+    (tmp_path / "list.txt").write_text(f"a{sign}b.mp4\r\n{sign}.mp4\n")
+    assert ids(str(tmp_path / "list.txt")) == sorted([f"a{sign}b", sign])
+
+
 def test_a_link_that_leads_nowhere_is_found_and_left_to_the_probe(tmp_path):
     (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
     assert ids(str(tmp_path)) == ["gone"]

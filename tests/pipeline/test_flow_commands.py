@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.cli import main
+from schemas.errors import ResourceError
 from tests.flowing import texture, write_moving
+from workers.decode import VideoWriter
 from workers.flow.flofile import read_flo
 from workers.flow.images import write_picture
 
@@ -55,6 +57,51 @@ def test_what_means_nothing_for_a_pair_is_refused(run, pair, words, said):
     code, _, err = run("flow", "--pair", *pair, "--device", "cpu", *words)
     assert code == 2
     assert said in err
+
+
+@pytest.fixture
+def names(tmp_path):
+    """Ways to name a file: as it is, by a link, by a second name, by another way to its folder."""
+    def of(path):
+        (tmp_path / f"link{path.suffix}").symlink_to(path)
+        (tmp_path / f"second{path.suffix}").hardlink_to(path)
+        return [path, tmp_path / f"link{path.suffix}", tmp_path / f"second{path.suffix}",
+                tmp_path / ".." / tmp_path.name / path.name]
+
+    return of
+
+
+def test_nothing_is_written_over_what_is_read(run, pair, tmp_path, names):
+    video = write_moving(tmp_path / "a.mp4", frames=3)
+    for words, path in ((("--videos", video), video), (("--pair", *pair), pair[1])):
+        before = path.read_bytes()
+        for name in names(path):
+            code, _, err = run("flow", *words, "--preview", name, "--method", "dis", "--device", "cpu")
+            assert (code, path.read_bytes()) == (2, before)
+            assert "the very file that is read" in err
+
+
+def test_a_drawing_that_breaks_off_leaves_what_was_there(run, tmp_path, monkeypatch):
+    def full(*_):
+        raise ResourceError("cannot write: the disk is full")
+
+    video = write_moving(tmp_path / "a.mp4", frames=4)
+    (tmp_path / "x.mp4").write_bytes(b"a good drawing")
+    monkeypatch.setattr(VideoWriter, "add", full)
+    code, _, err = run("flow", "--videos", video, "--preview", tmp_path / "x.mp4", "--method", "dis", "--device", "cpu")
+    assert code == 1
+    assert "the disk is full" in err
+    assert (tmp_path / "x.mp4").read_bytes() == b"a good drawing"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "x.mp4"]
+
+
+@pytest.mark.parametrize(("words", "name"), [(["--videos"], "x.mp4"), (["--videos"], "x.png"), (["--pair"], "x.png")])
+def test_a_drawing_that_can_not_be_written_is_told_by_its_own_name(run, pair, tmp_path, words, name):
+    inputs = pair if words == ["--pair"] else [write_moving(tmp_path / "a.mp4", frames=3)]
+    path = tmp_path / "nowhere" / name
+    code, _, err = run("flow", *words, *inputs, "--preview", path, "--method", "dis", "--device", "cpu")
+    assert code == 1
+    assert f"cannot write {path}: " in err
 
 
 def test_pictures_of_two_sizes_are_no_pair(run, pair, tmp_path):
@@ -108,7 +155,7 @@ def test_a_folder_of_videos_is_written_told_and_looked_at(run, tmp_path):
              "--format", "npy", "--dtype", "float16", "--inline", "--log-json", tmp_path / "log.jsonl")
     code, out, err = run(*words)
     assert code == 3
-    assert "1 videos made" in out
+    assert "1 video made" in out
     assert "failed: no (VideoOpenError)" in err
     assert np.load(tmp_path / "out/a.npy").dtype == np.float16
     events = [json.loads(line)["event"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]

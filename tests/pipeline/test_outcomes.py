@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.outcomes import _covered, bad_videos, outcomes
-from tests.builders import PROBE, a_plan, a_segment, a_task, a_video
+from schemas.plan import Failure
+from tests.builders import PROBE, a_plan, a_segment, a_segment_report, a_task, a_video
 from tests.pipeline.test_plan import report_of
 
 
@@ -39,6 +40,17 @@ def test_frames_of_a_partial_video_are_counted_once_though_segments_overlap_and_
     assert partial.frames == "frames: 50 promised, 30 in the file, 21 of 30 needed decoded"
     assert list(bad.lines()) == [f"partial: a (VideoDecodeError) a: is damaged. {partial.frames}"]
     assert bad.among({"b"}).partial == ()
+
+
+def test_a_partial_video_that_can_not_be_planned_anew_stays_partial_with_its_rows_and_says_why():
+    task = a_task("000000", ("a", "b", "c"))
+    reports = [replace(report_of(task), segments=tuple(
+        a_segment_report(segment, 0, outcome, moments) for segment, outcome, moments in zip(
+            task.segments, ("partial", "failed", "ok"), (2, 0, 4), strict=True)))]
+    failures = tuple(Failure(name, "", "", "VideoOpenError", f"{name}: is gone") for name in "abd")
+    bad = bad_videos(replace(a_plan(task), failures=failures), reports)
+    assert [(one.id, one.reason, one.frames_needed) for one in bad.partial] == [("a", "VideoOpenError", 30)]
+    assert [(one.id, one.message) for one in bad.failed] == [("b", "b: is gone"), ("d", "d: is gone")]
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)).map(lambda pair: range(min(pair), max(pair)))))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.find import Found
 from pipeline.plan import (
+    HAND_ON_FRAMES,
     SEEK_GAP_FRAMES,
     SEGMENT_FRAMES,
     SHARD_FRAMES,
@@ -22,7 +23,8 @@ from pipeline.plan import (
 )
 from schemas.config import Sampling
 from schemas.errors import ConfigError
-from schemas.plan import Failure, ShardReport
+from schemas.plan import Failure, ShardReport, runs
+from schemas.streams import Flow, Rgb
 from tests.builders import PROBE, SETTINGS, a_plan, a_segment, a_segment_report, a_task, a_video
 from tests.videos import write_video
 from tests.workers.test_moments import CountingFlow, built, expected
@@ -33,10 +35,11 @@ samplings = st.one_of(
     st.builds(Sampling, fps=st.floats(0.05, 60)))
 
 
-def segments_of(length, sampling, stack, exact_pts=True):
+def segments_of(length, sampling, stack, exact_pts=True, entry=None):
+    needs = Flow(stack=stack).needs() if stack else Rgb().needs()
     video = a_video(probe=replace(PROBE, exact_pts=exact_pts))
     frames = sampling.moments(np.arange(length) / 25)
-    return frames, list(cut(video, frames, 7 + 3 * np.arange(length), stack))
+    return frames, list(cut(video, frames, 7 + 3 * np.arange(length), needs, entry or (lambda frame: frame)))
 
 
 @given(lengths, samplings, st.integers(0, 12), st.booleans())
@@ -74,9 +77,40 @@ def test_no_segment_of_a_video_that_can_be_sought_reads_much_more_than_its_bound
     assert extra <= len(segments) * (stack + 2)
 
 
-def test_a_video_that_can_not_be_sought_stays_in_one_piece():
-    _, segments = segments_of(50_000, Sampling(every=8), 10, exact_pts=False)
-    assert len(segments) == 1
+@given(st.integers(1, 40_000), st.integers(1, 700), st.integers(0, 12), st.integers(1, 20_000), st.booleans())
+def test_all_segments_together_decode_little_more_than_the_video_wherever_it_can_be_entered(length, every, stack, gop,
+                                                                                         exact_pts):
+    def entry(frame):
+        assert exact_pts
+        return frame // gop * gop or None
+
+    _, segments = segments_of(length, Sampling(every=every), stack, exact_pts, entry)
+    decoded = stop = 0
+    hand_on = None
+    for segment in segments:
+        begin = entry(segment.read_start) or 0 if segment.seek_pts is not None else 0
+        decoded += segment.read_stop - (stop if segment.read_start == hand_on else begin)
+        hand_on, stop = segment.hand_on, segment.read_stop
+        assert segment.work_frames <= HAND_ON_FRAMES + every + stack + 1
+    assert decoded <= length * (1 + (SEEK_GAP_FRAMES + stack + 1) / (SEGMENT_FRAMES - every - stack))
+    assert hand_on is None
+
+
+def test_a_video_that_can_not_be_entered_is_one_segment_or_several_that_hand_on():
+    for exact_pts in (False, True):
+        _, (segment,) = segments_of(HAND_ON_FRAMES, Sampling(every=8), 10, exact_pts, lambda _: None)
+        assert (segment.seek_pts, segment.hand_on) == (None, None)
+        _, segments = segments_of(50_000, Sampling(every=8), 10, exact_pts, lambda _: None)
+        assert len(segments) == 7
+        assert [segment.hand_on for segment in segments] == [s.read_start for s in segments[1:]] + [None]
+
+
+def test_shards_of_which_each_goes_on_with_the_decoder_of_the_one_before_are_one_run():
+    _, segments = segments_of(30_000, Sampling(every=8), 10, exact_pts=False)
+    tasks = pack([planned("a", [9]), Planned(a_video("a/b"), tuple(segments)), planned("c", [9])], 1, 0)
+    assert [len(run) for run in runs(tasks)] == [1, 4, 1]
+    assert [len(run) for run in runs(tasks[:2] + tasks[3:])] == [1, 1, 2, 1]
+    assert [task for run in runs(tasks) for task in run] == tasks
 
 
 def test_moments_far_apart_are_segments_of_their_own_so_nothing_between_is_decoded():
@@ -177,7 +211,7 @@ def test_files_added_are_new_and_files_gone_are_kept(files, known, tmp_path, cap
     added = Found("c", str(tmp_path / "c.mp4"))
     update = compare(plan, [files[0], added], reports, retry_failed=False)
     assert (update.plan, update.new) == (plan, ((added, 0),))
-    assert "1 videos of this store are not among --videos today (b first)" in caplog.text
+    assert "1 video of this store is not among --videos today (b first)" in caplog.text
 
 
 def test_a_file_that_was_moved_keeps_its_features(files, known, tmp_path):
@@ -218,16 +252,15 @@ def test_a_folder_says_nothing_of_labels_so_those_of_the_plan_stay_even_when_a_v
 def test_a_file_that_is_another_now_is_refused_once_it_has_features(files, known, tmp_path):
     plan, reports = known
     (tmp_path / "a.mp4").write_bytes(b"other")
-    with pytest.raises(ConfigError, match=r"1 files changed.*a\.mp4"):
+    with pytest.raises(ConfigError, match=r"1 file changed.*a\.mp4"):
         compare(plan, files, reports, retry_failed=False)
     assert compare(plan, files, [], retry_failed=False).new == ()
 
 
 @pytest.mark.parametrize(("outcome", "changed", "retried"), [
-    ("failed", False, True), ("failed", True, True), ("partial", True, True), ("partial", False, False),
+    ("failed", False, True), ("failed", True, True), ("partial", True, True), ("partial", False, True),
     ("ok", False, False)])
-def test_retrying_takes_what_failed_and_what_broke_off_and_is_another_file_now(files, known, tmp_path, outcome,
-                                                                              changed, retried):
+def test_retrying_takes_what_failed_and_what_broke_off_mended_or_not(files, known, tmp_path, outcome, changed, retried):
     plan, _ = known
     reports = [report_of(plan.shards[0], outcome, 0 if outcome == "failed" else 2)]
     if changed:
@@ -240,6 +273,11 @@ def test_files_that_could_not_be_planned_are_tried_again_only_when_asked(files):
     plan = first_plan([failure("a")])
     assert compare(plan, files[:1], [], retry_failed=False).new == ()
     assert compare(plan, files[:1], [], retry_failed=True).new == ((files[0], 0),)
+
+
+def test_files_that_the_machine_failed_at_are_tried_again_unasked(files):
+    plan = first_plan([failure("a", "MachineError"), failure("b")])
+    assert compare(plan, files, [], retry_failed=False).new == ((files[0], 0),)
 
 
 def test_a_file_is_planned_by_its_own_times_and_a_bad_one_becomes_a_failure(tmp_path):

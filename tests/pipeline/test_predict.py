@@ -17,10 +17,11 @@ from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.run import Run
 from pipeline.learn.settings import TrainSettings
 from pipeline.predict import PredictJob, same_extraction
-from pipeline.prepare import Wishes, prepare
-from schemas.config import Sampling
+from pipeline.prepare import prepare
+from schemas.config import ExtractSettings, Sampling
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.store import Store
+from schemas.streams import Flow, Rgb
 from tests.pipeline.report.pages import assert_self_contained, parse
 from tests.pipeline.report.synthetic import make_run
 from tests.videos import write_video
@@ -44,9 +45,9 @@ def world(tmp_path_factory):
         write_video(folder / "videos" / label / f"v{number}.mp4", images=images)
     weights = folder / "tiny.safetensors"
     save_file(make_backbone(BACKBONE).skeleton().state_dict(), weights)
-    wishes = Wishes(sampling=Sampling(every=2), rgb_backbone=BACKBONE, flow_backbone=BACKBONE, weights=weights,
-                    flow="dis", flow_stack=3, device="cpu", short_side_px=48)
-    settings, states = prepare(wishes)
+    settings, states = prepare(ExtractSettings(
+        sampling=Sampling(every=2), device="cpu", short_side_px=48,
+        streams=(Rgb(BACKBONE, weights=weights), Flow(BACKBONE, weights=weights, method="dis", stack=3))))
     extract(Job(videos=find_videos(str(folder / "videos")), settings=settings, weights=states, out=folder / "store",
                 inline=True, quiet=True))
     for head in ("mean", "lstm"):
@@ -154,10 +155,10 @@ def test_a_timeline_without_a_folder_goes_to_timelines(world, capsys, tmp_path, 
 def test_only_the_streams_of_the_model_are_extracted(world):
     run = Run.open(world / "run-mean")
     streams = tuple(run.model_settings().streams)
-    job = PredictJob(run=run.root, videos=[], weights=world / "tiny.safetensors")
+    job = PredictJob(run=run.root, videos=[], weights={"": world / "tiny.safetensors"})
     settings, states = same_extraction(run, job)
     assert tuple(stream.name for stream in settings.streams) == streams == tuple(states)
-    assert (settings.flow is not None) == ("flow" in streams)
+    assert bool(settings.needs.flow) == ("flow" in streams)
 
 
 def test_other_weights_are_refused_with_both_digests(world, tmp_path):
@@ -165,8 +166,8 @@ def test_other_weights_are_refused_with_both_digests(world, tmp_path):
     state = make_backbone(BACKBONE).skeleton().state_dict()
     save_file(state, other)
     run = Run.open(world / "run-mean")
-    with pytest.raises(ConfigError, match=r"weights_sha256: [0-9a-f]+, [0-9a-f]+\nGive the weights"):
-        same_extraction(run, PredictJob(run=run.root, videos=[], weights=other))
+    with pytest.raises(ConfigError, match=r"of digest [0-9a-f]+; those found in .* have [0-9a-f]+\. Give the file"):
+        same_extraction(run, PredictJob(run=run.root, videos=[], weights={"": other}))
 
 
 def edited(world, tmp_path, edit):
@@ -183,7 +184,7 @@ def edited(world, tmp_path, edit):
 
 def test_other_versions_of_libraries_are_refused_unless_accepted(world, tmp_path, caplog):
     run = edited(world, tmp_path, lambda store: store["software"].update(av="0.1"))
-    job = {"run": run.root, "videos": [], "weights": world / "tiny.safetensors"}
+    job = {"run": run.root, "videos": [], "weights": {"": world / "tiny.safetensors"}}
     with pytest.raises(StoreError, match=r"(?s)av: 0\.1, .*--mixed-software"):
         same_extraction(run, PredictJob(**job))
     with caplog.at_level(logging.WARNING):
@@ -193,8 +194,9 @@ def test_other_versions_of_libraries_are_refused_unless_accepted(world, tmp_path
 
 def test_features_of_a_gpu_are_made_on_the_cpu_only_when_asked(world, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    run = edited(world, tmp_path, lambda store: store["settings"].update(device="cuda"))
-    job = {"run": run.root, "videos": [], "weights": world / "tiny.safetensors"}
+    run = edited(world, tmp_path, lambda store: (store["settings"].update(device="cuda"),
+                                                 store["software"].update(tf32="off")))
+    job = {"run": run.root, "videos": [], "weights": {"": world / "tiny.safetensors"}}
     with pytest.raises(ResourceError, match="--device cpu"):
         same_extraction(run, PredictJob(**job))
     with caplog.at_level(logging.WARNING):
@@ -219,7 +221,7 @@ def test_an_output_that_can_not_be_written_is_refused_before_the_videos_are_extr
     (tmp_path / "file").touch()
     for option in ("--timeline", "--csv", "--json"):
         told = predict(world, capsys, option, tmp_path / "file" / "x", code=1)
-        assert "cannot write to" in told.err
+        assert "cannot make" in told.err
         assert not told.out
 
 

@@ -9,8 +9,9 @@ import sys
 from pipeline.find import find_videos
 from pipeline.plan import Planned
 from pipeline.probing import plan_videos
-from schemas.config import ExtractSettings, FlowSettings, StreamSettings
-settings = ExtractSettings(streams=(StreamSettings(name="rgb", backbone="any", weights_sha256=""),), flow=None)
+from schemas.config import ExtractSettings
+from schemas.streams import Rgb
+settings = ExtractSettings(streams=(Rgb("any"),))
 results = plan_videos([(found, 0) for found in find_videos(sys.argv[1])], settings, inline=False)
 assert len(results) == 2 and all(isinstance(result, Planned) for result in results), results
 print("planned", __file__)

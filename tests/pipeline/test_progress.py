@@ -51,4 +51,4 @@ def test_the_bar_says_the_same_as_the_lines(monkeypatch):
             display.follow(Told(task, Progress(frames)))
     last = screen.getvalue().rstrip().rsplit("\r", 1)[-1]
     assert "20.0/30.0 frames" in last
-    assert "0/1 videos, 1.9 frame/s, 00:05 left" in last
+    assert "0/1 video, 1.9 frame/s, 00:05 left" in last

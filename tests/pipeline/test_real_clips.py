@@ -15,7 +15,7 @@ from pipeline.prepare import prepare
 from schemas.config import Sampling
 from schemas.shard import open_shard
 from schemas.store import Store
-from workers.backbones import DEFAULT_BACKBONE
+from schemas.streams import Rgb
 
 SAMPLES = 2
 FAILED = {
@@ -49,8 +49,7 @@ def manifest(shared_data):
 @pytest.fixture(scope="module")
 def extracted(clips, world, tmp_path_factory):
     settings, weights = prepare(replace(
-        world.wishes, sampling=Sampling(samples=SAMPLES), short_side_px=96, rgb_backbone=DEFAULT_BACKBONE, weights=None,
-        flow_weights=world.weights))
+        world.asked, sampling=Sampling(samples=SAMPLES), short_side_px=96, streams=(Rgb(), world.asked.streams[1])))
     job = Job(videos=find_videos(str(clips), keep_suffix=True), settings=settings, weights=weights, inline=True,
               quiet=True, out=tmp_path_factory.mktemp("clips") / "store")
     return extract(job)

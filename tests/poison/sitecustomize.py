@@ -5,6 +5,7 @@ environment variables, each a comma-separated list of file names (without folder
 
     POISON_DECODE        decoding such a file kills the process, as a decoder's memory fault would
     POISON_DECODE_ONCE   the same, but only the first time; POISON_FOLDER remembers it
+    POISON_MEMORY_ONCE   decoding such a file finds no memory, the first time; POISON_FOLDER remembers it
     POISON_PROBE         probing such a file kills the process
     POISON_SLOW_S        seconds that every window of frames takes longer
 """
@@ -35,6 +36,8 @@ def poisoned_decode(decode):
     def wrapper(path, **options):
         if listed("POISON_DECODE", path) or (listed("POISON_DECODE_ONCE", path) and first_time(path)):
             os.kill(os.getpid(), signal.SIGKILL)
+        if listed("POISON_MEMORY_ONCE", path) and first_time(path):
+            raise MemoryError
         for window in decode(path, **options):
             time.sleep(float(os.environ.get("POISON_SLOW_S", "0")))
             yield window

@@ -17,7 +17,8 @@ def test_every_error_is_of_the_tree_and_pickles_with_its_words(kind):
 
 @pytest.mark.parametrize(("kind", "exit_code"), [
     (errors.ConfigError, 2), (errors.ResourceError, 1), (errors.StoreError, 1), (errors.InputError, 3),
-    (errors.VideoOpenError, 3), (errors.VideoDecodeError, 3), (errors.VideoCrashError, 3), (errors.EmptyVideoError, 3)])
+    (errors.VideoOpenError, 3), (errors.VideoDecodeError, 3), (errors.VideoCrashError, 3),
+    (errors.VideoTooLargeError, 3), (errors.EmptyVideoError, 3)])
 def test_the_error_decides_the_exit_code(kind, exit_code):
     assert kind.exit_code == exit_code
 

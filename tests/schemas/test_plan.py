@@ -64,7 +64,7 @@ def test_a_plan_that_lost_lines_is_not_taken_for_a_smaller_one(plan, data):
 
 @pytest.mark.parametrize("damage", [
     lambda line: line[:-9], lambda line: "", lambda line: "[1]", lambda line: "null", lambda line: '{"type": "song"}',
-    lambda line: line.replace('"schema": 2', '"schema": 9'), lambda line: line.replace("plan", "video")])
+    lambda line: line.replace('"schema": 3', '"schema": 9'), lambda line: line.replace("plan", "video")])
 def test_a_damaged_line_is_a_store_error(damage):
     lines = list(a_plan(a_task()).to_json_lines())
     with pytest.raises(StoreError, match=r"not a plan's|schema 9"):
@@ -124,7 +124,7 @@ def test_a_plan_of_an_older_version_is_refused_by_its_version_and_not_as_damaged
     lines = [json.loads(line) for line in a_plan(a_task()).to_json_lines()]
     lines[0]["schema"] = 1
     del lines[1]["group"]
-    with pytest.raises(StoreError, match=r"plan of schema 1; this version reads schema 2\. Make the store anew"):
+    with pytest.raises(StoreError, match=r"plan of schema 1; this version reads schema 3\. Make the store anew"):
         Plan.from_json_lines(json.dumps(line) for line in lines)
 
 

@@ -263,12 +263,6 @@ def test_an_error_while_the_lock_is_held_is_not_taken_for_the_locks(tmp_path):
         (tmp_path / "nowhere").read_text()
 
 
-def test_a_report_under_another_shards_name_does_not_count(tmp_path):
-    store = a_store(tmp_path, a_task())
-    (tmp_path / "reports" / "000000.json").rename(tmp_path / "reports" / "000001.json")
-    assert store.report("000001") is None
-
-
 def test_a_store_that_can_not_be_locked_is_a_resource_error(tmp_path):
     store = a_store(tmp_path, a_task())
     (tmp_path / ".lock").unlink()

@@ -1,12 +1,17 @@
 """What every network promises, on random weights; and that the default one sees what is in a photograph."""
 
+import contextlib
 import os
+import pickle
+import warnings
 
 import pytest
 import skimage.data
 import timm
 import torch
 import torchvision
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from schemas.errors import ConfigError, ResourceError
@@ -156,6 +161,89 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run_it(tmp_pat
     with pytest.raises(ConfigError, match=r"would run code.*safetensors"):
         read_weights(tmp_path / "weights.pth")
     assert not (tmp_path / "sprung").exists()
+
+
+ODD_TENSORS = {
+    "sparse": lambda: torch.eye(3).to_sparse(), "compressed": lambda: torch.eye(3).to_sparse_csr(),
+    "of no memory": lambda: torch.empty(2, device="meta"), "complex": lambda: torch.zeros(2, dtype=torch.complex64),
+    "trained": lambda: torch.nn.Parameter(torch.ones(2)), "half": lambda: torch.ones(2).half(),
+    "of one number": lambda: torch.tensor(3), "of none": lambda: torch.zeros(0), "a view": lambda: torch.ones(4)[::2],
+    "one number often": lambda: torch.ones(1).expand(5), "true or false": lambda: torch.ones(2) > 0,
+    "conjugate": lambda: torch.zeros(2, dtype=torch.complex64).conj()}
+plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9), st.binary(max_size=9))
+names = st.sampled_from(["state_dict", "model", "module.conv1.0.weight", "conv1.0.weight", "x", 3, None, b"y", (1, 2)])
+odd = st.recursive(
+    st.one_of(plain, st.sampled_from(sorted(ODD_TENSORS)).map(lambda name: ODD_TENSORS[name]())),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=4)), max_leaves=9)
+
+
+def read_or_refused(path):
+    """Read weights; whatever is wrong with the file must be said in a typed error that names it."""
+    state, said = None, str(path)
+    try:
+        state = read_weights(path)
+    except (ConfigError, ResourceError) as error:
+        said = str(error)
+    assert str(path) in said
+    if state is None:
+        return
+    assert len(weights_digest(state)) == 16
+    assert all(isinstance(name, str) for name in state)
+    for channels in (3, 10):
+        with contextlib.suppress(ConfigError), warnings.catch_warnings(action="error"):
+            make_backbone(TINY).build(state, channels)
+
+
+@given(odd, st.sampled_from([torch.save, lambda what, path: path.write_bytes(pickle.dumps(what, 2))]))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.filterwarnings("ignore")
+def test_whatever_a_checkpoint_holds_is_weights_or_refused_with_words(tmp_path, what, save):
+    (tmp_path / "odd.pth").write_bytes(b"")
+    with contextlib.suppress(Exception):  # what can not be saved is left cut short
+        save(what, tmp_path / "odd.pth")
+    read_or_refused(tmp_path / "odd.pth")
+
+
+@pytest.fixture(scope="module")
+def weights_files(tmp_path_factory):
+    """Small weights as both kinds of files, and as bytes."""
+    folder, state = tmp_path_factory.mktemp("weights"), {"conv1.0.weight": torch.zeros(2, 3, 1, 1), "b": torch.ones(3)}
+    save_file(state, folder / "a.safetensors")
+    torch.save(state, folder / "a.pth")
+    torch.save(state, folder / "old.pth", _use_new_zipfile_serialization=False)
+    return {path: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=200)
+@pytest.mark.filterwarnings("ignore")
+def test_weights_files_with_any_byte_spoiled_are_read_or_refused_with_words(weights_files, data):
+    path, whole = data.draw(st.sampled_from(list(weights_files.items())))
+    spoiled = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 3))):
+        spoiled[data.draw(st.integers(0, min(len(whole) - 1, 2000)))] = data.draw(st.integers(0, 255))
+    changed = path.with_name(f"spoiled{path.suffix}")
+    changed.write_bytes(spoiled)
+    read_or_refused(changed)
+
+
+def test_weights_that_may_not_be_read_are_told_so(tmp_path, monkeypatch):
+    (tmp_path / "a.pth").write_bytes(b"x")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(PermissionError("denied")))
+    with pytest.raises(ResourceError, match=r"a\.pth.*denied"):
+        read_weights(tmp_path / "a.pth")
+
+
+def test_weights_of_half_precision_become_a_network_of_flow_that_runs(tiny_state):
+    halved = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tiny_state.items()}
+    network = make_backbone(TINY).build(halved, 10)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("kernel", [torch.tensor(1.0), torch.ones(3, 3), torch.ones(16, 3, 9, 9)])
+def test_weights_whose_first_kernel_is_of_another_network_are_refused_for_flow_too(tiny_state, kernel):
+    with pytest.raises(ConfigError, match="another network"):
+        make_backbone(TINY).build(tiny_state | {"conv1.0.weight": kernel}, 10)
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])

@@ -1,13 +1,17 @@
 """Frames come out right, whole, in order and in time, from every codec, container and start."""
 
+import errno
 import gc
 import os
 import pickle
+import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -17,13 +21,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from schemas.errors import EmptyVideoError, InputError, VideoDecodeError, VideoOpenError
+from schemas.errors import (
+    EmptyVideoError,
+    InputError,
+    MachineError,
+    VideoDecodeError,
+    VideoOpenError,
+    VideoTooLargeError,
+)
 from schemas.frames import FrameBatch
 from schemas.plan import Probe
 from tests.videos import has_encoder, number_of, numbered_image, write_video
-from workers.decode import decode, output_size, probe, seconds
+from workers.decode import decode, entries, output_size, probe, seconds
+from workers.decode import video as video_module
 from workers.decode import windows as decode_module
+from workers.fingerprint import fingerprint
 
+probe_module = sys.modules["workers.decode.probe"]  # the package gives its name to the function
 FRAMES = 40
 
 
@@ -124,6 +138,7 @@ def windows(
     upscale: bool = False,
     window_frames: int = 16,
     threads: int = 1,
+    hand_on: int | None = None,
 ) -> Iterator[FrameBatch]:
     return decode(
         str(path),
@@ -136,6 +151,7 @@ def windows(
         upscale=upscale,
         window_frames=window_frames,
         threads=threads,
+        hand_on=hand_on,
     )
 
 
@@ -241,6 +257,35 @@ class TestWindows:
 
     def test_two_runs_give_the_same_bits(self, numbered: dict[str, Path]) -> None:
         assert_same(whole(numbered["x265_open.mp4"]), whole(numbered["x265_open.mp4"]))
+
+    def test_a_segment_goes_on_where_the_one_before_ended(
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = numbered["x264.h264"]
+        full, came = whole(path), list[int]()
+        time = video_module.Clock.time
+        monkeypatch.setattr(video_module.Clock, "time", lambda *of: came.append(1) or time(*of))
+        open_files = len(list(Path("/proc/self/fd").iterdir()))
+        cuts = [(0, 12, 9), (9, 12, 12), (12, 20, 25), (25, 26, 26), (26, FRAMES, None)]  # overlaps, neighbours, a gap
+        for start, stop, hand_on in cuts:
+            part = whole(path, start=start, stop=stop, hand_on=hand_on, rgb_frames=full["rgb_frame"])
+            assert_same(part, full)
+            assert len(part["frame"]) == stop - start
+        assert len(came) == FRAMES
+        whole(path, start=0, stop=12, hand_on=12)
+        whole(numbered["mpeg4.mp4"], start=12, stop=20)  # another file: the one left open is closed
+        assert_same(whole(path, start=12, stop=20, rgb_frames=full["rgb_frame"]), full)
+        assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+
+    @pytest.mark.parametrize("name", ["svq1.mov", "x264_open.mkv", "mpeg4.avi"])
+    def test_where_a_file_is_entered_is_known_beforehand(self, numbered: dict[str, Path], name: str) -> None:
+        _, ticks, _ = probe(str(numbered[name]))
+        with entries(str(numbered[name])) as entry:
+            entered = [entry(int(tick)) for tick in ticks]
+        if name == "svq1.mov":
+            assert set(entered) == {None}
+        else:
+            assert all(key <= tick < key + 25 * ticks[1] for key, tick in zip(entered, ticks, strict=True))
 
     def test_a_wrong_seek_time_falls_back_to_the_beginning(self, numbered: dict[str, Path]) -> None:
         path = numbered["x264.mp4"]
@@ -363,6 +408,12 @@ class TestPicture:
         assert full["grey"].shape == (3, height, width)
         assert np.abs(full["grey"].mean(axis=(1, 2)) - [50, 110, 170]).max() < 4
         assert whole(path, stop=3, short_side=8, upscale=True)["grey"].shape[1:].count(8) >= 1
+
+    def test_pictures_larger_than_any_that_are_held_are_refused_before_the_first_is_made(self, tmp_path: Path) -> None:
+        path = write_video(tmp_path / "long.mkv", images=[np.zeros((2, 4096, 3), np.uint8)] * 3, codec="ffv1")
+        assert whole(path, stop=3, short_side=90, upscale=True)["grey"].shape == (3, 90, 184320)
+        with pytest.raises(VideoTooLargeError, match="186368 x 91 px; at most 16,777,216"):
+            next(windows(path, stop=3, short_side=91, upscale=True))
 
     @pytest.mark.parametrize("frames", [1, 2])
     def test_videos_of_one_and_two_frames_decode(self, tmp_path: Path, frames: int) -> None:
@@ -548,6 +599,112 @@ class TestDamage:
         assert isinstance(error, EmptyVideoError | VideoDecodeError) or count(batches) < FRAMES
 
 
+Fault = tuple[Any, ...]  # an error's class and its arguments: an error made once would keep the frames it passed
+
+
+def once(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, error: Fault, *, call: int = 1, times: int = 1
+) -> None:
+    """Make a function raise at its ``call``-th call, and at ``times`` calls in all."""
+    function, calls = getattr(owner, name), 0
+
+    def failing(*args: object, **options: object) -> object:
+        nonlocal calls
+        calls += 1
+        if call <= calls < call + times:
+            raise error[0](*error[1:])
+        return function(*args, **options)
+
+    monkeypatch.setattr(owner, name, failing)
+
+
+class TestMachine:
+    """What the machine does to a good file is never said of the file."""
+
+    @pytest.mark.parametrize(
+        ("owner", "name", "call"),
+        [
+            (video_module.av, "open", 1),
+            (video_module.Decoder, "send", 1),
+            (video_module.Decoder, "send", 25),
+            (video_module.Decoder, "flush", 1),
+            (video_module.Clock, "sent", 30),
+            (decode_module.Picture, "grey", 20),
+            (decode_module.Picture, "rgb", 3),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "error",
+        [
+            (MemoryError,),
+            (OSError, errno.EIO, "Input/output error"),
+            (av.error.MemoryError, errno.ENOMEM, "Cannot allocate memory"),
+            (av.error.OSError, errno.EIO, "Input/output error"),
+            (av.error.InvalidDataError, 1, "Invalid data found"),
+        ],
+    )
+    def test_a_fault_that_comes_once_is_the_machines(
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int,
+        error: Fault,
+    ) -> None:
+        once(monkeypatch, owner, name, error, call=call)
+        with pytest.raises(MachineError, match=r"mpeg4\.mp4"):
+            list(windows(numbered["mpeg4.mp4"]))
+        assert count(list(windows(numbered["mpeg4.mp4"]))) == FRAMES
+
+    def test_a_first_packet_is_not_dropped_for_lack_of_memory(
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with av.open(str(numbered["mpeg4.mp4"])) as container:
+            decoder = video_module.Decoder(container.streams.video[0])
+            packet = next(container.demux(video=0))
+            monkeypatch.setattr(decoder, "_stream", FailingStream(container.streams.video[0]))
+            with pytest.raises(MemoryError):
+                decoder.send(packet)
+
+    @pytest.mark.parametrize("name", ["mpeg4.mp4", "x264.h264"])
+    @pytest.mark.parametrize("error", [(MemoryError,), (av.error.OSError, errno.EIO, "Input/output error")])
+    def test_a_probe_that_meets_one_raises(
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, error: Fault
+    ) -> None:
+        once(monkeypatch, probe_module, "_take", error, call=20)
+        with pytest.raises(MachineError, match=re.escape(name)):
+            probe(str(numbered[name]))
+        assert probe(str(numbered[name]))[0].damage == ""
+
+    def test_memory_that_stays_short_is_the_machines_too(
+        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        once(monkeypatch, decode_module.Picture, "grey", (MemoryError,), call=20, times=10**6)
+        with pytest.raises(MachineError):
+            list(windows(numbered["mpeg4.mp4"]))
+
+    def test_a_disk_that_can_not_be_read_is_not_a_file_that_ends(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = cut_avi(tmp_path)
+        list(windows(path, stop=10))
+        monkeypatch.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EIO, "bad sector")))
+        with pytest.raises(MachineError, match="bad sector"):
+            until_it_breaks(path)
+        with pytest.raises(MachineError, match="bad sector"):
+            fingerprint(str(path))
+
+    def test_what_is_wrong_twice_is_the_files(self, tmp_path: Path) -> None:
+        _, error = until_it_breaks(cut_avi(tmp_path))
+        assert isinstance(error, VideoDecodeError)
+
+
+class FailingStream:
+    """A stream whose codec has no memory."""
+
+    def __init__(self, stream: object) -> None:
+        self.codec_context = stream.codec_context  # type: ignore[attr-defined]
+
+    def decode(self, packet: object) -> None:
+        raise av.error.MemoryError(errno.ENOMEM, "Cannot allocate memory")
+
+
 def resident_mib() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -574,7 +731,8 @@ class TestResources:
         assert [thing for thing in gc.get_objects() if type(thing) is av.VideoFrame] == []
 
     def test_no_frame_outlives_its_turn(self, tmp_path: Path) -> None:
-        path = write_video(tmp_path / "long.avi", frames=300, width=640, height=480, codec="mpeg4")
+        few = [numbered_image(k, 640, 480) for k in range(5)]
+        path = write_video(tmp_path / "long.avi", images=few * 60, codec="mpeg4")
         gc.collect()
         gc.disable()  # frames caught in reference cycles would wait for a collection
         try:
@@ -669,6 +827,31 @@ class TestRealClips:
                 known = int(ticks[start]) if probed.exact_pts else None
                 stop = min(start + 4, frames)
                 assert_same(whole(path, start=start, stop=stop, seek_pts=known, short_side=32), full)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "C3D/v_BaseballPitch_g01_c01.avi",
+            "decord/flipping_a_pancake.mkv",
+            "derived/baseball_interlaced.mpg",
+            "derived/demo_vfr.mkv",
+            "opencv_extra/big_buck_bunny.wmv",
+            "torchcodec/discard_first_keyframe.mp4",
+            "torchcodec/h265_video.mp4",
+            "torchcodec/testsrc2_vp8.webm",
+        ],
+    )
+    def test_the_frames_are_those_of_plain_decoding_wherever_one_begins(self, shared_data: Path, name: str) -> None:
+        path = shared_data / "clips" / name
+        with av.open(str(path)) as container:
+            plain = [frame.pts for frame in container.decode(video=0)]
+        _, ticks, time_base = probe(str(path))
+        full = whole(path, stop=len(plain), short_side=32)
+        assert ticks.tolist() == plain
+        np.testing.assert_array_equal(seconds(ticks, time_base), full["pts_s"])
+        for start in np.random.default_rng(0).integers(1, len(plain), 8).tolist():
+            stop = min(start + 3, len(plain))
+            assert_same(whole(path, start=start, stop=stop, seek_pts=int(ticks[start]), short_side=32), full)
 
     def test_headers_that_promise_two_frames_too_many_are_not_damage(self, shared_data: Path) -> None:
         for path in sorted((shared_data / "actions" / "ut_interaction").rglob("*.avi"))[::12]:

@@ -1,4 +1,7 @@
+import math
+import resource
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from workers import features
 from workers.backbones import Preprocessing, make_backbone
 from workers.features import BATCH, StreamFeatures, StreamNetwork, flow_input, rgb_input
 
 PLAIN = Preprocessing(24, 32, 0.875, "bilinear", (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+SQUARE = replace(PLAIN, height=28, width=28)
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "vit_tiny_patch16_224"])
@@ -65,6 +70,36 @@ def test_pictures_of_any_size_come_out_in_the_networks_size_within_the_range_of_
     assert shown.max() <= 1
 
 
+@given(st.integers(1, 3), st.integers(150, 400), st.booleans(), st.sampled_from(["bilinear", "bicubic"]),
+       st.sampled_from([PLAIN, SQUARE]))
+@settings(deadline=None, max_examples=25)
+def test_a_very_long_picture_is_shown_as_if_it_were_resized_whole(short, long, stands, interpolation, own):
+    own = replace(own, interpolation=interpolation)
+    rgb = np.random.default_rng(long).integers(0, 256, (2, long, short, 3) if stands else (2, short, long, 3))
+    shown = rgb_input(rgb.astype(np.uint8), own, "cpu")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(features, "_LARGEST_SURPLUS", math.inf)
+        whole = rgb_input(rgb.astype(np.uint8), own, "cpu")
+    torch.testing.assert_close(shown, whole, atol=2e-3, rtol=0)
+    assert torch.equal(rgb_input(rgb[1:].astype(np.uint8), own, "cpu")[0], shown[1]), "bits depend on the picture alone"
+
+
+@pytest.mark.parametrize("size", [(2, 30000), (30000, 2)])
+def test_a_very_long_picture_takes_no_more_memory_than_what_is_seen_of_it(size):
+    """Resized whole it would ask for 11.8 GB, which is refused here."""
+    own = replace(SQUARE, height=224, width=224, interpolation="bicubic")
+    asked = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + 2**29, asked[1]))
+    try:
+        rgb = rgb_input(np.full((1, *size, 3), 255, np.uint8), own, "cpu")
+        flow = flow_input(np.zeros((1, 4, *size), np.float32), own, 20.0, "cpu")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, asked)
+    assert (rgb.shape, flow.shape) == ((1, 3, 224, 224), (1, 4, 224, 224))
+    torch.testing.assert_close(rgb.mean((0, 2, 3)), (1 - torch.tensor(own.mean)) / torch.tensor(own.std))
+
+
 def test_a_plain_colour_is_normalised_by_mean_and_deviation():
     rgb = np.broadcast_to(np.array([255, 102, 0], np.uint8), (1, 40, 50, 3))
     assert torch.allclose(rgb_input(rgb, PLAIN, "cpu").mean((0, 2, 3)), torch.tensor([2.5, 0.0, -0.75]), atol=1e-4)
@@ -109,12 +144,12 @@ def network():
     backbone = make_backbone("test_resnet")
     torch.manual_seed(0)
     built = backbone.build(backbone.skeleton().state_dict(), 3).to(memory_format=torch.channels_last)
-    return StreamNetwork("rgb", built, 3, backbone.preprocessing, "cpu", "fp32")
+    own = backbone.preprocessing
+    return StreamNetwork("rgb", built, (3, own.height, own.width), "cpu", "fp32")
 
 
 def rows_of(network, count):
-    own = network.preprocessing
-    return torch.randn(count, 3, own.height, own.width, generator=torch.Generator().manual_seed(1))
+    return torch.randn(count, *network.shape, generator=torch.Generator().manual_seed(1))
 
 
 def pushed(network, rows, pieces, before=0):

@@ -147,4 +147,18 @@ def test_a_rehearsal_writes_nothing(tmp_path):
     task = first_plan([planned], 1).shards[0]
     before = sorted(tmp_path.rglob("*"))
     assert sum(word.frames for word in rehearse_flow(task, make_flow_tools(settings))) == 6
+    assert list(rehearse_flow(replace(task, segments=()), make_flow_tools(settings))) == []
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("name", "outcome"), [("jpg", "failed"), ("png", "ok")])
+def test_pictures_longer_than_any_jpg_fail_with_words_and_are_never_written_empty(tmp_path, name, outcome):
+    path = write_video(tmp_path / "long.mkv", images=[np.zeros((2, 66_000, 3), np.uint8)] * 2, codec="ffv1")
+    store, report = make(path, tmp_path / "out", format=name)
+    (segment,) = report.segments
+    assert segment.outcome == outcome
+    if outcome == "failed":
+        assert segment.reason == "VideoTooLargeError"
+        assert f"{store.output('v')}: a picture of 66000 x 2 px is no jpg" in segment.message
+    else:
+        assert all(path.stat().st_size for path in store.output("v").iterdir())

@@ -21,7 +21,8 @@ from tests.builders import ORIGIN, SETTINGS
 from tests.videos import number_of, write_video
 from workers import process
 from workers.backbones import Preprocessing
-from workers.features import StreamNetwork
+from workers.decode.video import Clock
+from workers.features import flow_input, rgb_input
 from workers.process import Progress, make_shard, rehearse
 from workers.tools import Tools
 
@@ -35,10 +36,23 @@ class Pixels(nn.Module):
         return batch.flatten(1)
 
 
-def tools_for(settings, flow):
-    networks = tuple(StreamNetwork(stream.name, Pixels(), 3 if stream.name == "rgb" else 2 * settings.flow.stack,
-                                   PLAIN, "cpu", "fp32") for stream in settings.streams)
-    return Tools(settings, ORIGIN, flow, networks)
+class Shown:
+    """An extractor whose features are what the network would have seen."""
+
+    def __init__(self, stream, network):
+        self.network, self.stream = network, stream
+        self.shape = (3 if stream.kind == "rgb" else 2 * stream.stack), PLAIN.height, PLAIN.width
+
+    def inputs(self, pictures, frames):
+        if self.stream.kind == "rgb":
+            return rgb_input(pictures.colour_at(frames), PLAIN, "cpu")
+        stacks = [pictures.flow_at(self.stream.motion, [f + k for k in self.stream.around]) for f in frames]
+        return flow_input(np.stack(stacks).reshape(len(frames), -1, *pictures.size), PLAIN, self.stream.bound_px, "cpu")
+
+
+def tools_for(settings, method, **networks):
+    return Tools(settings, ORIGIN, dict.fromkeys(settings.needs.flow, method),
+                 {stream.name: Shown(stream, networks.get(stream.name, Pixels())) for stream in settings.streams})
 
 
 def numbered_flow(grey):
@@ -47,6 +61,7 @@ def numbered_flow(grey):
     return np.broadcast_to(numbers[:, None, None, None], (len(numbers), 2, *grey.shape[1:])).copy()
 
 
+TIME = Clock.time
 SMALL = replace(SETTINGS, short_side_px=36, feature_dtype="float32")
 
 
@@ -97,9 +112,9 @@ def test_rgb_row_and_flow_row_are_the_same_moment_of_the_same_video(store, clips
         assert frame.tolist() == sampling.moments(np.arange(length) / 25).tolist()
         assert pts_s - pts_s[0] == pytest.approx((frame - frame[0]) / 25, abs=2e-3)
         assert [shown(row) for row in streams["rgb"]] == frame.tolist()
-        bound = settings.flow.bound_px * 36 / 256
+        bound = settings.streams[1].bound_px * 36 / 256
         for moment, row in zip(frame, streams["flow"], strict=True):
-            fields = row.reshape(settings.flow.stack, 2, 36, 48)[:, :, 20, 20] * 2 * bound * 1000
+            fields = row.reshape(settings.streams[1].stack, 2, 36, 48)[:, :, 20, 20] * 2 * bound * 1000
             wanted = [min(max(moment - 2 + k, 0), length - 2) if length > 1 else 0 for k in range(4)]
             assert np.allclose(fields, np.array(wanted)[:, None], atol=0.2)
 
@@ -116,11 +131,11 @@ def test_the_report_counts_what_was_done(store, clips):
 
 
 def test_a_shard_of_one_stream_computes_nothing_for_the_other(store, clips):
-    settings = replace(SMALL, streams=SMALL.streams[:1], flow=None)
+    settings = SMALL.only(("rgb",))
     report, rows = made(store, clips, settings, flow=None)
     assert set(rows["a"][2]) == {"rgb"}
     assert (report.flow_pairs, report.rows) == (0, 9)
-    settings = replace(SMALL, streams=SMALL.streams[1:])
+    settings = SMALL.only(("flow",))
     _, rows = made(store, clips, settings)
     assert set(rows["a"][2]) == {"flow"}
 
@@ -151,7 +166,7 @@ def test_moments_in_frames_that_silently_do_not_come_are_told(store, clips, monk
     report, rows = made(store, clips[:1], replace(SMALL, sampling=Sampling(every=5)))
     (segment,) = report.segments
     assert (segment.outcome, segment.reason, segment.moments) == (outcome, "VideoDecodeError", rows_kept)
-    assert f"{5 - rows_kept} moments" in segment.message
+    assert ("1 moment with them" if outcome == "partial" else "5 moments") in segment.message
     assert len(rows["a"][0]) == rows_kept
 
 
@@ -226,6 +241,7 @@ def test_rehearsing_writes_nothing(store, clips):
     results = [plan_video(Found(path.stem, str(path)), SMALL, 0) for path in clips]
     (task,) = first_plan(results, 10**6).shards
     before = sorted(store.root.rglob("*"))
+    assert list(rehearse(replace(task, segments=()), tools_for(SMALL, numbered_flow))) == []
     assert sum(progress.frames for progress in rehearse(task, tools_for(SMALL, numbered_flow))) == task.work_frames
     assert sorted(store.root.rglob("*")) == before
 
@@ -236,20 +252,26 @@ class Broken(Pixels):
 
 
 def test_a_network_that_gives_no_numbers_ends_the_run_with_words_and_no_shard(store, clips):
-    tools = tools_for(SMALL, numbered_flow)
-    broken = replace(tools, networks=(replace(tools.networks[0], network=Broken()), tools.networks[1]))
+    broken = tools_for(SMALL, numbered_flow, rgb=Broken())
     (task,) = first_plan([plan_video(Found("a", str(clips[0])), SMALL, 0)]).shards
     with pytest.raises(ConfigError, match="rgb network gave NaN or infinity"):
         list(make_shard(task, broken, store))
     assert list(store.root.glob("*/*")) == []
 
 
-def test_a_video_cut_into_segments_gives_the_same_rows_as_one_piece(store, tmp_path, monkeypatch):
-    clip = write_video(tmp_path / "a.mkv", frames=120, width=48, height=36, options={"g": "12"})
+@pytest.mark.parametrize(("name", "options", "decoded"), [
+    ("a.mkv", {"g": "12"}, 200), ("a.mkv", {"x264-params": "keyint=1000:scenecut=0"}, 120), ("a.h264", {}, 120),
+    ("a.avi", {}, 120)])
+def test_a_video_cut_into_segments_gives_the_same_rows_as_one_piece(store, tmp_path, monkeypatch, name, options,
+                                                                    decoded):
+    clip = write_video(tmp_path / name, frames=120, width=48, height=36, options=options)
     _, whole = made(store, [clip])
-    monkeypatch.setattr("pipeline.plan.SEGMENT_FRAMES", 25)
+    for bound, frames in (("SEGMENT_FRAMES", 25), ("HAND_ON_FRAMES", 25), ("SEEK_GAP_FRAMES", 12)):
+        monkeypatch.setattr(f"pipeline.plan.{bound}", frames)
     result = plan_video(Found("a", str(clip)), SMALL, 0)
     assert len(result.segments) > 4
+    came = []
+    monkeypatch.setattr(Clock, "time", lambda clock, frame: came.append(frame.pts) or TIME(clock, frame))
     frames, rgb, flow = [], [], []
     for task in first_plan([result], 20).shards:
         *_, report = make_shard(task, tools_for(SMALL, numbered_flow), store)
@@ -258,9 +280,20 @@ def test_a_video_cut_into_segments_gives_the_same_rows_as_one_piece(store, tmp_p
             frames.append(shard.moments()[0])
             rgb.append(shard.features("rgb"))
             flow.append(shard.features("flow"))
+    assert len(came) <= decoded, "what is before a segment is not decoded again"
     assert np.array_equal(np.concatenate(frames), whole["a"][0])
     assert np.array_equal(np.concatenate(rgb), whole["a"][2]["rgb"])
     assert np.array_equal(np.concatenate(flow), whole["a"][2]["flow"])
+
+
+def test_segments_that_could_go_on_give_the_same_rows_when_one_of_them_is_made_alone(store, tmp_path, monkeypatch):
+    clip = write_video(tmp_path / "a.h264", frames=60, width=48, height=36)
+    monkeypatch.setattr("pipeline.plan.HAND_ON_FRAMES", 16)
+    tasks = first_plan([plan_video(Found("a", str(clip)), SMALL, 0)], 1).shards
+    assert len(tasks) > 2
+    tools = tools_for(SMALL, numbered_flow)
+    in_turn = [list(make_shard(task, tools, store))[-1].sha256 for task in tasks]
+    assert [list(make_shard(task, tools, store))[-1].sha256 for task in reversed(tasks)] == in_turn[::-1]
 
 
 class Mean(nn.Module):
@@ -268,13 +301,14 @@ class Mean(nn.Module):
         return batch.flatten(1).mean(dim=1, keepdim=True)
 
 
-def test_memory_is_flat_in_the_length_of_the_video(store, tmp_path):
+@pytest.mark.parametrize("name", ["a.mkv", "a.h264", "a.avi"])
+def test_memory_is_flat_in_the_length_of_the_video(store, tmp_path, name):
     settings = replace(SMALL, short_side_px=96)
-    tools = tools_for(settings, lambda grey: np.zeros((len(grey) - 1, 2, *grey.shape[1:]), np.float32))
-    tools = replace(tools, networks=tuple(replace(network, network=Mean()) for network in tools.networks))
+    tools = tools_for(settings, lambda grey: np.zeros((len(grey) - 1, 2, *grey.shape[1:]), np.float32),
+                      rgb=Mean(), flow=Mean())
     peaks = []
     for frames in (64, 64, 512):
-        clip = write_video(tmp_path / "a.mkv", frames=frames, width=128, height=96)
+        clip = write_video(tmp_path / name, frames=frames, width=128, height=96)
         (task,) = first_plan([plan_video(Found("a", str(clip)), settings, 0)]).shards
         tracemalloc.start()
         *_, report = make_shard(task, tools, store)

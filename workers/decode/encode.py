@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from schemas.errors import ResourceError
+from schemas.files import commit, refusals, temporary_beside
 from workers.decode.video import AV_ERRORS, reason
 
 _TICK = Fraction(1, 90_000)
@@ -19,15 +20,18 @@ _CODECS = ("libx264", "mpeg4")  # the first that this FFmpeg has
 
 
 class VideoWriter:
-    """Writes an MP4; use as a context manager. Odd sides lose a pixel, because the codec's colours come in pairs."""
+    """Writes an MP4; use as a context manager. Odd sides lose a pixel, because the codec's colours come in pairs.
+
+    The film is made aside and takes the place of a file of its name when it is whole; else nothing is left of it.
+    """
 
     def __init__(self, path: Path, *, fps: float) -> None:
-        """Say where to and about how fast; the file appears with the first picture."""
-        self._path = path
+        """Say where to and about how fast."""
+        self._path, self._aside = path, temporary_beside(path)
         self._rate = Fraction(fps or 25).limit_denominator(1001)
         self._stream: VideoStream | None = None
         try:
-            self._container = av.open(f"file:{path}", "w", format="mp4")
+            self._container = av.open(f"file:{self._aside}", "w", format="mp4")
         except AV_ERRORS as error:
             raise ResourceError(f"cannot write {path}: {reason(error)}") from error
 
@@ -63,7 +67,24 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
-        """Finish the file."""
-        if kind is None and self._stream is not None:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
+        """Finish the file.
+
+        Raises:
+            ResourceError: it can not be written.
+        """
+        try:
+            self._close(whole=kind is None)
+        finally:
+            self._aside.unlink(missing_ok=True)
+
+    def _close(self, *, whole: bool) -> None:
+        try:
+            if whole and self._stream is not None:
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except AV_ERRORS as error:
+            if whole:
+                raise ResourceError(f"cannot write {self._path}: {reason(error)}") from error
+        if whole:
+            with refusals(self._path):
+                commit(self._aside, self._path)

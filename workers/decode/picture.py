@@ -24,7 +24,12 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from schemas.errors import VideoTooLargeError
 from workers.decode.video import Orientation, orientation
+
+#: The largest picture that is held, in px: 4096 x 4096, twice a picture of 4K video. Flow around one moment takes some
+#: 20 fields of 8 bytes a px, 3 GB at this size; a video that asks for more would end the process that tries.
+LARGEST_PICTURE_PX = 2**24
 
 _SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
 # AVColorSpace numbers that swscale converts; a frame tagged with another is taken for untagged.
@@ -41,6 +46,18 @@ def output_size(width: int, height: int, *, short_side: int, upscale: bool) -> t
         return width, height
     long = (2 * max(width, height) * short_side + short) // (2 * short)
     return (short_side, long) if width <= height else (long, short_side)
+
+
+def check_size(path: str, width: int, height: int, *, short_side: int, upscale: bool) -> None:
+    """Check that pictures of a video are not too large once they are scaled.
+
+    Raises:
+        VideoTooLargeError: they have more than `LARGEST_PICTURE_PX` pixels.
+    """
+    wide, high = output_size(width, height, short_side=short_side, upscale=upscale)
+    if wide * high > LARGEST_PICTURE_PX:
+        raise VideoTooLargeError(f"{path}: its pictures of {width} x {height} px would be held as {wide} x {high} px; "
+                                 f"at most {LARGEST_PICTURE_PX:,} px are held. Ask for a smaller short side")
 
 
 class Scale(NamedTuple):

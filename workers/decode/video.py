@@ -22,24 +22,57 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from schemas.errors import VideoOpenError
+from schemas.errors import MachineError, VideoOpenError, is_machines
+from workers.decode.units import Joints
 
 av.logging.set_level(None)
 
 Packet: TypeAlias = "AnyPacket[VideoStream]"
 
-#: Everything PyAV raises on a bad file: its own errors and the builtin ones they or their glue derive from.
-AV_ERRORS = (av.error.FFmpegError, OSError, EOFError, ValueError, MemoryError)
+#: Everything PyAV raises on a bad file: its own errors, and those of its glue. A MemoryError or OSError that is not
+#: FFmpeg's own word is the machine's fault and passes.
+AV_ERRORS = (av.error.FFmpegError, EOFError, ValueError)
 
 _IMAGE_FORMATS = frozenset({"image2", "ico", "tty", "bin", "xbin", "adf", "idf", "txd"})
 _IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 _TRUSTING = frozenset({"mpeg4", "h263", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"})
+# FFmpeg skips MPEG-4 pictures up to this size when they are place holders (MAX_NVOP_SIZE in mpeg4videodec.c).
+_NVOP_BYTES = 19
+_CROWD = 16  # when more frames than this share a time, it is none
 
 
 def reason(error: BaseException) -> str:
     """Say in a few words what FFmpeg or PyAV complained about."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+@contextmanager
+def machine_faults(path: str) -> Iterator[None]:
+    """Say of which file it is that the machine failed.
+
+    Raises:
+        MachineError: memory ran out, or reading failed.
+    """
+    try:
+        yield
+    except (MemoryError, OSError) as error:
+        raise MachineError(f"{path}: the machine failed at decoding it: {reason(error)}") from error
+
+
+def check_readable(path: str) -> None:
+    """Read a file from its beginning to its end: FFmpeg takes a read that fails for the end of the file.
+
+    Raises:
+        OSError: the machine can not read it now.
+    """
+    try:
+        with Path(path).open("rb", buffering=0) as file:
+            while file.read(1 << 20):
+                pass
+    except OSError as error:
+        if is_machines(error):
+            raise
 
 
 def forget_frames() -> None:
@@ -131,7 +164,9 @@ class Decoder:
             return []
         try:
             frames = self._stream.decode(packet)
-        except AV_ERRORS:
+        except AV_ERRORS as error:
+            if isinstance(error, MemoryError | OSError):  # perhaps the machine's: dropped, it would shift all frames
+                raise
             self._stream.codec_context.flush_buffers()
             self._waiting = True
             return []
@@ -149,30 +184,69 @@ class Clock:
 
     It is the container's own time wherever the container has one. AVI has none: its chunks are numbered in coding
     order, so with B-frames a frame takes the smallest number not yet taken. A frame without any time (raw streams,
-    some MPEG program streams) comes one frame duration after the one before it.
+    some MPEG program streams) comes one frame duration after the one before it, and so does one whose time lies more
+    than a second back. One that shares its time comes a tick later, so that the frames after it keep theirs.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self.in_coding_order = times_are_in_coding_order(container, stream)
+        self._stream, self._joints = stream, Joints(stream)
         rate = frame_rate(stream) or 25.0
         self._step = max(1, round(1 / (rate * float(stream.time_base or Fraction(1, 25)))))
         self._waiting: list[int] = []
+        self._due: list[int] = []
+        self._missed: set[int] = set()
+        self._second = round(1 / Fraction(stream.time_base or 1))
         self._next = stream.start_time or 0
         self._last: int | None = None
+        self._own: int | None = None
+        self._crowd = 0
 
     def sent(self, packet: Packet) -> None:
         """Tell of a packet that went to the codec."""
         if self.in_coding_order and packet.dts is not None:
             heapq.heappush(self._waiting, packet.dts)
+        hidden = packet.is_discard or is_place_holder(self._stream, packet) or self._joints.leave_out(packet)
+        if not (self.in_coding_order or hidden or packet.pts is None):
+            heapq.heappush(self._due, packet.pts)
+
+    def missed(self, frame: VideoFrame) -> Iterator[int]:
+        """Ticks of pictures that were to come between the last frame and this one, and that the codec dropped."""
+        while frame.pts is not None and self._due and self._due[0] <= frame.pts:
+            ticks = heapq.heappop(self._due)
+            if self._last is not None and self._last < ticks < frame.pts:
+                self._last = ticks
+                self._missed.add(ticks)
+                yield ticks
+
+    def is_late(self, frame: VideoFrame) -> bool:
+        """Say whether another stood for the frame, which came after all."""
+        if frame.pts not in self._missed:
+            return False
+        self._missed.remove(frame.pts)  # a clock that began anew may come to this time again
+        return True
 
     def time(self, frame: VideoFrame) -> int:
         """Ticks of the next frame in presentation order."""
-        ticks = heapq.heappop(self._waiting) if self._waiting else frame.pts
-        if ticks is None or (self._last is not None and ticks <= self._last):
-            ticks = self._next
+        own = heapq.heappop(self._waiting) if self._waiting else frame.pts
+        ticks = self._next if own is None else self._after_the_last(own)
         self._last = ticks
         self._next = ticks + self._step
         return ticks
+
+    def _after_the_last(self, own: int) -> int:
+        """A frame's own time, or the next best where that is taken."""
+        self._crowd = self._crowd + 1 if self._own is not None and own <= self._own else 0
+        self._own = own
+        if self._last is None or own > self._last:
+            return own
+        shared = self._crowd < _CROWD and self._last - own <= self._second
+        return self._last + 1 if shared else self._next
+
+
+def is_place_holder(stream: VideoStream, packet: Packet) -> bool:
+    """Say whether an MPEG-4 packet makes no frame of its own, or stands for one packed with another."""
+    return packet.size <= _NVOP_BYTES and stream.codec_context.codec.canonical_name == "mpeg4"
 
 
 def times_are_in_coding_order(container: InputContainer, stream: VideoStream) -> bool:
@@ -216,15 +290,30 @@ def timed_frames(
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Decode from where the container stands to its end: (ticks, frame) in presentation order.
 
+    Where the codec took a picture and never gave it, the frame before it stands for it, as it does on a screen: else
+    all later frames would count as earlier ones. What comes before the first frame is not missed, nor what is left out
+    where streams were joined (``units.py``).
+
     Raises one of ``AV_ERRORS``.
     """
-    decoder, clock = Decoder(stream), Clock(container, stream)
-    for packet in _up_to_cut(packets or read_packets(container, stream), stream):
-        clock.sent(packet)
-        for frame in decoder.send(packet):
-            yield clock.time(frame), frame
-    for frame in decoder.flush():
+    clock = Clock(container, stream)
+    shown: VideoFrame | None = None
+    for frame in _frames(stream, clock, packets or read_packets(container, stream)):
+        if clock.is_late(frame):
+            continue
+        for ticks in clock.missed(frame):
+            assert shown is not None
+            yield ticks, shown
         yield clock.time(frame), frame
+        shown = frame
+
+
+def _frames(stream: VideoStream, clock: Clock, packets: Iterator[Packet]) -> Iterator[VideoFrame]:
+    decoder = Decoder(stream)
+    for packet in _up_to_cut(packets, stream):
+        clock.sent(packet)
+        yield from decoder.send(packet)
+    yield from decoder.flush()
 
 
 class Orientation(NamedTuple):

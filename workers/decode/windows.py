@@ -4,9 +4,11 @@ How pictures are scaled, coloured, turned and freed of fields stands in ``pictur
 middle, in ``_sought``.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -15,16 +17,20 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from schemas.errors import EmptyVideoError, VideoDecodeError
+from schemas.errors import EmptyVideoError, InputError, MachineError, VideoDecodeError
 from schemas.frames import FrameBatch
-from workers.decode.picture import Picture, Scale
+from schemas.words import counted
+from workers.decode.avi_index import read_sought
+from workers.decode.picture import Picture, Scale, check_size
 from workers.decode.probe import HARMLESS_FRAMES
+from workers.decode.units import unit_types
 from workers.decode.video import (
     AV_ERRORS,
     Packet,
+    check_readable,
     forget_frames,
+    machine_faults,
     open_video,
-    read_packets,
     reason,
     seconds,
     timed_frames,
@@ -64,6 +70,7 @@ def decode(
     upscale: bool,
     window_frames: int,
     threads: int = 1,
+    hand_on: int | None = None,
 ) -> Iterator[FrameBatch]:
     """Decode frames ``[start, stop)`` of a video in windows of at most ``window_frames`` consecutive frames.
 
@@ -80,33 +87,63 @@ def decode(
         upscale: whether smaller videos are scaled up to it.
         window_frames: bound on the frames held at a time.
         threads: codec threads.
+        hand_on: the file stays open, and the next call goes on there if it is for the same file and ``start`` is this
+            frame; any other next call closes it.
 
     Yields:
-        Windows in order. Memory is that of one window and the codec's references.
+        Windows in order, of memory that of one window and the codec's references.
 
     Raises:
-        VideoOpenError: see ``open_video``.
+        VideoOpenError, VideoTooLargeError: see ``open_video`` and ``check_size``.
         EmptyVideoError: the file has no frame that decodes.
         VideoDecodeError: an error in the middle, or the file ends more than ``HARMLESS_FRAMES`` before ``stop``; all
             good frames were yielded before. Missing one or two at the end is left to the caller.
+        MachineError: the machine failed, or another number of frames decodes at a second look.
     """
+    windows = partial(_decoded, path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames,
+                      threads, hand_on)
+    frames = 0
     try:
-        yield from _decoded(path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames, threads)
+        with machine_faults(path):
+            try:
+                for window in windows():
+                    frames += len(window.frame)
+                    yield window
+            except InputError:
+                _see_again(path, frames, windows())
+                raise
+            if frames < stop - start:
+                _see_again(path, frames, windows())
     finally:
         forget_frames()
 
 
+def _see_again(path: str, frames: int, windows: Iterator[FrameBatch]) -> None:
+    """Decode a second time: FFmpeg hands a failed read on as a file that ends, but a bad file ends twice alike."""
+    check_readable(path)
+    again = 0
+    with suppress(InputError):
+        for window in windows:
+            again += len(window.frame)
+    if again != frames:
+        raise MachineError(f"{path}: {counted(frames, 'frame')} at one look and {again} at the next: reading it fails "
+                           "now and then")
+
+
 def _decoded(
     path: str, start: int, stop: int, seek_pts: int | None, rgb_frames: NDArray[np.int64], grey: bool,
-    short_side: int, upscale: bool, window_frames: int, threads: int,
+    short_side: int, upscale: bool, window_frames: int, threads: int, hand_on: int | None,
 ) -> Iterator[FrameBatch]:
     """Do the work of `decode`, in a function of its own so that its frames are gone when `decode` tidies up."""
     with ExitStack() as stack:
-        source = _Source(path, stack, start=start, seek_pts=seek_pts, threads=threads)
+        source = _handed_on(path, start, stack) or _Source(path, stack, start=start, seek_pts=seek_pts, threads=threads)
         scale = Scale(source.stored_size, short_side, upscale)
         windows = _Windows(rgb_frames, grey=grey, scale=scale, time_base=source.time_base)
         index = start
-        for ticks, frame in source.frames(stop - start):
+        for ticks, frame in source.frames(start, stop, hand_on):
+            if index == start:
+                size = scale.stored_size if all(scale.stored_size) else (frame.width, frame.height)
+                check_size(path, *size, short_side=short_side, upscale=upscale)
             try:
                 windows.add(index, ticks, frame, room=min(window_frames, stop - index))
             except AV_ERRORS as error:
@@ -118,6 +155,50 @@ def _decoded(
         if windows.count:
             yield windows.take()
         source.check(index, stop)
+        if hand_on is not None:
+            _waiting.append((path, hand_on, source, stack.pop_all()))
+
+
+# At most one file that was left open: its path, the frame from which it can go on, and what holds it open.
+_waiting: "list[tuple[str, int, _Source, ExitStack]]" = []
+
+
+def _handed_on(path: str, start: int, stack: ExitStack) -> "_Source | None":
+    """The source that the decoding before left for this one, closed by ``stack``; any other is closed now."""
+    while _waiting:
+        left, begins, source, opened = _waiting.pop()
+        if (left, begins) == (path, start):
+            stack.push(opened)
+            return source
+        opened.close()
+    return None
+
+
+@contextmanager
+def entries(path: str) -> Iterator[Callable[[int], int | None]]:
+    """Tell where ``decode`` enters a file.
+
+    Yields:
+        a function of the time of a frame, in ticks: the time of the keyframe that is decoded first to come to it, or
+        None when the file is read from its beginning. The file is opened when it is first asked.
+
+    Raises:
+        VideoOpenError: see ``open_video``.
+        MachineError: the machine failed.
+    """
+    with machine_faults(path), ExitStack() as stack:
+        opened: list[tuple[InputContainer, VideoStream]] = []
+
+        def entry(target: int) -> int | None:
+            if not opened:
+                opened.append(stack.enter_context(open_video(path)))
+            try:
+                packets = _entry(*opened[0], target)
+                return next(packets).pts if packets else None
+            except AV_ERRORS:
+                return None
+
+        yield entry
 
 
 class _Source:
@@ -126,8 +207,8 @@ class _Source:
     def __init__(self, path: str, stack: ExitStack, *, start: int, seek_pts: int | None, threads: int) -> None:
         self.failure: Exception | None = None
         self._path = path
-        self._skip = start
         self._passed = 0
+        self._kept: deque[tuple[int, VideoFrame]] = deque()
         container, stream = stack.enter_context(open_video(path, threads=threads))
         self.stored_size = stream.codec_context.width, stream.codec_context.height
         sought = _sought(container, stream, seek_pts) if seek_pts is not None and start > 0 else None
@@ -139,16 +220,23 @@ class _Source:
         self._frames = sought or timed_frames(container, stream)
         self.time_base = Fraction(stream.time_base or 1)
 
-    def frames(self, count: int) -> Iterator[tuple[int, VideoFrame]]:
-        """At most ``count`` frames with their ticks; an error ends them and is kept in ``failure``."""
-        stop = self._skip + count
+    def frames(self, start: int, stop: int, hand_on: int | None) -> Iterator[tuple[int, VideoFrame]]:
+        """Frames ``[start, stop)`` with their ticks; an error ends them and is kept in ``failure``.
+
+        Those from ``hand_on`` on are kept: the next one to come begins with them.
+        """
+        again, self._kept = self._kept, deque()
+        index = self._passed - len(again)
         try:
-            while self._passed < stop:
-                timed = next(self._frames, None)
+            while index < stop:
+                timed = again.popleft() if again else next(self._frames, None)
                 if timed is None:
                     return
-                self._passed += 1
-                if self._passed > self._skip:
+                index += 1
+                self._passed = max(self._passed, index)
+                if hand_on is not None and index > hand_on:
+                    self._kept.append(timed)
+                if index > start:
                     yield timed
         except AV_ERRORS as error:
             self.failure = error
@@ -161,7 +249,8 @@ class _Source:
         if self._passed == 0:
             raise EmptyVideoError(f"{self._path}: no frame decodes: {why}")
         raise VideoDecodeError(
-            f"{self._path}: {stop} frames were planned, {min(self._passed, index)} decode: {why}"
+            f"{self._path}: {counted(stop, 'frame was', 'frames were')} planned, "
+            f"{min(self._passed, index)} decode: {why}"
         ) from self.failure
 
 
@@ -197,7 +286,7 @@ def _entry(container: InputContainer, stream: VideoStream, target: int) -> Itera
     at, back, later = target, 0, None
     for _ in range(_SEEK_TRIES):
         container.seek(at, stream=stream)
-        packets = read_packets(container, stream)
+        packets = read_sought(container, stream)
         key = next((packet for packet in packets if packet.is_keyframe), None)
         if key is None or key.pts is None or key.pts == later:
             return None
@@ -221,34 +310,12 @@ def _is_clean(stream: VideoStream, key: Packet) -> bool:
     codec = stream.codec_context.codec
     if codec.canonical_name in _CLEAN_KEYFRAMES or codec.intra_only:
         return True
-    if codec.canonical_name == "h264":
-        return any(head & 31 == 5 for head in _unit_heads(stream, key, 4))
-    if codec.canonical_name == "hevc":
-        return any(16 <= (head >> 1) & 63 <= 21 for head in _unit_heads(stream, key, 21))
-    return False
+    clean = (5,) if codec.canonical_name == "h264" else range(16, 22)  # IDR of H.264, IRAP of HEVC
+    return any(kind in clean for kind in unit_types(stream, key))
 
 
 def _is_recovery_point(stream: VideoStream) -> bool:
     return stream.codec_context.codec.canonical_name == "h264"
-
-
-def _unit_heads(stream: VideoStream, packet: Packet, size_at: int) -> Iterator[int]:
-    """First byte of every NAL unit of an H.264 or HEVC packet.
-
-    MP4 and Matroska write each unit's length before it, in as many bytes as byte ``size_at`` of the codec's
-    configuration record says (ISO/IEC 14496-15); other containers write start codes.
-    """
-    data, config = bytes(packet), stream.codec_context.extradata or b""
-    at = 0
-    if len(config) > size_at and config[0] == 1:
-        width = (config[size_at] & 3) + 1
-        while at + width < len(data):
-            yield data[at + width]
-            at += width + int.from_bytes(data[at : at + width], "big")
-        return
-    while 0 <= (at := data.find(b"\0\0\1", at)) < len(data) - 3:
-        at += 3
-        yield data[at]
 
 
 class _Windows:

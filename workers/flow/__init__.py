@@ -7,15 +7,17 @@ before and however many frames come in one call.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.config import known
+from schemas.checks import known
+from schemas.streams import Options
 from workers.flow.opencv import DIS_PRESETS, DISFlow, FarnebackFlow, OpenCVTVL1Flow
-from workers.flow.tvl1 import PRESETS, TVL1Flow
+from workers.flow.tvl1 import TVL1Flow
+from workers.flow.tvl1_parameters import PRESETS
 
 
 class FlowMethod(Protocol):
@@ -55,20 +57,18 @@ def make_flow(name: str, device: str = "cpu", **options: Any) -> FlowMethod:  # 
     return method(device=device, **options) if "device" in parameters else method(**options)
 
 
+def checked_options(name: str, device: str, options: Options) -> Options:
+    """Check a method and its options by making it; leave out options that have the method's own default.
+
+    Raises:
+        ConfigError: see `make_flow`.
+    """
+    make_flow(name, device, **dict(options))
+    parameters = inspect.signature(FLOW_METHODS[name]).parameters
+    return tuple((option, value) for option, value in options
+                 if option not in parameters or parameters[option].default != value)
+
+
 def is_on_gpu(name: str) -> bool:
     """Tell whether a method of `FLOW_METHODS` has the choice of the device."""
     return "device" in inspect.signature(FLOW_METHODS[name]).parameters
-
-
-def parse_options(pairs: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
-    """Turn option texts into the sorted pairs of `FlowSettings.options`: numbers where they read as numbers."""
-    return tuple(sorted((name, _number(text)) for name, text in pairs.items()))
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

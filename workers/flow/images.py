@@ -18,10 +18,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, VideoTooLargeError
 from schemas.files import write_bytes
 
 JPG_QUALITY = 95
+LARGEST_JPG_PX = 65_500  # libjpeg's; OpenCV would give no bytes
 
 
 def quantised(flow: NDArray[np.float32], bound_px: float) -> NDArray[np.uint8]:
@@ -49,7 +50,14 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
 
 
 def encoded(picture: NDArray[np.uint8], suffix: str, quality: int = JPG_QUALITY) -> bytes:
-    """Return a picture, uint8 (H, W) or (H, W, 3) RGB, as the bytes of a `.jpg` (of that quality) or `.png` file."""
+    """Return a picture, uint8 (H, W) or (H, W, 3) RGB, as the bytes of a `.jpg` (of that quality) or `.png` file.
+
+    Raises:
+        VideoTooLargeError: no jpg has sides so long.
+    """
+    if suffix == ".jpg" and max(picture.shape[:2]) > LARGEST_JPG_PX:
+        raise VideoTooLargeError(f"a picture of {picture.shape[1]} x {picture.shape[0]} px is no jpg, of which no side "
+                                 f"is longer than {LARGEST_JPG_PX:,} px; write png, or ask for a smaller short side")
     pixels = picture[..., ::-1] if picture.ndim == 3 else picture
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else []
     return bytes(cv2.imencode(suffix, np.ascontiguousarray(pixels), options)[1].tobytes())

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.config import known
+from schemas.checks import known
 from schemas.errors import ConfigError
 
 cv2.setNumThreads(1)

@@ -24,8 +24,8 @@ from workers.flow.simd import (
     sqrt,
     store,
 )
-from workers.flow.tvl1 import FAINT_SLOPE
 from workers.flow.tvl1_layout import MARGIN, PLANES, SPARE_ROWS, Flat, image_stride, kernel, repeat_edges
+from workers.flow.tvl1_parameters import FAINT_SLOPE
 
 Lane = Any  # sixteen float32 values: `simd.Lanes`, a type of numba's and not of Python's
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from workers.flow import tvl1_kernels as kernels
 from workers.flow import tvl1_layout as layout
 from workers.flow.pyramid import Taps, grow_taps, level_sizes, shrink_taps
-from workers.flow.tvl1 import TVL1
+from workers.flow.tvl1_parameters import TVL1
 
 Image = NDArray[np.float32]
 

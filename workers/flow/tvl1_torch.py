@@ -6,7 +6,6 @@ the four kernels come from `tvl1_triton`; anywhere else they are the plain torch
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from schemas.errors import ConfigError, ResourceError
+from schemas.errors import ConfigError, ResourceError, is_machines
 from workers.flow.pyramid import Taps, grow_taps, level_sizes, shrink_taps
-from workers.flow.tvl1 import FAINT_SLOPE, TVL1
+from workers.flow.tvl1_parameters import FAINT_SLOPE, TVL1
+from workers.flow.tvl1_tables import tables
 
 _BATCH_PIXELS = 256 * 256 * 340  # pairs of one batch, in pixels: keeps a large GPU busy in about 3 GiB of its memory
 _BATCH_PAIRS = 4096  # six planes of each still fit the second dimension of a CUDA grid
@@ -54,6 +54,8 @@ def checked_device(device: str) -> torch.device:
     try:
         torch.empty(1, device=named)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if is_machines(error):
+            raise
         raise ResourceError(
             f"tvl1: device {device!r} cannot be used on this machine ({error}); use device='cpu'"
         ) from error
@@ -150,12 +152,6 @@ class TorchEngine:
             if p.median:
                 flow = self.kernels.median_filter(flow, p.median)
         return flow, dual
-
-
-@lru_cache(maxsize=256)
-def tables(taps: Taps, device: torch.device) -> tuple[Tensor, Tensor]:
-    """First inputs (outputs,) int32 and weights (outputs, taps) float32 of a resampling, on the device."""
-    return torch.from_numpy(taps.starts.astype(np.int32)).to(device), torch.from_numpy(taps.weights).to(device)
 
 
 def resample(planes: Tensor, rows: Taps, columns: Taps) -> Tensor:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from workers.flow.networks import COLUMN_SORT, MEDIAN_NETWORK, MEDIAN_PLACE
 from workers.flow.pyramid import Taps
-from workers.flow.tvl1 import FAINT_SLOPE
-from workers.flow.tvl1_torch import tables
+from workers.flow.tvl1_parameters import FAINT_SLOPE
+from workers.flow.tvl1_tables import tables
 
 STEPS = 5  # more lose too many columns to the halo and spill registers, fewer touch memory too often
 STRIP_WIDE = 64  # two columns a thread

@@ -46,7 +46,7 @@ def features(tmp_path):
 
 
 def test_features_are_imported_trained_judged_and_fused_from_the_command_line(vidu, features):
-    result = vidu("import", "--from", "rgb=rgb", "--from", "flow=flow")
+    result = vidu("import", "--from", "rgb=rgb", "--from", "flow=flow", "--source", "made")
     assert result.exit_code == 0, result.output
     assert "24 videos, 72 moments, streams: rgb (4), flow (4)" in result.output
     quick = ("--epochs", "12", "--learning-rate", "0.02", "--folds", "2", "--threads", "1", "--quiet")
@@ -85,7 +85,7 @@ def test_a_wrong_option_is_a_usage_error(vidu, features, words, message):
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="tensorboard is not installed")
 @pytest.mark.parametrize("command", ["train-pooling", "train-lstm", "train-fusion"])
 def test_every_trainer_writes_event_files_into_its_run_when_asked(vidu, features, command):
-    vidu("import", "--from", "rgb=rgb")
+    vidu("import", "--from", "rgb=rgb", "--source", "made")
     result = vidu(command, "--tensorboard", "--no-report", "--epochs", "2", "--folds", "1", "--quiet", "--out", "run")
     assert result.exit_code == 0, result.output
     assert "curves  tensorboard --logdir run/tensorboard" in result.output
@@ -96,7 +96,7 @@ def test_who_interrupts_training_is_told_how_it_goes_on(vidu, features, monkeypa
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    vidu("import", "--from", "rgb=rgb")
+    vidu("import", "--from", "rgb=rgb", "--source", "made")
     with monkeypatch.context() as patch:
         patch.setattr(Experiment, "train", interrupt)
         result = vidu("train-pooling", "--quiet")
@@ -119,7 +119,7 @@ def test_every_option_of_every_head_is_reached_and_stands_in_the_help_with_its_d
 
 @pytest.mark.parametrize(("command", "head"), [("train-lstm", "--cell"), ("train-fusion", "--head")])
 def test_a_head_is_made_with_the_options_given(vidu, features, command, head):
-    vidu("import", "--from", "rgb=rgb")
+    vidu("import", "--from", "rgb=rgb", "--source", "made")
     result = vidu(command, head, "gru", "--head-option", "both_ways=no", "--head-option", "hidden=5", "--no-report",
                   "--epochs", "1", "--folds", "1", "--quiet", "--out", "run")
     assert result.exit_code == 0, result.output
@@ -137,7 +137,7 @@ def test_a_head_is_made_with_the_options_given(vidu, features, command, head):
     (("--patience", "3"), "there is no validation part"),
 ])
 def test_options_that_would_be_left_aside_are_refused(vidu, features, words, message):
-    vidu("import", "--from", "rgb=rgb")
+    vidu("import", "--from", "rgb=rgb", "--source", "made")
     with pytest.raises(ViduError, match=message):
         vidu("train-pooling", *words)
     assert not Path("runs").exists()

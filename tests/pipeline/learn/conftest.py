@@ -16,14 +16,14 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def write_store(root, videos, *, name="features", dtype="float32", **options):
+def write_store(root, videos, *, name="features", dtype="float32", source="made", **options):
     """Make a store of {video id: {stream: (T, D)}}."""
     folder = root / f"{name}-files"
     for video, streams in videos.items():
         path = folder / f"{video}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, **streams)
-    return import_store({"": folder}, root / name, dtype=dtype, **options)
+    return import_store({"": folder}, root / name, dtype=dtype, source=source, **options)
 
 
 @pytest.fixture

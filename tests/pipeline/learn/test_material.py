@@ -48,7 +48,7 @@ def test_training_says_how_many_of_its_videos_are_partial(grouped, tmp_path, cap
     grouped.write_plan(replace(plan, videos=tuple(
         replace(video, moments=video.moments + (video.id in ("run/bob1", "sit/ann2"))) for video in plan.videos)))
     material(grouped, tmp_path)
-    assert "2 of the 8 videos are partial (run/bob1 first)" in caplog.text
+    assert "of 8 videos 2 are partial (run/bob1 first)" in caplog.text
 
 
 def test_a_regular_expression_wins_over_the_groups_of_the_plan_and_of_a_label_file(grouped, tmp_path):

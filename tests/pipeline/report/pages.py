@@ -48,7 +48,7 @@ class Page(HTMLParser):
 def parse(text: str) -> Page:
     """Parse a whole page; everything must be closed."""
     page = Page()
-    page.feed(text)
+    page.feed(f"{text}")  # plain text, also of Markup
     page.close()
     assert not page.open
     return page

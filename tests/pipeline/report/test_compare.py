@@ -112,7 +112,7 @@ def test_recall_by_class_is_counted_over_the_shared_videos(two):
 
 def test_runs_that_disagree_about_a_label_are_refused_with_the_video(two, tmp_path):
     other = make_run(tmp_path / "other", classes=CLASSES, names=["a/v09", "b/v10"], labels=np.array([0, 2]))
-    with pytest.raises(ConfigError, match=r"disagree about the label of 1 videos, 'b/v10' first: b and c"):
+    with pytest.raises(ConfigError, match=r"disagree about the label of 1 video, 'b/v10' first: b and c"):
         compare_runs([str(two[0].root), str(other.root)])
 
 

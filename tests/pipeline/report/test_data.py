@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.learn.metrics import calibration_error
-from pipeline.report.data import calibration_bins, flat, members_of, read_report
+from pipeline.report.data import calibration_bins, members_of, read_report
+from schemas.words import flat
 
 
 def test_calibration_bins_hold_every_video_once_and_average_to_the_calibration_error():
@@ -58,11 +59,6 @@ def test_provenance_has_every_setting_of_the_run_once(run):
     assert dict(sections["Features"])["digest"] == "0" * 16
     assert dict(sections["Features"])["streams"] == "rgb, flow"
     assert dict(sections["Run"])["command"] == "train-fusion"
-
-
-def test_flat_names_nested_values_by_their_way():
-    assert flat({"a": {"b": 1, "c": [2, 3]}, "s": [{"name": "rgb", "k": None}, {"k": ""}]}) == [
-        ("a.b", "1"), ("a.c", "2, 3"), ("s.rgb.name", "rgb"), ("s.rgb.k", "none"), ("s.1.k", "none")]
 
 
 def test_labels_of_both_kinds_become_members(run):

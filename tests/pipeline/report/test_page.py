@@ -72,8 +72,8 @@ def test_every_count_of_the_confusion_matrix_is_in_its_square(run):
     text = page_of(run).text
     for t, row in enumerate(results.confusion):
         for s, count in enumerate(row):
-            said = "were recognised" if t == s else f"were taken for “{classes[s]}”"
-            line = f"{count} of {sum(row)} videos of “{classes[t]}” {said}"
+            said = "recognised" if t == s else f"taken for “{classes[s]}”"
+            line = f"{count} of {sum(row)} videos of “{classes[t]}” {'was' if count == 1 else 'were'} {said}"
             assert (line in text) == (count > 0)
 
 

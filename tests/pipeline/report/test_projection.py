@@ -52,3 +52,22 @@ def assert_self_contained_but_marks(page):
     assert_self_contained(page)
     ids = set(page.attributes("id"))
     assert {anchor.removeprefix("#") for anchor in page.attributes("href")} <= ids
+
+
+@pytest.mark.parametrize("count", [4, CHIPS + 4])
+def test_of_videos_with_several_labels_every_label_is_one_entry_and_shows_all_its_videos(count):
+    rng = np.random.default_rng(0)
+    names = [f"label{k:02d}" for k in range(count)]
+    members = rng.random((120, count)) < 0.4
+    members[:, 0] |= ~members.any(1)
+    points = tuple(Point(f"v{v}", ";".join(np.array(names)[row]), True, *rng.random(2))
+                   for v, row in enumerate(members))
+    page = parse(scatter_chart(FeatureMap(points, 120, ("rgb",), "across", "up")))
+    marks = [attributes["class"].split() for tag, attributes in page.tags if tag == "use" and "%" in attributes["x"]]
+    assert len(marks) == 120
+    entries = [found["class"] for tag, found in page.tags if tag in ("li", "option") and "class" in found]
+    assert entries == [f"l{k}" for k in range(count)]
+    for k in range(count):
+        assert sum(f"c{k}" in classes for classes in marks) == members[:, k].sum()
+    rarest = [min(np.flatnonzero(row), key=lambda k: members[:, k].sum()) for row in members]
+    assert [classes[1] for classes in marks] == [f"k{k % 8}" for k in rarest]

@@ -7,17 +7,14 @@ import numpy as np
 import pytest
 
 from pipeline.report.thumbs import HEIGHT_PX, middle_moment, picture, png
-from schemas.config import ExtractSettings, FlowSettings, Sampling, StreamSettings
+from schemas.config import ExtractSettings, Sampling
+from schemas.streams import Flow, Rgb
 from tests.videos import number_of, write_video
 from workers.flow import make_flow
 
-RGB = StreamSettings(name="rgb", backbone="x", weights_sha256="0")
-FLOW = StreamSettings(name="flow", backbone="x", weights_sha256="0")
-
 
 def settings_of(**sampling):
-    return ExtractSettings(sampling=Sampling(**sampling), streams=(RGB, FLOW), flow=FlowSettings(method="dis"),
-                           short_side_px=72)
+    return ExtractSettings(sampling=Sampling(**sampling), streams=(Rgb("x"), Flow("x", method="dis")), short_side_px=72)
 
 
 def decoded(address):

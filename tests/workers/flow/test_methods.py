@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import ConfigError
-from workers.flow import FLOW_METHODS, make_flow, parse_options
+from workers.flow import FLOW_METHODS, checked_options, make_flow
 
 METHODS = list(FLOW_METHODS)
 
@@ -112,6 +112,8 @@ def test_options_change_the_field(name, options):
     assert not np.array_equal(make_flow(name, **options)(frames), make_flow(name)(frames))
 
 
-def test_options_are_read_as_numbers_where_they_are_numbers_and_sorted():
-    assert parse_options({"tau": "0.25", "scales": "3", "preset": "fast"}) == (
-        ("preset", "fast"), ("scales", 3), ("tau", 0.25))
+@pytest.mark.parametrize(("name", "given", "kept"), [
+    ("tvl1", {"preset": "balanced"}, {}), ("tvl1", {"preset": "fast", "warps": 2}, {"preset": "fast", "warps": 2}),
+    ("dis", {"preset": "medium"}, {}), ("farneback", {}, {})])
+def test_a_methods_own_default_said_aloud_is_the_same_setting(name, given, kept):
+    assert checked_options(name, "cpu", tuple(given.items())) == tuple(kept.items())

@@ -16,7 +16,8 @@ from schemas.errors import ConfigError, InputError
 from tests.benchmarks.bench_tvl1 import endpoint_error, read_pairs
 from workers.flow.networks import COLUMN_SORT, MEDIAN_NETWORK, MEDIAN_PLACE
 from workers.flow.pyramid import grow_taps, level_sizes, shrink_taps
-from workers.flow.tvl1 import PRESETS, TVL1, TVL1Flow, parameters_of
+from workers.flow.tvl1 import TVL1Flow
+from workers.flow.tvl1_parameters import PRESETS, TVL1, parameters_of
 from workers.flow.tvl1_torch import flow_of as torch_flow_of
 
 Array = NDArray[np.float32]
@@ -287,7 +288,7 @@ _TRITON_SCRIPT = """
 import numpy as np
 import workers.flow.tvl1_triton as fused
 from tests.workers.flow.test_tvl1 import video
-from workers.flow.tvl1 import TVL1
+from workers.flow.tvl1_parameters import TVL1
 from workers.flow.tvl1_numba import flow_of
 from workers.flow.tvl1_torch import flow_of as torch_flow_of
 fused.STEPS, fused.STRIP_WIDE, fused._LOWEST_STRIP = 3, 16, 4  # several strips even in a tiny picture

@@ -1,0 +1,171 @@
+"""Classifiers over a feature store: trained, judged, compared, asked."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from pipeline.learn.run import Run
+from pipeline.learn.settings import TrainSettings
+from schemas.errors import ConfigError
+from vidu_pipe.extraction import Videos, found_videos
+from vidu_pipe.options import EngineOptions, FilePath, TrainOptions
+
+if TYPE_CHECKING:
+    from pipeline.learn.evaluate import Evaluation
+    from pipeline.learn.predict import Timeline
+    from pipeline.learn.request import Request
+    from pipeline.predict import Predictions
+    from pipeline.report.compare import Comparison
+
+# what is trained when nothing else is said: every stream alone, and all fusions of them
+_TRAIN_FUSION: dict[str, Any] = {"command": "train-fusion", "alone": True,
+                                 "fusions": ("concat", "average", "score", "gated")}
+
+
+def train(store: FilePath, out: FilePath | None = None, **options: Unpack[TrainOptions]) -> Run:
+    """Train classifiers over the features of a store, and judge each on videos that it has not seen.
+
+        run = train("features", head="lstm", fusions=["concat"], leave_one_group_out=True, epochs=40)
+
+    Args:
+        store: its folder, or what `open_store` returned.
+        out: the run's folder; None: the next free one in `runs/`, or the unfinished one of this very call.
+        options: of the model (`head`, `head_options`, `fusions`, `alone`, `streams`, `hidden`, `dropout`), of the
+            labels and their split (`labels`, `folds`, `leave_one_group_out`, `group_by`, `split_files`,
+            `split_number`), of training (`epochs`, `batch`, `learning_rate`, ...) and of the work (`seed`, `seeds`,
+            `device`, `threads`, `quiet`, ...). `Request`, `SplitChoice` and `TrainSettings` document each, with its
+            default; an unknown one is answered with the known ones.
+
+    Returns:
+        the run: `run.results`, `run.predictions()`, `run.root`.
+
+    Raises:
+        ConfigError: what is asked for can not be done with these videos and labels.
+        StoreError: the store can not be read.
+        ResourceError: no such device, or the run can not be written.
+    """
+    from pipeline.learn.learn import learn
+
+    return learn(request_of(store, dict(options)), Path(out) if out else None)
+
+
+def request_of(store: FilePath, options: dict[str, Any]) -> "Request":
+    """Sort the options of `train` into the records they belong to.
+
+    Raises:
+        ConfigError: an option is not known, or two exclude each other.
+    """
+    from pipeline.learn.request import Request, SplitChoice
+    from schemas.checks import known
+
+    names = {kind: {one.name for one in fields(kind)} for kind in (TrainSettings, SplitChoice, Request)}
+    legal = sorted(set().union(*names.values(), {"leave_one_group_out", "split_files", "split_number"}))
+    for name in options:
+        known("option", name, tuple(legal))
+    if options.pop("leave_one_group_out", False):
+        if options.get("folds") is not None:
+            raise ConfigError("`folds` and `leave_one_group_out` exclude each other")
+        options["folds"] = 0
+    for short, name in (("split_files", "files"), ("split_number", "number")):
+        if options.get(short) is not None:
+            options[name] = options[short]
+        options.pop(short, None)
+    given = {kind: {name: options.pop(name) for name in mine if name in options} for kind, mine in names.items()}
+    for values in given.values():
+        values |= {name: Path(values[name]) for name in ("labels", "files") if values.get(name) is not None}
+        values |= {name: tuple(values[name]) for name in ("fusions", "streams") if name in values}
+    return Request(store=Path(store), training=TrainSettings(**given[TrainSettings]),
+                   split=SplitChoice(**given[SplitChoice]), **_TRAIN_FUSION | given[Request])
+
+
+def open_run(path: FilePath) -> Run:
+    """Open a run that is complete.
+
+    Raises:
+        StoreError: there is none, it is unfinished, or it is of another version.
+    """
+    return Run.open(Path(path))
+
+
+def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FilePath | None = None,
+            weights: Mapping[str, FilePath] | None = None, device: str = "", mixed_software: bool = False,
+            on_timeline: "Callable[[Timeline], None] | None" = None, root: Path | None = None,
+            keep_suffix: bool = False, **engine: Unpack[EngineOptions]) -> "Predictions":
+    """Say what videos show: extract them as the run's features were made, and ask its model.
+
+    Args:
+        run: a run, or its folder.
+        videos: as for `extract`.
+        window: moments in a timeline's window; 0: no timelines.
+        keep: folder for the features; None: they are removed afterwards.
+        weights: files by stream name, where the run's features were made with other than the published weights.
+        device: `cpu` or `cuda`; empty: as the run's features were made.
+        mixed_software: accept other versions of libraries than the features were made with.
+        on_timeline: called with each video's timeline, when `window` asks for them.
+        root: as for `extract`.
+        keep_suffix: as for `extract`.
+        engine: `inline, workers, address, retries, gpus_per_task, quiet`, as for `extract`.
+
+    Returns:
+        `.said`: of every video, probabilities in the order of `.classes`; `.bad`: videos that failed or broke off.
+
+    Raises:
+        ConfigError: the run knows imported features only, or its settings can not be had here.
+        ResourceError: its device is not here.
+        StoreError: the run can not be read, or libraries differ.
+    """
+    from pipeline.predict import PredictJob, predict_videos
+
+    found = found_videos(videos, root=root, keep_suffix=keep_suffix)
+    files = {name: Path(file) for name, file in (weights or {}).items()}
+    job = PredictJob(run=_folder(run), videos=found, weights=files, device=device, mixed_software=mixed_software,
+                     keep=Path(keep) if keep else None, window=window, engine=dict(engine))
+    return predict_videos(job, on_timeline)
+
+
+def evaluate(run: FilePath | Run, store: FilePath | None = None, **more: Any) -> "Evaluation":  # noqa: ANN401
+    """Judge a run's model on another store, or on a part of its own; see `pipeline.learn.evaluate.evaluate_run`."""
+    from pipeline.learn.evaluate import evaluate_run
+
+    return evaluate_run(_folder(run), store=None if store is None else Path(store), **more)
+
+
+def compare(runs: Sequence[FilePath | Run]) -> "Comparison":
+    """Put runs side by side on the videos that all of them judged, with a paired test of each two.
+
+    Args:
+        runs: runs or their folders; `folder:row` takes another row than the kept one.
+
+    Raises:
+        ConfigError: they share no video, or a row is not there.
+        StoreError: a run can not be read.
+    """
+    from pipeline.report.compare import compare_runs
+
+    return compare_runs([str(run.root) if isinstance(run, Run) else os.fspath(run) for run in runs])
+
+
+def report(run: FilePath | Run, out: FilePath | None = None, *, store: FilePath | None = None, map: str = "pca",  # noqa: A002
+           mistakes: int = 12) -> Path:
+    """Write a run as one HTML file that needs neither network nor scripts.
+
+    Args:
+        run: a run, or its folder.
+        out: the file; None: `report.html` in the run.
+        store: where the features are, for the map of them; None: where they were.
+        map: `pca` or `tsne`.
+        mistakes: how many of the hardest mistakes are shown.
+
+    Returns:
+        the file.
+    """
+    from pipeline.report.make import make_report
+
+    return make_report(_folder(run), out=Path(out) if out else None, store=Path(store) if store else None, method=map,
+                       mistakes=mistakes)
+
+
+def _folder(run: FilePath | Run) -> Path:
+    return run.root if isinstance(run, Run) else Path(run)

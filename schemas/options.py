@@ -1,0 +1,57 @@
+"""Options as a user types them: `NAME=VALUE`, each of the type that its owner says. The one parser for all of them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from schemas.errors import ConfigError
+
+_TRUE, _FALSE = ("yes", "true", "1"), ("no", "false", "0")
+_WANTED = {int: "a whole number", float: "a number", bool: "yes or no"}
+
+
+def parse_pairs(what: str, texts: Iterable[str]) -> dict[str, str]:
+    """Cut `NAME=VALUE` texts at their first `=`.
+
+    Args:
+        what: the field that messages name.
+        texts: one a pair.
+
+    Raises:
+        ConfigError: a text has no `=`, or a name comes twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise ConfigError(f"`{what}` {text!r}: write NAME=VALUE")
+        if name in pairs:
+            raise ConfigError(f"`{what}` {name} is given twice")
+        pairs[name] = value
+    return pairs
+
+
+def typed(what: str, text: str, kind: type | None) -> Any:  # noqa: ANN401 - int, float, bool or str
+    """Read a value of a type; without one, a number where it reads as a number, else the text.
+
+    Raises:
+        ConfigError: the text is not of that type.
+    """
+    if kind is None:
+        return _number(text)
+    if kind is bool and text.lower() in (*_TRUE, *_FALSE):
+        return text.lower() in _TRUE
+    try:
+        if kind is not bool:
+            return kind(text)
+    except ValueError:
+        pass
+    raise ConfigError(f"{what}: {text!r} is not {_WANTED.get(kind, 'of its type')}")
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,67 @@
+"""How each kind of stream is made: the pictures around moments become a network's input. One file a kind.
+
+`EXTRACTORS` has one line for every kind of `schemas.streams.STREAMS`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from schemas.config import ExtractSettings
+from schemas.streams import Stream
+from workers.backbones import State
+from workers.moments import Pictures
+from workers.streams.flow import FlowExtractor
+from workers.streams.rgb import RgbExtractor
+
+
+class Extractor(Protocol):
+    """Makes the features of one stream; built once per process.
+
+    Attributes:
+        shape: of one row of the network's input.
+        network: (B, *shape) -> (B, D), in inference mode on the extraction's device.
+    """
+
+    shape: tuple[int, ...]
+    network: nn.Module
+
+    def __init__(self, stream: Any, state: State, settings: ExtractSettings) -> None:  # noqa: ANN401 - of its kind
+        """Build the network.
+
+        Args:
+            stream: settings of the stream, prepared.
+            state: the tensors that `prepared` found.
+            settings: of the extraction: device and size of pictures.
+        """
+        ...
+
+    @staticmethod
+    def prepared(stream: Any, device: str) -> tuple[Any, State]:  # noqa: ANN401 - each kind has its own
+        """Find what the stream needs on this machine, before any work.
+
+        Returns:
+            the stream with all digests filled in, and the tensors of its network (empty without one).
+
+        Raises:
+            ConfigError: a name or a value is not legal.
+            ResourceError: weights are not on this machine and can not be fetched.
+        """
+        ...
+
+    def inputs(self, pictures: Pictures, frames: Sequence[int]) -> Tensor:
+        """Make the network's input of some moments, float32 (len(frames), *shape)."""
+        ...
+
+
+EXTRACTORS: dict[str, type[Extractor]] = {
+    "rgb": RgbExtractor,
+    "flow": FlowExtractor,
+}
+
+
+def prepared(stream: Stream, device: str) -> tuple[Stream, State]:
+    """Prepare a stream of any kind; see `Extractor.prepared`."""
+    found: tuple[Stream, State] = EXTRACTORS[stream.kind].prepared(stream, device)
+    return found
