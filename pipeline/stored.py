@@ -37,8 +37,8 @@ def stored_settings(path: Path) -> ExtractSettings:
         ConfigError: there is neither in `path`, or the features were imported.
         StoreError: it is damaged.
     """
-    from pipeline.learn.run import Run
-    from schemas.store import Store
+    from pipeline.learn.runs.run import Run
+    from schemas.disk.store import Store
 
     if Store.exists(path):
         origin = Store.open(path).origin

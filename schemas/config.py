@@ -89,8 +89,8 @@ class Sampling:
 class ExtractSettings:
     """Everything that decides the features of a store.
 
-    The same value is what a user asks for and what a store records. `pipeline.prepare` fills in what depends on the
-    machine: the device that `auto` means, and the digests of the weights.
+    The same value is what a user asks for and what a store records. `pipeline.jobs.prepare` fills in what depends on
+    the machine: the device that `auto` means, and the digests of the weights.
 
     Attributes:
         sampling: which frames are moments.

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from schemas.disk.files import reading
 from schemas.errors import StoreError
-from schemas.files import reading
 
 Record = TypeVar("Record")
 

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from schemas.checks import known
+from schemas.disk.files import stays_inside
 from schemas.errors import StoreError
-from schemas.files import stays_inside
 from schemas.plain import parsed, to_record
 from schemas.words import counted
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from schemas.config import ExtractSettings, Sampling
+from schemas.disk.shard import Origin, SegmentRows, ShardContent, write_shard
+from schemas.disk.store import Store
 from schemas.plan import Plan, Probe, Segment, SegmentReport, ShardReport, ShardTask, Video
-from schemas.shard import Origin, SegmentRows, ShardContent, write_shard
-from schemas.store import Store
 from schemas.streams import Flow, Rgb
 
 PROBE = Probe(codec="h264", width=64, height=48, rotation=0, interlaced=False, fps=25.0, duration_s=1.2, frames=30,

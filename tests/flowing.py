@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.extract import Job
-from pipeline.find import find_videos
+from pipeline.jobs.job import Job
+from pipeline.planning.find import find_videos
 from schemas.flow_config import FlowFileSettings
 from tests.videos import write_video
 

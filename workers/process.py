@@ -14,15 +14,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.disk.shard import SegmentRows, ShardContent, write_shard
+from schemas.disk.store import Store
 from schemas.errors import InputError
 from schemas.frames import FrameBatch
 from schemas.plan import Segment, ShardReport, ShardTask, Video
-from schemas.shard import SegmentRows, ShardContent, write_shard
-from schemas.store import Store
 from workers.decode import decode
-from workers.features import StreamFeatures, StreamNetwork
 from workers.ledger import Ledger, Progress
 from workers.moments import MomentBuilder, Moments
+from workers.networks.batches import StreamFeatures, StreamNetwork
 from workers.tools import Tools
 
 __all__ = ["Progress", "make_shard", "rehearse"]

@@ -11,7 +11,7 @@ from schemas.plan import ShardReport, ShardTask
 from workers.ledger import Progress
 
 if TYPE_CHECKING:
-    from workers.backbones import State
+    from workers.networks.backbones import State
 
 
 class Product(Protocol):
@@ -71,25 +71,25 @@ class FlowFiles:
 
     def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401, ARG002 - see Product
         """See `Product`."""
-        from workers.flow_files import software
+        from workers.flow_process import software
 
         return software()
 
     def make_tools(self, settings: Any, weights: "dict[str, State]") -> Any:  # noqa: ANN401, ARG002 - see Product
         """See `Product`; there are no weights."""
-        from workers.flow_files import make_flow_tools
+        from workers.flow_process import make_flow_tools
 
         return make_flow_tools(settings)
 
     def make(self, task: ShardTask, tools: Any, store: Any) -> Iterator[Progress | ShardReport]:  # noqa: ANN401
         """See `Product`."""
-        from workers.flow_files import make_flow_files
+        from workers.flow_process import make_flow_files
 
         return make_flow_files(task, tools, store)
 
     def rehearse(self, task: ShardTask, tools: Any) -> Iterator[Progress]:  # noqa: ANN401 - see Product
         """See `Product`."""
-        from workers.flow_files import rehearse_flow
+        from workers.flow_process import rehearse_flow
 
         return rehearse_flow(task, tools)
 

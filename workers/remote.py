@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from schemas.disk.store import Store
 from schemas.errors import ResourceError
 from schemas.flow_config import Settings
 from schemas.plan import ShardReport, ShardTask
-from schemas.store import Store
 from workers.ledger import Progress
 from workers.products import PRODUCTS
 
 if TYPE_CHECKING:
-    from workers.backbones import State
+    from workers.networks.backbones import State
 
 Weights = dict[str, "State"]
 _TELL_EVERY_S = 0.5

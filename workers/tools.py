@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 
 from schemas.config import ExtractSettings
+from schemas.disk.shard import Origin
 from schemas.errors import MachineError, ResourceError, is_machines
-from schemas.shard import Origin
 from schemas.software import versions
 from schemas.streams import FlowMethodSettings
-from workers.backbones import State
 from workers.flow import FlowMethod, make_flow
+from workers.networks.backbones import State
 from workers.streams import EXTRACTORS, Extractor
 
 # Libraries whose version can change a bit of a feature.

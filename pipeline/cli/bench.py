@@ -10,7 +10,7 @@ from pipeline.cli.options import FILE, count
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.bench_flow import Row
+    from pipeline.flow.bench import Row
 
 
 @click.group()
@@ -37,7 +37,7 @@ def flow(video: Path | None, size: str, seconds: float) -> int:
 
     import torch
 
-    from pipeline.bench_flow import bench_flow, known_pair, processor, video_frames
+    from pipeline.flow.bench import bench_flow, known_pair, processor, video_frames
 
     torch.set_num_threads(1)
     pair = known_pair(width, height)

@@ -26,7 +26,7 @@ PATH = click.Path(path_type=Path)
 def import_features(sources: tuple[str, ...], out: Path, source: str, labels: Path | None, dtype: str | None,
                     fps: float | None, *, shortest: bool) -> None:
     """Make a store from folders of features, (T, D) or (T, ...) a video."""
-    from pipeline.learn.importing import import_store
+    from pipeline.exchange.importing import import_store
     from schemas.labels import read_label_csv
 
     folders: dict[str, Path] = {}
@@ -54,8 +54,8 @@ def import_features(sources: tuple[str, ...], out: Path, source: str, labels: Pa
 @click.option("--format", "form", default="npy", show_default=True, help="npy, npz or parquet.")
 def export(store: Path, out: Path, form: str) -> None:
     """Write one file a video: features (T, D) and presentation times."""
-    from pipeline.learn.exporting import export_store
-    from schemas.store import Store
+    from pipeline.exchange.exporting import export_store
+    from schemas.disk.store import Store
 
     click.echo(f"{counted(export_store(Store.open(store), out, form=form), 'video')} written to {out}")
 
@@ -78,7 +78,7 @@ def fuse(sources: tuple[str, ...], weights: str, normalise: str, labels: Path | 
     SCORES are FILE.npz, FILE.npz:ARRAY when it holds several, FILE.csv, or a run directory with :ROW.
     """
     from pipeline.cli.tables import fusion_table
-    from pipeline.learn.score_fusion import fuse_scores
+    from pipeline.exchange.fusing import fuse_scores
     from schemas.labels import read_label_csv
 
     click.echo(fusion_table(fuse_scores(sources, weights=weights, how=normalise, common=common, out=out,

@@ -11,7 +11,7 @@ from pipeline.cli.settings import settings_of, settings_options
 from schemas.words import counted
 
 if TYPE_CHECKING:
-    from pipeline.extract import Summary
+    from pipeline.jobs.job import Summary
 
 
 @click.command()
@@ -51,8 +51,8 @@ def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its opt
     """Show what extract would do, and how long it would take on this machine. Writes nothing."""
     began = time.perf_counter()
     found, asked = found_of(options), settings_of(options)  # what is quick to refuse, before torch is imported
-    from pipeline.estimate import estimate
-    from pipeline.prepare import prepare
+    from pipeline.jobs.estimate import estimate
+    from pipeline.jobs.prepare import prepare
 
     settings, weights = prepare(asked)
     result = estimate(found, settings, weights, options["out"], options["shard_frames"], options["workers"],

@@ -13,7 +13,7 @@ from schemas.errors import ConfigError
 from schemas.flow_config import FLOW_FORMATS
 
 if TYPE_CHECKING:
-    from pipeline.extract import Summary
+    from pipeline.jobs.job import Summary
     from workers.flow import FlowMethod
 
 _METHOD = {"method", "flow_options", "device"}
@@ -87,7 +87,7 @@ def method_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _method(options: dict[str, Any]) -> "FlowMethod":
-    from pipeline.devices import resolve_device
+    from workers.devices import resolve_device
     from workers.flow import make_flow
 
     return make_flow(options["method"], resolve_device(options["device"]), **method_options(options))
@@ -110,7 +110,7 @@ def _write(options: dict[str, Any]) -> int:
 
 
 def _draw(options: dict[str, Any]) -> int:
-    from pipeline.preview import Look, checked_suffix, preview_video
+    from pipeline.flow.preview import Look, checked_suffix, preview_video
 
     path: Path = checked_suffix(options["preview"])
     found = found_of(options)
@@ -124,7 +124,7 @@ def _draw(options: dict[str, Any]) -> int:
 
 
 def _write_pair(options: dict[str, Any]) -> int:
-    from pipeline.flow_pair import flow_of_pair
+    from pipeline.flow.pair import flow_of_pair
 
     out, preview = options["out"], options["preview"]
     if not out and not preview:

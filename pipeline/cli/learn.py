@@ -106,8 +106,8 @@ def _learn(command: str, *, head: str, head_options: tuple[str, ...], store: Pat
            tensorboard: bool, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     from dataclasses import fields
 
-    from pipeline.learn.head_options import parse_head_options
     from pipeline.learn.learn import learn
+    from pipeline.learn.models.head_options import parse_head_options
     from pipeline.learn.request import Request, SplitChoice
     from pipeline.learn.settings import TrainSettings
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pipeline.find import Found
+    from pipeline.planning.find import Found
 
 Command = Callable[..., Any]
 FILE = click.Path(path_type=Path)
@@ -28,7 +28,7 @@ video_options = stack_options([
 
 def found_of(options: dict[str, Any]) -> "list[Found]":
     """Find the videos that the values of `video_options` mean."""
-    from pipeline.find import find_videos
+    from pipeline.planning.find import find_videos
 
     return find_videos(options["videos"], root=options["root"], keep_suffix=options["keep_suffix"])
 

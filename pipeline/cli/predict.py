@@ -18,7 +18,7 @@ from schemas.words import counted
 
 if TYPE_CHECKING:
     from pipeline.learn.predict import Timeline
-    from pipeline.predict import Predictions
+    from pipeline.predict_videos import Predictions
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +56,8 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
     if options["quiet"]:
         logging.getLogger().setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
-    from pipeline.learn.run import Run
-    from pipeline.predict import PredictJob, predict_videos
+    from pipeline.learn.runs.run import Run
+    from pipeline.predict_videos import PredictJob, predict_videos
 
     folder: Path | None = options["timeline"]
     run = Run.open(options["run"])
@@ -82,7 +82,7 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
 
 def _make_room(folders: Sequence[Path | None]) -> None:
     """Make the folders of what will be written: one that can not be is found before the videos are extracted."""
-    from schemas.files import make_folder
+    from schemas.disk.files import make_folder
 
     for folder in folders:
         if folder is not None:
@@ -90,7 +90,7 @@ def _make_room(folders: Sequence[Path | None]) -> None:
 
 
 def _top(predictions: "Predictions", index: int, top: int) -> tuple[tuple[str, float], ...]:
-    from pipeline.learn.records import top_classes
+    from pipeline.learn.runs.records import top_classes
 
     return top_classes(predictions.said[index].probabilities, predictions.classes, top)
 
@@ -141,7 +141,7 @@ def _write_json(stream: TextIO, predictions: "Predictions", top: int) -> None:
 
 def _keep_timeline(timeline: "Timeline", folder: Path, run: Any) -> None:  # noqa: ANN401 - Run, imported on demand
     from pipeline.report.make import write_page
-    from pipeline.report.timeline import timeline_page
+    from pipeline.report.pages.timeline import timeline_page
 
     if len(timeline.frame) == 1:
         logger.warning("%s has one moment, so its timeline is one row: the run's features were made with few moments a "
@@ -162,7 +162,7 @@ def _keep_timeline(timeline: "Timeline", folder: Path, run: Any) -> None:  # noq
 
 def _written(path: Path, write: Callable[[TextIO], None]) -> None:
     """Write a text file; names that are no UTF-8 keep their bytes."""
-    from schemas.files import make_folder, write_bytes
+    from schemas.disk.files import make_folder, write_bytes
 
     text = io.StringIO(newline="")
     write(text)

@@ -10,7 +10,7 @@ from pipeline.cli.options import FILE
 from pipeline.cli.tables import MAIN_NAMES, table
 
 if TYPE_CHECKING:
-    from pipeline.report.compare import Comparison
+    from pipeline.report.facts.compare import Comparison
 
 
 @click.command()
@@ -26,7 +26,7 @@ def report(run: Path, out: Path | None, store: Path | None, method: str, mistake
 
     The file needs no network and no script. Frames are drawn when the videos are still there.
     """
-    from pipeline.learn.run import Run
+    from pipeline.learn.runs.run import Run
     from pipeline.report.make import make_report
     from pipeline.report.tensorboard import write_events
 
@@ -44,9 +44,9 @@ def compare(runs: tuple[str, ...], html: Path | None) -> None:
 
     RUN stands for its kept row; RUN:ROW takes another one, as in runs/fusion-1:rgb.
     """
-    from pipeline.report.compare import compare_runs
-    from pipeline.report.compare_page import compare_page, summary_of
+    from pipeline.report.facts.compare import compare_runs
     from pipeline.report.make import write_page
+    from pipeline.report.pages.compare_page import compare_page, summary_of
 
     comparison = compare_runs(runs)
     click.echo(f"{_contenders(comparison)}\n\n{_pairs(comparison)}\n\n{summary_of(comparison)}")
@@ -56,8 +56,8 @@ def compare(runs: tuple[str, ...], html: Path | None) -> None:
 
 
 def _contenders(comparison: "Comparison") -> str:
-    from pipeline.learn.records import SHOWN
-    from pipeline.report.compare_page import varied
+    from pipeline.learn.runs.records import SHOWN
+    from pipeline.report.pages.compare_page import varied
 
     titles = ({"map": "mAP"} if comparison.main == "lrap" else {}) | SHOWN[comparison.main]
     several = any(len(one.seeds) > 1 for one in comparison.contenders)

@@ -12,7 +12,7 @@ from pipeline.cli.options import FILE, amount_of_bytes, count, duration, stack_o
 from schemas.words import counted
 
 if TYPE_CHECKING:
-    from pipeline.extract import Summary
+    from pipeline.jobs.job import Summary
 
 run_options = stack_options([
     click.option("--retry-failed", is_flag=True, help="Try videos again that failed or broke off."),

@@ -11,7 +11,7 @@ from schemas.errors import ConfigError
 from schemas.words import counted, flat
 
 if TYPE_CHECKING:
-    from schemas.store import VideoRows
+    from schemas.disk.store import VideoRows
 
 STORE = click.argument("store", type=FILE, default="features")
 
@@ -20,8 +20,8 @@ STORE = click.argument("store", type=FILE, default="features")
 @STORE
 def status(store: Path) -> int:
     """Show how far a store is, without reading its features. Exit code 3: some videos failed or broke off."""
-    from pipeline.outcomes import bad_videos
-    from schemas.flow_store import open_any
+    from pipeline.planning.outcomes import bad_videos
+    from schemas.disk.flow_store import open_any
 
     opened = open_any(store)
     plan = opened.read_plan()
@@ -43,8 +43,8 @@ def status(store: Path) -> int:
 @STORE
 def verify(store: Path) -> int:
     """Read every shard, compare every checksum, and name every bad shard. Exit code 1: there are some."""
-    from pipeline.extract import verify as check
-    from schemas.flow_store import open_any
+    from pipeline.jobs.job import verify as check
+    from schemas.disk.flow_store import open_any
 
     opened = open_any(store)
     plan = opened.read_plan()
@@ -64,9 +64,9 @@ def verify(store: Path) -> int:
 @click.option("--videos", "list_videos", is_flag=True, help="One line a video.")
 def inspect(store: Path, list_videos: bool) -> int:
     """Show what a store holds: videos, moments, streams with dims and dtype, size, failures, settings."""
-    from pipeline.outcomes import bad_videos
-    from schemas.flow_store import open_any
-    from schemas.shard import open_shard
+    from pipeline.planning.outcomes import bad_videos
+    from schemas.disk.flow_store import open_any
+    from schemas.disk.shard import open_shard
 
     opened = open_any(store)
     if opened.origin.kind == "flow":

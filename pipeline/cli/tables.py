@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from schemas.words import counted
 
 if TYPE_CHECKING:
+    from pipeline.exchange.fusing import FusedScores
     from pipeline.learn.evaluate import Evaluation
-    from pipeline.learn.run import Results, RowResult
-    from pipeline.learn.score_fusion import FusedScores
+    from pipeline.learn.runs.run import Results, RowResult
 
 MAIN_NAMES = {"top1": "top-1", "lrap": "LRAP"}
 NO_GROUPS = "if some belong together, --group-by REGEX or a column `group` of --labels says so"
@@ -34,8 +34,8 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def results_table(results: "Results") -> str:
     """Lay out a run's results: one line a row, then what they mean."""
-    from pipeline.learn.records import SHOWN
-    from pipeline.learn.statistics import units_words
+    from pipeline.learn.judging.statistics import units_words
+    from pipeline.learn.runs.records import SHOWN
 
     main = MAIN_NAMES[results.main]
     several = results.seeds > 1
@@ -63,7 +63,7 @@ def _line(row: "RowResult", results: "Results", *, several: bool, compared: bool
     cells = [row.name + (" *" if row.name == results.kept else ""),
              *([_percent(row.metrics["map"])] if results.main == "lrap" else []), _percent(fmean(row.seeds)),
              f"{_percent(row.low)} to {_percent(row.high)}"]
-    from pipeline.learn.records import SHOWN
+    from pipeline.learn.runs.records import SHOWN
 
     cells += [_percent(stdev(row.seeds))] if several else []
     cells += [_percent(row.metrics[name]) for name in SHOWN[results.main]]
@@ -74,7 +74,7 @@ def _line(row: "RowResult", results: "Results", *, several: bool, compared: bool
 
 def evaluation_table(evaluation: "Evaluation") -> str:
     """Lay out what `evaluate` found."""
-    from pipeline.learn.statistics import units_words
+    from pipeline.learn.judging.statistics import units_words
 
     header = ["class", "videos", "precision", "recall", "AP"]
     rows = [[one.name, str(one.support), _percent(one.precision), _percent(one.recall), _percent(one.average_precision)]
@@ -92,7 +92,7 @@ def evaluation_table(evaluation: "Evaluation") -> str:
 
 def fusion_table(fused: "FusedScores") -> str:
     """Lay out what `fuse` found; two digits, since published numbers have them."""
-    from pipeline.learn.statistics import reach, units_words
+    from pipeline.learn.judging.statistics import reach, units_words
 
     weights = ", ".join(f"{weight:.3g}" for weight in fused.weights)
     if not fused.rows:

@@ -8,23 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.learn.dataset import Dataset, fingerprints, read_dataset
-from pipeline.learn.device import prepare_torch
-from pipeline.learn.material import videos_of
-from pipeline.learn.metrics import HALF, class_table, judge
-from pipeline.learn.model import load_model
-from pipeline.learn.records import top_classes
-from pipeline.learn.results import main_values
-from pipeline.learn.run import ClassResult, Prediction, Run, write_predictions
-from pipeline.learn.splits import groups_of
-from pipeline.learn.statistics import bootstrap_mean, unit_numbers
-from pipeline.learn.targets import label_rows, make_targets, tell_partial
-from pipeline.learn.train import predict
+from pipeline.learn.data.dataset import Dataset, fingerprints, read_dataset
+from pipeline.learn.data.material import videos_of
+from pipeline.learn.data.splits import groups_of
+from pipeline.learn.data.targets import label_rows, make_targets, tell_partial
+from pipeline.learn.judging.metrics import HALF, class_table, judge
+from pipeline.learn.judging.results import main_values
+from pipeline.learn.judging.statistics import bootstrap_mean, unit_numbers
+from pipeline.learn.models.model import load_model
+from pipeline.learn.runs.records import top_classes
+from pipeline.learn.runs.run import ClassResult, Prediction, Run, write_predictions
+from pipeline.learn.training.repeatable import prepare_torch
+from pipeline.learn.training.train import predict
 from schemas.config import ExtractSettings
+from schemas.disk.shard import Origin
+from schemas.disk.store import Store
 from schemas.errors import ConfigError, StoreError
 from schemas.labels import LabelRow, read_label_csv, split_labels
-from schemas.shard import Origin
-from schemas.store import Store
 
 
 @dataclass(frozen=True, slots=True)

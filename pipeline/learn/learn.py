@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn.device import prepare_torch
-from pipeline.learn.experiment import ALL_VIDEOS, INNER, Experiment, Trained
-from pipeline.learn.material import Material, prepare, split_rows
-from pipeline.learn.metrics import Members, fit_thresholds, out_of_fold_thresholds
-from pipeline.learn.model import save_model
-from pipeline.learn.provenance import run_settings
-from pipeline.learn.records import top_classes
+from pipeline.learn.data.material import Material, prepare, split_rows
+from pipeline.learn.data.splits import Fold, inner_cuts
+from pipeline.learn.judging.metrics import Members, fit_thresholds, out_of_fold_thresholds
+from pipeline.learn.judging.results import Said, conclude, main_values
+from pipeline.learn.models.model import save_model
 from pipeline.learn.request import Request
-from pipeline.learn.results import Said, conclude, main_values
-from pipeline.learn.rows import Row, make_rows
-from pipeline.learn.run import Prediction, Run, Scores
-from pipeline.learn.splits import Fold, inner_cuts
+from pipeline.learn.runs.provenance import run_settings
+from pipeline.learn.runs.records import top_classes
+from pipeline.learn.runs.rows import Row, make_rows
+from pipeline.learn.runs.run import Prediction, Run, Scores
+from pipeline.learn.training.experiment import ALL_VIDEOS, INNER, Experiment, Trained
+from pipeline.learn.training.repeatable import prepare_torch
+from schemas.disk.files import is_there
 from schemas.errors import BusyError, ConfigError
-from schemas.files import is_there
 
 logger = logging.getLogger(__name__)
 

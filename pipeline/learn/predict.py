@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.learn.dataset import Dataset, read_dataset
-from pipeline.learn.model import VideoClassifier
-from pipeline.learn.train import predict
-from schemas.shard import open_shard
-from schemas.store import Store, VideoRows
+from pipeline.learn.data.dataset import Dataset, read_dataset
+from pipeline.learn.models.model import VideoClassifier
+from pipeline.learn.training.train import predict
+from schemas.disk.shard import open_shard
+from schemas.disk.store import Store, VideoRows
 
 _BATCH = 256
 

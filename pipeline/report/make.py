@@ -3,13 +3,13 @@
 import logging
 from pathlib import Path
 
-from pipeline.learn.run import Run
-from pipeline.report.data import Mistake, read_report
-from pipeline.report.page import Pictures, report_page
-from pipeline.report.projection import try_feature_map
-from pipeline.report.thumbs import Thumb, middle_moment
+from pipeline.learn.runs.run import Run
+from pipeline.report.drawing.thumbs import Thumb, middle_moment
+from pipeline.report.facts.facts import Mistake, read_report
+from pipeline.report.facts.projection import try_feature_map
+from pipeline.report.pages.page import Pictures, report_page
 from schemas.config import ExtractSettings
-from schemas.files import make_folder, write_bytes
+from schemas.disk.files import make_folder, write_bytes
 from workers.flow import make_flow
 
 logger = logging.getLogger(__name__)

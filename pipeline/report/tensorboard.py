@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.learn.experiment import ALL_VIDEOS
-from pipeline.learn.run import Run
+from pipeline.learn.runs.run import Run
+from pipeline.learn.training.experiment import ALL_VIDEOS
+from schemas.disk.files import commit, refusals, temporary_beside
 from schemas.errors import ResourceError
-from schemas.files import commit, refusals, temporary_beside
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn import statistics
-from pipeline.learn.statistics import bootstrap_mean
+from pipeline.learn.judging import statistics
+from pipeline.learn.judging.statistics import bootstrap_mean
 
 SHARES = ((0.5,), (0.7,), (0.9,), (0.97,))
 DIFFERENCES = ((0.1, 0.05), (0.02, 0.01), (0.25, 0.15))  # only the one is right, only the other

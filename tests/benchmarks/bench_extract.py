@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 
 from pipeline.cli import cli
 from schemas.config import DEFAULT_FLOW_BOUND_PX
-from schemas.shard import open_shard
-from schemas.store import Store
+from schemas.disk.shard import open_shard
+from schemas.disk.store import Store
 from tests.flowing import write_moving
-from workers.backbones import DEFAULT_BACKBONE, make_backbone
-from workers.features import flow_input, rgb_input
+from workers.networks.backbones import DEFAULT_BACKBONE, make_backbone
+from workers.networks.batches import flow_input, rgb_input
 
 EVERY, STACK, BOUND_PX = 8, 10, DEFAULT_FLOW_BOUND_PX
 SMALL_FRAMES = 7

@@ -22,9 +22,9 @@ import numpy as np
 WORKER = """
 import resource, sys
 from pathlib import Path
-from pipeline.extract import Job, extract
-from pipeline.find import find_videos
-from pipeline.prepare import prepare
+from pipeline.jobs.job import Job, extract
+from pipeline.planning.find import find_videos
+from pipeline.jobs.prepare import prepare
 from schemas.config import ExtractSettings
 from schemas.streams import Flow, Rgb
 settings, weights = prepare(ExtractSettings(streams=(Rgb(), Flow(method="farneback"))))

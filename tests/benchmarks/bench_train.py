@@ -23,18 +23,18 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from pipeline.learn.batches import gather, reduce_once, shuffled
-from pipeline.learn.checkpoint import State
-from pipeline.learn.dataset import read_dataset
-from pipeline.learn.heads import make_head
-from pipeline.learn.model import VideoClassifier
-from pipeline.learn.objective import make_loss, make_optimizer
+from pipeline.learn.data.batches import gather, reduce_once, shuffled
+from pipeline.learn.data.dataset import read_dataset
+from pipeline.learn.data.splits import Fold
+from pipeline.learn.models.heads import make_head
+from pipeline.learn.models.model import VideoClassifier
 from pipeline.learn.settings import ModelSettings, TrainSettings
-from pipeline.learn.splits import Fold
-from pipeline.learn.train import Task, standardised_once, train_epoch
+from pipeline.learn.training.checkpoint import State
+from pipeline.learn.training.objective import make_loss, make_optimizer
+from pipeline.learn.training.train import Task, standardised_once, train_epoch
+from schemas.disk.shard import Origin, SegmentRows, ShardContent, open_shard, write_shard
+from schemas.disk.store import Store
 from schemas.plan import Plan, Probe, Segment, SegmentReport, ShardReport, ShardTask, Video
-from schemas.shard import Origin, SegmentRows, ShardContent, open_shard, write_shard
-from schemas.store import Store
 
 MOMENTS, DIM, CLASSES, STREAMS = 22, 1280, 101, ("rgb", "flow")
 VIDEOS_PER_SHARD = 500

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.flow.pyramid import level_sizes
-from workers.flow.tvl1 import TVL1Flow
-from workers.flow.tvl1_parameters import PRESETS
+from workers.flow.tvl1.method import TVL1Flow
+from workers.flow.tvl1.parameters import PRESETS
+from workers.flow.tvl1.pyramid import level_sizes
 
 Array = NDArray[np.float32]
 Grey = NDArray[np.uint8]

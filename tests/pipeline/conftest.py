@@ -14,11 +14,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from pipeline.extract import Job, Summary, extract
-from pipeline.find import find_videos
-from pipeline.prepare import prepare
+from pipeline.jobs.job import Job, Summary, extract
+from pipeline.jobs.prepare import prepare
+from pipeline.planning.find import find_videos
 from schemas.config import ExtractSettings, Sampling
-from schemas.store import Store
+from schemas.disk.store import Store
 from schemas.streams import Flow, Rgb
 from tests.videos import write_video
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from examples.demo_videos import CODECS, FRAMES, MATERIALS, MOTIONS, clip, write, write_set
 from pipeline.cli import cli
-from pipeline.learn.run import Run
+from pipeline.learn.runs.run import Run
 from workers.decode import decode
 
 PER_LABEL = 10

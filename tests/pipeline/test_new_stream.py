@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.extract import Job, extract
-from pipeline.find import find_videos
+from pipeline.jobs.job import Job, extract
+from pipeline.jobs.prepare import prepare
 from pipeline.learn.learn import learn
 from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.settings import TrainSettings
-from pipeline.predict import PredictJob, predict_videos
-from pipeline.prepare import prepare
+from pipeline.planning.find import find_videos
+from pipeline.predict_videos import PredictJob, predict_videos
 from schemas.config import ExtractSettings, Sampling
-from schemas.shard import open_shard
-from schemas.store import Store
+from schemas.disk.shard import open_shard
+from schemas.disk.store import Store
 from schemas.streams import STREAMS, Needs, Rgb, Stream
 from tests.videos import write_video
 from workers.streams import EXTRACTORS

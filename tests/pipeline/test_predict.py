@@ -9,23 +9,23 @@ import pytest
 from safetensors.torch import save_file
 
 from pipeline.cli import main
-from pipeline.extract import Job, extract
-from pipeline.find import find_videos
+from pipeline.jobs.job import Job, extract
+from pipeline.jobs.prepare import prepare
 from pipeline.learn.evaluate import evaluate_run
 from pipeline.learn.learn import learn
 from pipeline.learn.request import Request, SplitChoice
-from pipeline.learn.run import Run
+from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import TrainSettings
-from pipeline.predict import PredictJob, same_extraction
-from pipeline.prepare import prepare
+from pipeline.planning.find import find_videos
+from pipeline.predict_videos import PredictJob, same_extraction
 from schemas.config import ExtractSettings, Sampling
+from schemas.disk.store import Store
 from schemas.errors import ConfigError, ResourceError, StoreError
-from schemas.store import Store
 from schemas.streams import Flow, Rgb
 from tests.pipeline.report.pages import assert_self_contained, parse
 from tests.pipeline.report.synthetic import make_run
 from tests.videos import write_video
-from workers.backbones import make_backbone
+from workers.networks.backbones import make_backbone
 
 BACKBONE = "test_resnet"
 CLASSES = ("bright", "dark")

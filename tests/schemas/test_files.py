@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import ResourceError, StoreError
-from schemas.files import (
+from schemas.disk.files import (
     commit,
     is_there,
     make_folder,
@@ -20,6 +19,7 @@ from schemas.files import (
     write_lines,
     writing,
 )
+from schemas.errors import ResourceError, StoreError
 
 REFUSALS = {"ENOSPC": "free space", "EDQUOT": "quota", "EROFS": "another folder", "EACCES": "permissions",
             "EIO": "look after the disk", "EFBIG": "ulimit -f", "ENOLCK": "locks", "ESTALE": "another folder"}

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.disk.files import stays_inside
 from schemas.errors import StoreError
-from schemas.files import stays_inside
 from schemas.plain import parsed
 from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask
 from tests.builders import a_plan, a_segment_report, a_task, a_video

@@ -5,18 +5,18 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.find import Found
-from pipeline.plan import Planned, first_plan, plan_video
+from pipeline.planning.find import Found
+from pipeline.planning.plan import Planned, first_plan, plan_video
+from schemas.disk.flow_store import FlowStore
+from schemas.disk.shard import Origin
 from schemas.flow_config import FlowFileSettings
-from schemas.flow_store import FlowStore
 from schemas.plan import Failure, ShardReport
-from schemas.shard import Origin
 from tests.flowing import HEIGHT, WIDTH, texture, write_cut, write_moving
 from tests.videos import number_of, write_video
 from workers.flow import make_flow
-from workers.flow.flofile import read_flo
-from workers.flow.images import displacements
-from workers.flow_files import make_flow_files, make_flow_tools, rehearse_flow, software
+from workers.flow.files.flo import read_flo
+from workers.flow.files.pictures import displacements
+from workers.flow_process import make_flow_files, make_flow_tools, rehearse_flow, software
 
 
 def make(path, out, *, excluded=frozenset(), **options):

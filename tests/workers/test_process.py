@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from torch import nn
 
-from pipeline.find import Found
-from pipeline.plan import first_plan, plan_video
+from pipeline.planning.find import Found
+from pipeline.planning.plan import first_plan, plan_video
 from schemas.config import Sampling
+from schemas.disk.shard import open_shard
+from schemas.disk.store import Store
 from schemas.errors import ConfigError, VideoDecodeError
 from schemas.plan import ShardReport
-from schemas.shard import open_shard
-from schemas.store import Store
 from tests.builders import ORIGIN, SETTINGS
 from tests.videos import number_of, write_video
 from workers import process
-from workers.backbones import Preprocessing
 from workers.decode.video import Clock
-from workers.features import flow_input, rgb_input
+from workers.networks.backbones import Preprocessing
+from workers.networks.batches import flow_input, rgb_input
 from workers.process import Progress, make_shard, rehearse
 from workers.tools import Tools
 
@@ -288,7 +288,7 @@ def test_a_video_cut_into_segments_gives_the_same_rows_as_one_piece(store, tmp_p
 
 def test_segments_that_could_go_on_give_the_same_rows_when_one_of_them_is_made_alone(store, tmp_path, monkeypatch):
     clip = write_video(tmp_path / "a.h264", frames=60, width=48, height=36)
-    monkeypatch.setattr("pipeline.plan.HAND_ON_FRAMES", 16)
+    monkeypatch.setattr("pipeline.planning.plan.HAND_ON_FRAMES", 16)
     tasks = first_plan([plan_video(Found("a", str(clip)), SMALL, 0)], 1).shards
     assert len(tasks) > 2
     tools = tools_for(SMALL, numbered_flow)

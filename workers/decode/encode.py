@@ -11,8 +11,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from schemas.disk.files import commit, refusals, temporary_beside
 from schemas.errors import ResourceError
-from schemas.files import commit, refusals, temporary_beside
 from workers.decode.video import AV_ERRORS, reason
 
 _TICK = Fraction(1, 90_000)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from schemas.checks import known
 from schemas.streams import Options
 from workers.flow.opencv import DIS_PRESETS, DISFlow, FarnebackFlow, OpenCVTVL1Flow
-from workers.flow.tvl1 import TVL1Flow
-from workers.flow.tvl1_parameters import PRESETS
+from workers.flow.tvl1.method import TVL1Flow
+from workers.flow.tvl1.parameters import PRESETS
 
 
 class FlowMethod(Protocol):

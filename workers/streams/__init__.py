@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from schemas.config import ExtractSettings
 from schemas.streams import Stream
-from workers.backbones import State
 from workers.moments import Pictures
+from workers.networks.backbones import State
 from workers.streams.flow import FlowExtractor
 from workers.streams.rgb import RgbExtractor
 

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from schemas.config import ExtractSettings
 from schemas.streams import Flow, changed
-from workers.backbones import State
-from workers.features import flow_input
 from workers.flow import checked_options
 from workers.moments import Pictures
+from workers.networks.backbones import State
+from workers.networks.batches import flow_input
 from workers.streams.pictures import PictureNetwork, with_published_or_own_weights
 
 

@@ -8,8 +8,8 @@ import torch
 from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, ResourceError
 from schemas.streams import NetworkStream, changed
-from workers.backbones import State, make_backbone, read_weights, weights_digest
-from workers.folding import folded
+from workers.networks.backbones import State, make_backbone, read_weights, weights_digest
+from workers.networks.folding import folded
 
 S = TypeVar("S", bound=NetworkStream)
 

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from schemas.config import ExtractSettings
 from schemas.streams import Rgb
-from workers.backbones import State
-from workers.features import rgb_input
 from workers.moments import Pictures
+from workers.networks.backbones import State
+from workers.networks.batches import rgb_input
 from workers.streams.pictures import PictureNetwork, with_published_or_own_weights
 
 _CHANNELS = 3

@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.learn.run import Run
+    from pipeline.learn.runs.run import Run
     from schemas.config import ExtractSettings, Sampling
     from schemas.errors import ConfigError, InputError, ResourceError, StoreError, ViduError
     from schemas.streams import Flow, Rgb
@@ -34,7 +34,7 @@ _PLACES = {
     "flow": "vidu_pipe.motion",
     "Rgb": "schemas.streams", "Flow": "schemas.streams",
     "Sampling": "schemas.config", "ExtractSettings": "schemas.config",
-    "Run": "pipeline.learn.run",
+    "Run": "pipeline.learn.runs.run",
     "ViduError": "schemas.errors", "ConfigError": "schemas.errors", "ResourceError": "schemas.errors",
     "StoreError": "schemas.errors", "InputError": "schemas.errors",
 }

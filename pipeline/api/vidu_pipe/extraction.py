@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from pipeline.extract import Job, Summary
-from pipeline.extract import extract as do
-from pipeline.find import Found, find_files, find_videos
+from pipeline.jobs.job import Job, Summary
+from pipeline.jobs.job import extract as do
+from pipeline.planning.find import Found, find_files, find_videos
 from schemas.config import ExtractSettings, Sampling
 from schemas.errors import ResourceError
 from schemas.flow_config import FlowFileSettings
@@ -52,7 +52,7 @@ def extract(
         keep_suffix: keep suffixes in ids, for one name in several formats.
         options: `short_side_px, upscale, device, precision, feature_dtype` (see `ExtractSettings`), and `inline,
             workers, address, retries, retry_failed, mixed_software, gpus_per_task, shard_frames, quiet, log_json` (see
-            `pipeline.extract.Job`).
+            `pipeline.jobs.job.Job`).
 
     Returns:
         the store; `store.summary` says how it went, and names videos that failed or broke off.
@@ -62,7 +62,7 @@ def extract(
         StoreError: the store in `out` was made with other settings or versions, or is damaged.
         ResourceError: the machine lacks something, or shards could not be made.
     """
-    from pipeline.prepare import prepare
+    from pipeline.jobs.prepare import prepare
 
     more: dict[str, Any] = dict(options)
     _refuse_unknown(more)
@@ -108,7 +108,7 @@ def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tv
         StoreError: the folder was made with other settings, or is damaged.
         ResourceError: the machine lacks something, or videos could not be made.
     """
-    from pipeline.devices import resolve_device
+    from workers.devices import resolve_device
     from workers.flow import checked_options
 
     more: dict[str, Any] = dict(others)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.extract import Summary
-from pipeline.outcomes import BadVideos, bad_videos
+from pipeline.jobs.job import Summary
+from pipeline.planning.outcomes import BadVideos, bad_videos
 from schemas.config import ExtractSettings
+from schemas.disk.shard import open_shard
+from schemas.disk.store import Store, VideoRows
 from schemas.errors import ConfigError
-from schemas.shard import open_shard
-from schemas.store import Store, VideoRows
 from schemas.words import counted
 
 

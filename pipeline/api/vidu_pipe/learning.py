@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from pipeline.learn.run import Run
+from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import TrainSettings
 from schemas.errors import ConfigError
 from vidu_pipe.extraction import Videos, found_videos
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pipeline.learn.evaluate import Evaluation
     from pipeline.learn.predict import Timeline
     from pipeline.learn.request import Request
-    from pipeline.predict import Predictions
-    from pipeline.report.compare import Comparison
+    from pipeline.predict_videos import Predictions
+    from pipeline.report.facts.compare import Comparison
 
 # what is trained when nothing else is said: every stream alone, and all fusions of them
 _TRAIN_FUSION: dict[str, Any] = {"command": "train-fusion", "alone": True,
@@ -116,7 +116,7 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
         ResourceError: its device is not here.
         StoreError: the run can not be read, or libraries differ.
     """
-    from pipeline.predict import PredictJob, predict_videos
+    from pipeline.predict_videos import PredictJob, predict_videos
 
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     files = {name: Path(file) for name, file in (weights or {}).items()}
@@ -142,7 +142,7 @@ def compare(runs: Sequence[FilePath | Run]) -> "Comparison":
         ConfigError: they share no video, or a row is not there.
         StoreError: a run can not be read.
     """
-    from pipeline.report.compare import compare_runs
+    from pipeline.report.facts.compare import compare_runs
 
     return compare_runs([str(run.root) if isinstance(run, Run) else os.fspath(run) for run in runs])
 

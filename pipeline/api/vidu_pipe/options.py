@@ -9,7 +9,7 @@ FilePath = str | os.PathLike[str]
 
 
 class EngineOptions(TypedDict, total=False):
-    """How a job is gone about; none of it changes a feature. See `pipeline.extract.Job`."""
+    """How a job is gone about; none of it changes a feature. See `pipeline.jobs.job.Job`."""
 
     inline: bool
     address: str
@@ -20,7 +20,7 @@ class EngineOptions(TypedDict, total=False):
 
 
 class JobOptions(EngineOptions, total=False):
-    """More of `pipeline.extract.Job`."""
+    """More of `pipeline.jobs.job.Job`."""
 
     retry_failed: bool
     mixed_software: bool

@@ -5,9 +5,9 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.report.charts import percent, with_unit
-from pipeline.report.markup import escaped
-from pipeline.report.style import STYLE
+from pipeline.report.drawing.charts import percent, with_unit
+from pipeline.report.drawing.markup import escaped
+from pipeline.report.drawing.palette import STYLE
 from schemas.words import counted, plural
 
 

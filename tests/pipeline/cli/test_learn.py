@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
-from pipeline.learn.experiment import Experiment
-from pipeline.learn.head_options import parse_head_options
-from pipeline.learn.heads import HEADS, LSTM, Mean
-from pipeline.learn.run import Run
+from pipeline.learn.models.head_options import parse_head_options
+from pipeline.learn.models.heads import HEADS, LSTM, Mean
+from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import VAL_FRACTION, VAL_WORTH_IT, TrainSettings
+from pipeline.learn.training.experiment import Experiment
 from schemas.errors import ViduError
 
 

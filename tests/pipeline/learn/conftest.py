@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.learn.dataset import Dataset
-from pipeline.learn.importing import import_store
-from schemas.shard import Origin
+from pipeline.exchange.importing import import_store
+from pipeline.learn.data.dataset import Dataset
+from schemas.disk.shard import Origin
 
 
 @pytest.fixture(autouse=True)

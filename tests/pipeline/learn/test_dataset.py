@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.learn.batches import gather, in_order, pool, shuffled
-from pipeline.learn.dataset import CHECK_ROWS, fingerprints, read_dataset
-from pipeline.learn.heads import HEADS, make_head
+from pipeline.learn.data.batches import gather, in_order, pool, shuffled
+from pipeline.learn.data.dataset import CHECK_ROWS, fingerprints, read_dataset
+from pipeline.learn.models.heads import HEADS, make_head
+from schemas.disk.shard import ShardContent, open_shard, write_shard
+from schemas.disk.store import Piece, VideoRows
 from schemas.errors import ConfigError, StoreError
-from schemas.shard import ShardContent, open_shard, write_shard
-from schemas.store import Piece, VideoRows
 from tests.pipeline.learn.conftest import make_dataset
 
 CPU = torch.device("cpu")
@@ -134,7 +134,7 @@ def test_copies_of_a_file_share_a_fingerprint(make_store):
 
 def test_moments_are_those_of_the_chosen_videos_at_any_block_size(monkeypatch):
     data = make_dataset([5, 1, 7, 3], {"rgb": 4})
-    monkeypatch.setattr("pipeline.learn.dataset.BLOCK_ROWS", 2)
+    monkeypatch.setattr("pipeline.learn.data.dataset.BLOCK_ROWS", 2)
     mean, std = data.moments("rgb", np.array([3, 0]))
     rows = torch.cat([data.streams["rgb"][:5], data.streams["rgb"][13:]])
     torch.testing.assert_close(mean, rows.mean(0))
@@ -177,7 +177,7 @@ def test_like_lengths_share_a_batch():
 
 def test_batches_of_long_videos_are_cut(monkeypatch):
     data = make_dataset([50, 3, 3, 3], {"rgb": 2})
-    monkeypatch.setattr("pipeline.learn.batches.FULL_BATCH_BYTES", 50 * 2 * 4)
+    monkeypatch.setattr("pipeline.learn.data.batches.FULL_BATCH_BYTES", 50 * 2 * 4)
     assert [len(videos) for videos in in_order(data, np.arange(4), batch=4)] == [2, 1, 1]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.learn.dropout import Dropout
+from pipeline.learn.training.dropout import Dropout
 
 
 @pytest.mark.parametrize("p", [26 / 256, 0.5, 243 / 256])

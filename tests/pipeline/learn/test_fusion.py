@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pipeline.learn.fusion import FUSIONS, make_fusion
-from pipeline.learn.model import VideoClassifier, join_late, load_model, save_model
+from pipeline.learn.models.fusion import FUSIONS, make_fusion
+from pipeline.learn.models.model import VideoClassifier, join_late, load_model, save_model
 from pipeline.learn.settings import ModelSettings
 from schemas.errors import ConfigError, StoreError
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.learn.heads import HEADS, HardAttention, Mean, NetVLAD, make_head
+from pipeline.learn.models.heads import HEADS, HardAttention, Mean, NetVLAD, make_head
 from schemas.errors import ConfigError
 
 DIM = 5

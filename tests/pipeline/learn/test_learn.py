@@ -12,20 +12,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.cli.tables import evaluation_table, results_table
-from pipeline.learn import checkpoint
+from pipeline.learn.data.splits import Fold
 from pipeline.learn.evaluate import evaluate_run
-from pipeline.learn.experiment import Experiment
 from pipeline.learn.learn import learn
-from pipeline.learn.model import VideoClassifier, load_model
-from pipeline.learn.provenance import done
+from pipeline.learn.models.model import VideoClassifier, load_model
 from pipeline.learn.request import Request, SplitChoice
-from pipeline.learn.rows import Row
-from pipeline.learn.run import Run
+from pipeline.learn.runs.provenance import done
+from pipeline.learn.runs.rows import Row
+from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import ModelSettings, TrainSettings
-from pipeline.learn.splits import Fold
+from pipeline.learn.training import checkpoint
+from pipeline.learn.training.experiment import Experiment
 from pipeline.report.make import make_report
+from schemas.disk.store import Store
 from schemas.errors import BusyError, ConfigError, ResourceError, StoreError
-from schemas.store import Store
 
 QUICK = TrainSettings(epochs=10, learning_rate=2e-2)
 

@@ -8,11 +8,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from examples.jhmdb_joints import motion, position
+from pipeline.learn.data.splits import inner_cuts
 from pipeline.learn.learn import learn
-from pipeline.learn.linear import STRENGTHS, UNTRIED, fit_linear
+from pipeline.learn.models.linear import STRENGTHS, UNTRIED, fit_linear
 from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.settings import TrainSettings
-from pipeline.learn.splits import inner_cuts
 from schemas.labels import LabelRow
 
 JOINTS = Path("../shared/data/sequences/jhmdb_pose_split1.npz")

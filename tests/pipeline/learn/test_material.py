@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.learn.material import prepare
+from pipeline.learn.data.material import prepare
 from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.settings import TrainSettings
 from schemas.errors import ConfigError
@@ -134,7 +134,7 @@ def test_a_class_of_too_few_videos_is_left_out_where_that_is_asked_for(make_stor
         prepare(request)
     found = prepare(replace(request, min_videos=2))
     assert (found.targets.classes, len(found.data.ids)) == (("run", "sit"), 12)
-    assert "1 of 3 classes have fewer than 2 videos and are left out, with 1 video(s): fall" in caplog.text
+    assert "of 3 classes 1 left out, with fewer than 2 videos each and 1 video in all: fall" in caplog.text
     with pytest.raises(ConfigError, match="--min-videos 9: no class has so many videos; the largest has 6"):
         prepare(replace(request, min_videos=9))
 

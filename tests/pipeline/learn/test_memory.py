@@ -10,7 +10,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import torch
-from pipeline.learn.memory import keep_freed_memory
+from pipeline.learn.training.memory import keep_freed_memory
 
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from pipeline.learn.metrics import (
+from pipeline.learn.judging.metrics import (
     calibration_error,
     class_table,
     confusion,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.cli.tables import results_table
-from pipeline.learn.records import RowResult, Versus
-from pipeline.learn.results import verdict
+from pipeline.learn.judging.results import verdict
+from pipeline.learn.runs.records import RowResult, Versus
 from tests.pipeline.report.synthetic import make_run
 
 

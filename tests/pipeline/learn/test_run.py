@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.learn.checkpoint import State
-from pipeline.learn.dataset import _allocate
-from pipeline.learn.model import VideoClassifier, load_model, save_model
-from pipeline.learn.run import Run
+from pipeline.learn.data.dataset import _allocate
+from pipeline.learn.models.model import VideoClassifier, load_model, save_model
+from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import ModelSettings
+from pipeline.learn.training.checkpoint import State
 from schemas.errors import ResourceError, StoreError
 from tests.pipeline.report.synthetic import make_run
 

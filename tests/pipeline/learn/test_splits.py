@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.learn.splits import Fold, check_classes, check_leaks, cut_validation, deal, groups_of, made_folds
+from pipeline.learn.data.splits import Fold, check_classes, check_leaks, cut_validation, deal, groups_of, made_folds
 from schemas.errors import ConfigError
 
 

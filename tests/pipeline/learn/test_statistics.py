@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.learn import statistics
-from pipeline.learn.statistics import bootstrap_mean, holm, reach, sign_flip_p, smallest_p, unit_numbers
+from pipeline.learn.judging import statistics
+from pipeline.learn.judging.statistics import bootstrap_mean, holm, reach, sign_flip_p, smallest_p, unit_numbers
 from tests.benchmarks import bench_coverage
 from tests.benchmarks.bench_coverage import Cell, coverage
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.learn import batches
-from pipeline.learn.model import VideoClassifier
-from pipeline.learn.objective import ONE_CYCLE_WARM_UP, make_loss, make_optimizer, rate_at, settled_epoch
+from pipeline.learn.data import batches
+from pipeline.learn.data.splits import Fold
+from pipeline.learn.models.model import VideoClassifier
 from pipeline.learn.settings import SCHEDULES, VAL_WORTH_IT, ModelSettings, TrainSettings
-from pipeline.learn.splits import Fold
-from pipeline.learn.train import Task, fit, predict
+from pipeline.learn.training.objective import ONE_CYCLE_WARM_UP, make_loss, make_optimizer, rate_at, settled_epoch
+from pipeline.learn.training.train import Task, fit, predict
 from schemas.errors import ConfigError, StoreError
 from tests.pipeline.learn.conftest import make_dataset
 

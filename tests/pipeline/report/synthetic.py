@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.learn.model import VideoClassifier, save_model
-from pipeline.learn.records import top_classes
-from pipeline.learn.results import Said, conclude
-from pipeline.learn.rows import Row
-from pipeline.learn.run import Prediction, Run, Scores, SplitRow
+from pipeline.learn.data.targets import Targets
+from pipeline.learn.judging.results import Said, conclude
+from pipeline.learn.models.model import VideoClassifier, save_model
+from pipeline.learn.runs.records import top_classes
+from pipeline.learn.runs.rows import Row
+from pipeline.learn.runs.run import Prediction, Run, Scores, SplitRow
 from pipeline.learn.settings import ModelSettings, TrainSettings
-from pipeline.learn.targets import Targets
 
 STREAMS = {"rgb": 4, "flow": 4}
 

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.report.compare import Comparison, Contender, Pair, compare_runs
-from pipeline.report.compare_page import compare_page, headline
+from pipeline.report.facts.compare import Comparison, Contender, Pair, compare_runs
+from pipeline.report.pages.compare_page import compare_page, headline
 from schemas.errors import ConfigError, StoreError
 from tests.pipeline.report.pages import assert_self_contained, parse
 from tests.pipeline.report.synthetic import make_run

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.learn.metrics import calibration_error
-from pipeline.report.data import calibration_bins, members_of, read_report
+from pipeline.learn.judging.metrics import calibration_error
+from pipeline.report.facts.facts import calibration_bins, members_of, read_report
 from schemas.words import flat
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.markup import Markup, escaped, join, name_of, tag
+from pipeline.report.drawing.markup import Markup, escaped, join, name_of, tag
 from tests.pipeline.report.pages import parse
 
 HOSTILE = ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "</title></style><b>", "&lt;&amp;",

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.report.charts import CLASSES_SHOWN, Scale, percent, rows_chart
-from pipeline.report.data import read_report
+from pipeline.report.drawing.charts import CLASSES_SHOWN, Scale, percent, rows_chart
+from pipeline.report.facts.facts import read_report
 from pipeline.report.make import make_report, pictured
-from pipeline.report.page import Pictures, report_page
+from pipeline.report.pages.page import Pictures, report_page
 from schemas.errors import StoreError
 from tests.pipeline.report.pages import assert_self_contained, parse
 from tests.pipeline.report.synthetic import make_run

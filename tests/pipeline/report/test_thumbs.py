@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.report.thumbs import HEIGHT_PX, middle_moment, picture, png
+from pipeline.report.drawing.thumbs import HEIGHT_PX, middle_moment, picture, png
 from schemas.config import ExtractSettings, Sampling
 from schemas.streams import Flow, Rgb
 from tests.videos import number_of, write_video

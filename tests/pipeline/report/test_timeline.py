@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.learn.heads import HEADS
-from pipeline.learn.model import VideoClassifier
+from pipeline.learn.models.heads import HEADS
+from pipeline.learn.models.model import VideoClassifier
 from pipeline.learn.predict import Timeline, along, windows
 from pipeline.learn.settings import ModelSettings
-from pipeline.report.timeline import clock, stretches, timeline_page
+from pipeline.report.pages.timeline import clock, stretches, timeline_page
 from tests.pipeline.report.pages import assert_self_contained, parse
 
 

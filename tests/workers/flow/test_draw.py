@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from workers.flow.draw import colour_wheel, draw_flow, flow_colours, flow_scale_px, wheel_picture
+from workers.flow.files.drawing import colour_wheel, draw_flow, flow_colours, flow_scale_px, wheel_picture
 
 
 def uniform(u, v, size=8):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import ResourceError, StoreError
-from workers.flow.flofile import read_flo, write_flo
+from workers.flow.files.flo import read_flo, write_flo
 
 
 @pytest.fixture

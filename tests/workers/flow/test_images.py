@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schemas.errors import ConfigError, ResourceError
-from workers.flow.images import displacements, grey_of, quantised, read_picture, write_picture
+from workers.flow.files.pictures import displacements, grey_of, quantised, read_picture, write_picture
 
 
 @pytest.mark.parametrize("bound", [0.5, 15.0, 20.0, 32.0])

@@ -14,11 +14,11 @@ from scipy import ndimage
 
 from schemas.errors import ConfigError, InputError
 from tests.benchmarks.bench_tvl1 import endpoint_error, read_pairs
-from workers.flow.networks import COLUMN_SORT, MEDIAN_NETWORK, MEDIAN_PLACE
-from workers.flow.pyramid import grow_taps, level_sizes, shrink_taps
-from workers.flow.tvl1 import TVL1Flow
-from workers.flow.tvl1_parameters import PRESETS, TVL1, parameters_of
-from workers.flow.tvl1_torch import flow_of as torch_flow_of
+from workers.flow.tvl1.cpu.medians import COLUMN_SORT, MEDIAN_NETWORK, MEDIAN_PLACE
+from workers.flow.tvl1.method import TVL1Flow
+from workers.flow.tvl1.parameters import PRESETS, TVL1, parameters_of
+from workers.flow.tvl1.pyramid import grow_taps, level_sizes, shrink_taps
+from workers.flow.tvl1.torch_engine import flow_of as torch_flow_of
 
 Array = NDArray[np.float32]
 GOALS_PX = {"fast": 0.36, "balanced": 0.315, "accurate": 0.285}
@@ -137,8 +137,8 @@ def test_a_wavefront_of_any_depth_gives_the_same_bits(monkeypatch: pytest.Monkey
     frames = video(2)
     whole = TVL1Flow()(frames)
     for cache_bytes in (1, 20_000, 60_000):
-        monkeypatch.setattr("workers.flow.tvl1_numba._CACHE_BYTES", cache_bytes)
-        monkeypatch.setattr("workers.flow.tvl1_numba._last", threading.local())
+        monkeypatch.setattr("workers.flow.tvl1.cpu.engine._CACHE_BYTES", cache_bytes)
+        monkeypatch.setattr("workers.flow.tvl1.cpu.engine._last", threading.local())
         assert np.array_equal(TVL1Flow()(frames), whole)
 
 
@@ -286,11 +286,11 @@ def test_torch_moves_nothing_between_equal_frames_and_batches_freely() -> None:
 
 _TRITON_SCRIPT = """
 import numpy as np
-import workers.flow.tvl1_triton as fused
+import workers.flow.tvl1.triton_kernels as fused
 from tests.workers.flow.test_tvl1 import video
-from workers.flow.tvl1_parameters import TVL1
-from workers.flow.tvl1_numba import flow_of
-from workers.flow.tvl1_torch import flow_of as torch_flow_of
+from workers.flow.tvl1.parameters import TVL1
+from workers.flow.tvl1.cpu.engine import flow_of
+from workers.flow.tvl1.torch_engine import flow_of as torch_flow_of
 fused.STEPS, fused.STRIP_WIDE, fused._LOWEST_STRIP = 3, 16, 4  # several strips even in a tiny picture
 for median, shape, iterations in ((5, (9, 15), 4), (3, (6, 7), 1), (0, (1, 1), 1)):
     frames = video(3, *shape)

@@ -1,0 +1,1 @@
+"""Features and scores from and for other programs: import, export, fuse."""

@@ -1,0 +1,201 @@
+"""Files of features, one a video, as `export` writes and `import` reads them:
+
+    npy        <stream>/<id>.npy (T, D), and the folders pts_s and frame with <id>.npy (T,)
+    npz        <id>.npz: an array a stream, pts_s and frame
+    parquet    <id>.parquet, one row a moment: a list of numbers a stream, pts_s and frame
+
+Beside them lies `export.json`, written last: the format, the streams in their order, what computed the features, and
+the label, split and group of every video. It is JSON because that holds any name as it is: no character of an id parts
+columns, is trimmed, or stands for another.
+"""
+
+import io
+import json
+import re
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.disk.files import make_folder, stays_inside, write_bytes, write_lines, writing
+from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.plain import read_json, to_record
+
+Arrays = dict[str, NDArray[Any]]
+
+FORMATS = ("npy", "npz", "parquet")
+TIME_ARRAYS = ("pts_s", "frame")
+MANIFEST, MANIFEST_FORMAT, MANIFEST_SCHEMA = "export.json", "vidu-pipe export", 1
+_STREAM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+# Arrays of other meaning in files of ours, and the arguments of `np.savez`, which takes no array of these names.
+_RESERVED = ("names", "labels", "classes", "folds", "seeds", "groups", "file", "allow_pickle")
+# What NumPy, zipfile and pyarrow make of files that are damaged or are something else.
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, MemoryError,
+              zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What people say of a video.
+
+    Attributes:
+        label: its label, or several as `a;b`; empty when unknown.
+        split: `train`, `val`, `test` or empty.
+        group: the recording, person or source it belongs to, or empty.
+    """
+
+    label: str = ""
+    split: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What files of features can not say themselves.
+
+    Attributes:
+        form: one of `FORMATS`.
+        source: what computed the features.
+        streams: their names, in order.
+        said: video id -> what is said of it.
+    """
+
+    form: str
+    source: str
+    streams: tuple[str, ...]
+    said: dict[str, Said]
+
+
+def check_stream_name(name: str, where: str) -> None:
+    """Refuse what can not name a stream, an array of a file and a folder alike.
+
+    Raises:
+        ConfigError: `name` is such; the message begins with `where`.
+    """
+    if not _STREAM_NAME.fullmatch(name) or name in _RESERVED:
+        raise ConfigError(f"{where}: a stream can not be called {name!r}: a letter, then letters, digits, - and _, and "
+                          f"not one of {', '.join(_RESERVED)}")
+
+
+def read_arrays(path: Path) -> NDArray[Any] | Arrays:
+    """Read the one array of an .npy file, or all arrays of an .npz or .parquet file by name.
+
+    Raises:
+        ConfigError: the file is damaged, holds Python objects, or is none of these.
+        ResourceError: it is a .parquet file, and the library is not installed.
+    """
+    try:
+        # opened here: `np.load` leaves a file open that it finds damaged, and pyarrow takes only UTF-8 for its name
+        with path.open("rb") as file:
+            if path.suffix == ".parquet":
+                return _read_parquet(file)
+            loaded = np.load(file, allow_pickle=False)
+            return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except ResourceError:
+        raise
+    except UNREADABLE as error:
+        raise ConfigError(f"{path} is not a plain {'Parquet' if path.suffix == '.parquet' else 'NumPy'} file: "
+                          f"{error}") from error
+
+
+def write_arrays(out: Path, video_id: str, arrays: Arrays, form: str) -> None:
+    """Write the arrays of one video below `out`.
+
+    Args:
+        out: a folder.
+        video_id: names the files and their folders.
+        arrays: features (T, D) by stream, `pts_s` (T,) and `frame` (T,).
+        form: one of `FORMATS`.
+
+    Raises:
+        ResourceError: the file system refused, or parquet's library is not installed.
+        StoreError: the id leads out of `out`.
+    """
+    if form == "npy":
+        for name, values in arrays.items():
+            held = io.BytesIO()  # into a file numpy writes by a way that does not say why it can not
+            np.save(held, values)
+            write_bytes(_place(out / name, video_id, form), held.getbuffer())
+    elif form == "npz":
+        with writing(_place(out, video_id, form)) as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+    else:
+        arrow, parquet = parquet_library()
+        columns = {name: arrow.array(list(values)) if values.ndim == 2 else arrow.array(values)
+                   for name, values in arrays.items()}
+        with writing(_place(out, video_id, form)) as file:
+            parquet.write_table(arrow.table(columns), file)
+
+
+def _place(folder: Path, video_id: str, form: str) -> Path:
+    if not stays_inside(video_id) or PurePosixPath(video_id).as_posix() != video_id:
+        raise StoreError(f"{video_id!r} is not the id of a video: the plan of the store is damaged")
+    path = folder / f"{video_id}.{form}"  # appended, not with_suffix: an id may hold dots
+    make_folder(path.parent)
+    return path
+
+
+def _read_parquet(file: BinaryIO) -> Arrays:
+    arrow, parquet = parquet_library()
+    table = parquet.ParquetFile(file).read()
+    arrays: Arrays = {}
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        if arrow.types.is_list(column.type) or arrow.types.is_fixed_size_list(column.type):
+            if column.null_count or len(set(column.value_lengths().to_pylist())) > 1:
+                raise ValueError(f"the lists of {name!r} are not all of one length")
+            arrays[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+        else:
+            arrays[name] = column.to_numpy(zero_copy_only=False)
+    return arrays
+
+
+def parquet_library() -> tuple[Any, Any]:
+    """Import pyarrow and its parquet.
+
+    Raises:
+        ResourceError: it is not installed.
+    """
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ResourceError("parquet needs the library pyarrow: pip install 'vidu-pipe[parquet]'; npz and npy need "
+                            "nothing") from error
+    return arrow, parquet
+
+
+def write_manifest(out: Path, manifest: Manifest) -> None:
+    """Write `export.json`.
+
+    Raises:
+        ResourceError: the file system refused.
+    """
+    plain = {"format": MANIFEST_FORMAT, "schema": MANIFEST_SCHEMA} | asdict(manifest)
+    write_lines(out / MANIFEST, [json.dumps(plain, indent=1)])
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Read the `export.json` of a folder; None where there is none.
+
+    Raises:
+        ConfigError: it is damaged, or of another version.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        plain = read_json(path, dict[str, Any])
+        version = plain.pop("format", None), plain.pop("schema", None)
+        manifest = to_record(plain, Manifest) if version == (MANIFEST_FORMAT, MANIFEST_SCHEMA) else None
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged: {error}; export anew, or import the folders of streams one by one, as "
+                          "--from rgb=DIR --from pts_s=DIR") from error
+    if manifest is None or manifest.form not in FORMATS:
+        raise ConfigError(f"{path}: {version[0]!r} of schema {version[1]!r}; this version reads {MANIFEST_FORMAT!r} of "
+                          f"schema {MANIFEST_SCHEMA}, files of {', '.join(FORMATS)}")
+    return manifest

@@ -1,0 +1,1 @@
+"""Optical flow outside a store: of two pictures, as a film, and measured."""

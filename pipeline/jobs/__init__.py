@@ -1,0 +1,1 @@
+"""A plan becomes files: prepared, estimated, made by an engine, shown while it goes."""

@@ -1,0 +1,1 @@
+"""Temporal heads, fusions, and the model made of them."""

@@ -1,0 +1,168 @@
+"""From video files to what a run's model says of them: extraction as the run's features were made, then the model.
+
+The one place where both wings meet, and they meet on disk: in a store that is removed afterwards unless it is wanted.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.jobs.job import Job, Summary, extract
+from pipeline.jobs.prepare import prepare
+from pipeline.learn.models.model import load_model
+from pipeline.learn.predict import Predictor, Said, Timeline
+from pipeline.learn.runs.run import Run
+from pipeline.learn.training.repeatable import prepare_torch
+from pipeline.planning.find import Found
+from pipeline.planning.outcomes import BadVideos
+from schemas.config import ExtractSettings
+from schemas.errors import ConfigError, ResourceError, StoreError
+from schemas.streams import with_weights
+from workers.networks.backbones import State
+from workers.tools import software
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictJob:
+    """What to predict.
+
+    Attributes:
+        run: directory of the run.
+        videos: files.
+        weights: files by stream, where the run's features were made with other than the published weights; an empty
+            name means the first stream with a network, and those on the same backbone.
+        device: `cpu` or `cuda`; empty: as the run's features were made.
+        mixed_software: accept other versions of libraries than the features were made with.
+        keep: folder for the store of the videos' features; None: it is removed afterwards.
+        window: moments in a timeline's window; 0: no timelines.
+        engine: options of `Job`: inline, address, workers, retries, gpus_per_task, quiet.
+    """
+
+    run: Path
+    videos: Sequence[Found]
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    device: str = ""
+    mixed_software: bool = False
+    keep: Path | None = None
+    window: int = 0
+    engine: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What came of it.
+
+    Attributes:
+        run: the run's directory.
+        row: the kept row's name.
+        head: its temporal head.
+        classes: C names.
+        multilabel: probabilities are of each class by itself.
+        said: of every video that gave a moment, by id.
+        bad: videos that gave none, and videos that broke off.
+        summary: of the extraction.
+    """
+
+    run: Path
+    row: str
+    head: str
+    classes: tuple[str, ...]
+    multilabel: bool
+    said: tuple[Said, ...]
+    bad: BadVideos
+    summary: Summary
+
+
+def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | None = None) -> Predictions:
+    """Extract videos as the run's features were made, and say what they show.
+
+    Args:
+        job: what to do.
+        on_timeline: called with each video's timeline when the job asks for them.
+
+    Raises:
+        ConfigError: the run knows imported features only, or its settings can not be had here.
+        ResourceError: its device is not here.
+        StoreError: run or store can not be read, or libraries differ.
+    """
+    run = Run.open(job.run)
+    (classes, multilabel), results = run.labels(), run.results()
+    model = load_model(run.model_settings(), run.model_path)  # a run that is damaged says so before the long part
+    settings, weights = same_extraction(run, job)
+    wanted = {found.id for found in job.videos}
+    with _folder(job.keep) as folder:
+        summary = extract(Job(videos=job.videos, settings=settings, weights=weights, out=folder,
+                              mixed_software=job.mixed_software, **job.engine))
+        rows = [video for video in summary.store.video_rows() if video.id in wanted]
+        said: list[Said] = []
+        if rows:
+            device = prepare_torch(settings.device, int(run.settings["threads"]))
+            predictor = Predictor(model, summary.store, rows, device)
+            said = predictor.said()
+            if job.window and on_timeline is not None:
+                for index in range(len(rows)):
+                    on_timeline(predictor.timeline(index, job.window))
+    return Predictions(run.root, results.kept, model.settings.head, classes, multilabel, tuple(said),
+                       summary.bad.among(wanted), summary)
+
+
+def same_extraction(run: Run, job: PredictJob) -> tuple[ExtractSettings, dict[str, State]]:
+    """Prepare an extraction with the settings kept in a run, of the streams its model uses.
+
+    With `job.keep` every stream is extracted, so that the store kept is one the run's own features compare with.
+
+    Raises:
+        ConfigError: the features were imported, or the weights found here are not those they were made with.
+        ResourceError: their device is not here.
+        StoreError: libraries differ, and that is not accepted.
+    """
+    store = run.settings["store"]
+    if store["kind"] != "extract":
+        raise ConfigError(f"{run.root} was trained on imported features, which were not made by this program, so it "
+                          "can not make them of new videos: import theirs too, then use evaluate --store")
+    known = ExtractSettings.from_dict(store["settings"])
+    _check_software(run, store["software"], software(known.device), accepted=job.mixed_software)
+    known = _on_device(run, known, job.device)
+    known = replace(known, streams=with_weights(known.streams, {name: str(file) for name, file in job.weights.items()}))
+    if job.keep is None:
+        known = known.only(tuple(run.model_settings().streams))
+    return prepare(known)
+
+
+def _on_device(run: Run, known: ExtractSettings, asked: str) -> ExtractSettings:
+    import torch
+
+    if not asked and known.device == "cuda" and not torch.cuda.is_available():
+        raise ResourceError(f"the features of {run.root} were made on cuda, and there is no GPU here; --device cpu "
+                            "makes them here, equal but for rounding")
+    if asked and asked != known.device:
+        logger.warning("features are made on %s, those of the run were made on %s: equal but for rounding", asked,
+                       known.device)
+        return replace(known, device=asked)
+    return known
+
+
+def _check_software(run: Run, then: dict[str, str], now: dict[str, str], *, accepted: bool) -> None:
+    lines = [f"{name}: {then.get(name)}, {now.get(name)}" for name in sorted(then | now)
+             if then.get(name) != now.get(name)]
+    if lines and not accepted:
+        raise StoreError(f"the features of {run.root} were made with other versions than are here, so those of new "
+                         "videos could differ from what the model knows; then, now:\n  " + "\n  ".join(lines)
+                         + "\nInstall those, or accept that with --mixed-software.")
+    if lines:
+        logger.warning("other versions than the run's features were made with: %s", "; ".join(lines))
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="vidu-pipe-predict-") as folder:
+        yield Path(folder) / "store"

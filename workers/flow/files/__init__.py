@@ -1,0 +1,1 @@
+"""Flow in files and pictures: `.flo`, grey images, colour drawings."""

@@ -1,0 +1,1 @@
+"""TV-L1 on one CPU thread."""
