@@ -129,7 +129,7 @@ def test_kernels_do_not_know_each_other(path):
 def test_the_wings_meet_only_on_disk(path):
     for name in imports(TREES[path]):
         assert not name.startswith("workers"), name
-        assert not name.startswith("pipeline") or name.startswith(("pipeline.learn", "pipeline.report", "pipeline.exchange")), name
+        assert not name.startswith("pipeline") or name.replace(".", "/").startswith(LEARNING), name
 
 
 @pytest.mark.parametrize("path", [p for p in IDS if p.startswith("pipeline/") and p not in JOINS_WINGS
