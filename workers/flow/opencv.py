@@ -5,6 +5,7 @@ Importing this module sets OpenCV to one thread: a worker owns one core, and DIS
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np

@@ -1,6 +1,6 @@
 """The parameters of TV-L1, in the papers' words, and their presets; what they do stands in `tvl1`."""
 
-from dataclasses import dataclass, fields, asdict
+from dataclasses import asdict, dataclass, fields
 
 from schemas.errors import ConfigError
 from schemas.options import OptionValue
