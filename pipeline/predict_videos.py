@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.jobs.job import Job, Summary, do_job
 from pipeline.jobs.prepare import prepare
@@ -22,6 +21,7 @@ from pipeline.planning.outcomes import BadVideos
 from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.streams import with_weights
+from vidu_pipe.options import EngineOptions
 from workers.networks.backbones import State
 from workers.tools import feature_software
 
@@ -51,7 +51,7 @@ class PredictJob:
     mixed_software: bool = False
     keep: Path | None = None
     window: int = 0
-    engine: dict[str, Any] = field(default_factory=dict)
+    engine: EngineOptions = field(default_factory=EngineOptions)
 
 
 @dataclass(frozen=True, slots=True)

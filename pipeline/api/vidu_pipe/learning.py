@@ -122,7 +122,7 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     files = {name: Path(file) for name, file in (weights or {}).items()}
     job = PredictJob(run=_folder(run), videos=found, weights=files, device=device, mixed_software=mixed_software,
-                     keep=Path(keep) if keep else None, window=window, engine=dict(engine))
+                     keep=Path(keep) if keep else None, window=window, engine=engine)
     return predict_videos(job, on_timeline)
 
 
