@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import TrainSettings
@@ -126,11 +126,13 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
     return predict_videos(job, on_timeline)
 
 
-def evaluate(run: FilePath | Run, store: FilePath | None = None, **more: Any) -> "Evaluation":  # noqa: ANN401
+def evaluate(run: FilePath | Run, store: FilePath | None = None, *, labels: FilePath | None = None,
+             part: str | None = None, out: FilePath | None = None, device: str = "auto") -> "Evaluation":
     """Judge a run's model on another store, or on a part of its own; see `pipeline.learn.evaluate.evaluate_run`."""
     from pipeline.learn.evaluate import evaluate_run
 
-    return evaluate_run(_folder(run), store=None if store is None else Path(store), **more)
+    store, labels, out = (None if path is None else Path(path) for path in (store, labels, out))
+    return evaluate_run(_folder(run), store=store, labels=labels, part=part, out=out, device=device)
 
 
 def compare(runs: Sequence[FilePath | Run]) -> "Comparison":
