@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.jobs.job import Job, Summary, extract
+from pipeline.jobs.job import Job, Summary, do_job
 from pipeline.jobs.prepare import prepare
 from pipeline.learn.models.model import load_model
-from pipeline.learn.predict import Predictor, Said, Timeline
+from pipeline.learn.predict import Judgement, Predictor, Timeline
 from pipeline.learn.runs.run import Run
 from pipeline.learn.training.repeatable import prepare_torch
 from pipeline.planning.find import Found
@@ -23,7 +23,7 @@ from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.streams import with_weights
 from workers.networks.backbones import State
-from workers.tools import software
+from workers.tools import feature_software
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Predictions:
     head: str
     classes: tuple[str, ...]
     multilabel: bool
-    said: tuple[Said, ...]
+    said: tuple[Judgement, ...]
     bad: BadVideos
     summary: Summary
 
@@ -97,10 +97,10 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
     settings, weights = same_extraction(run, job)
     wanted = {found.id for found in job.videos}
     with _folder(job.keep) as folder:
-        summary = extract(Job(videos=job.videos, settings=settings, weights=weights, out=folder,
+        summary = do_job(Job(videos=job.videos, settings=settings, weights=weights, out=folder,
                               mixed_software=job.mixed_software, **job.engine))
         rows = [video for video in summary.store.video_rows() if video.id in wanted]
-        said: list[Said] = []
+        said: list[Judgement] = []
         if rows:
             device = prepare_torch(settings.device, int(run.settings["threads"]))
             predictor = Predictor(model, summary.store, rows, device)
@@ -127,7 +127,7 @@ def same_extraction(run: Run, job: PredictJob) -> tuple[ExtractSettings, dict[st
         raise ConfigError(f"{run.root} was trained on imported features, which were not made by this program, so it "
                           "can not make them of new videos: import theirs too, then use evaluate --store")
     known = ExtractSettings.from_dict(store["settings"])
-    _check_software(run, store["software"], software(known.device), accepted=job.mixed_software)
+    _check_software(run, store["software"], feature_software(known.device), accepted=job.mixed_software)
     known = _on_device(run, known, job.device)
     known = replace(known, streams=with_weights(known.streams, {name: str(file) for name, file in job.weights.items()}))
     if job.keep is None:

@@ -43,7 +43,7 @@ class FlowTools:
     flow: FlowMethod
 
 
-def software() -> dict[str, str]:
+def flow_software() -> dict[str, str]:
     """Return the versions of the libraries that can change flow files, and of Python."""
     return versions(_SOFTWARE)
 

@@ -43,9 +43,9 @@ class Features:
 
     def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401 - see Product
         """See `Product`."""
-        from workers.tools import software
+        from workers.tools import feature_software
 
-        return software(settings.device)
+        return feature_software(settings.device)
 
     def make_tools(self, settings: Any, weights: "dict[str, State]") -> Any:  # noqa: ANN401 - see Product
         """See `Product`."""
@@ -71,9 +71,9 @@ class FlowFiles:
 
     def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401, ARG002 - see Product
         """See `Product`."""
-        from workers.flow_process import software
+        from workers.flow_process import flow_software
 
-        return software()
+        return flow_software()
 
     def make_tools(self, settings: Any, weights: "dict[str, State]") -> Any:  # noqa: ANN401, ARG002 - see Product
         """See `Product`; there are no weights."""

@@ -39,7 +39,7 @@ UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, NotImplemented
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Annotation:
     """What people say of a video.
 
     Attributes:
@@ -67,7 +67,7 @@ class Manifest:
     form: str
     source: str
     streams: tuple[str, ...]
-    said: dict[str, Said]
+    said: dict[str, Annotation]
 
 
 def check_stream_name(name: str, where: str) -> None:

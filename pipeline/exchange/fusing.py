@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.exchange.scores import Array, ScoreSet, cell_labels, check_place, join, normalise, read_all
+from pipeline.exchange.scores import Array, ScoreSet, cell_labels, check_place, join_scores, normalise, read_all
 from pipeline.learn.data.splits import deal, groups_of, joined_groups
 from pipeline.learn.judging.metrics import Members, hits
 from pipeline.learn.judging.results import main_values
@@ -83,7 +83,7 @@ def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "r
     Raises:
         ConfigError: files, names, classes or weights do not fit together.
     """
-    sets = join(read_all(sources), common=common)
+    sets = join_scores(read_all(sources), common=common)
     tables = np.stack([normalise(one.scores, how) for one in sets])
     members = _truth(sets, labels)
     groups = groups_of(sets[0].names, pattern=group_by, given=_known_groups(sets, labels))

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from pipeline.exchange.feature_files import (
     TIME_ARRAYS,
+    Annotation,
     Manifest,
-    Said,
     check_stream_name,
     read_arrays,
     read_manifest,
@@ -104,7 +104,7 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
                 "dtype": _said_dtype(kinds)}
     store = Store.create(out, Origin("import", settings, digest_of(settings), {"numpy": np.__version__}))
     rows = match_rows(labels, {one.id: str(one.files[0].resolve()) for one in sources})
-    said = manifest.said | {name: Said(row.label, row.split, row.group) for name, row in rows.items()}
+    said = manifest.said | {name: Annotation(row.label, row.split, row.group) for name, row in rows.items()}
     tasks: list[ShardTask] = []
     for number, videos in enumerate(_packed(sources, folders, kinds, dtype, fps=fps, shortest=shortest)):
         tasks.append(_write(store, f"{number:06d}", videos, said, kinds))
@@ -246,9 +246,9 @@ def _check_kinds(source: Source, found: Kinds, first: Source, kinds: Kinds) -> N
                           f"{_said_dtype(kinds)}; choose one for all with --dtype")
 
 
-def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], said: Mapping[str, Said],
+def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], said: Mapping[str, Annotation],
            kinds: Kinds) -> ShardTask:
-    planned = tuple(_video(source, loaded, said.get(source.id, Said())) for source, loaded in videos)
+    planned = tuple(_video(source, loaded, said.get(source.id, Annotation())) for source, loaded in videos)
     stops = np.cumsum([len(loaded.frame) for _, loaded in videos]).tolist()
     starts = [0, *stops[:-1]]
     segments = tuple(SegmentRows(v, 0, stop - start, start, stop, "ok")
@@ -286,7 +286,7 @@ def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]])
     return np.concatenate(parts)
 
 
-def _video(source: Source, loaded: Loaded, said: Said) -> Video:
+def _video(source: Source, loaded: Loaded, said: Annotation) -> Video:
     digest = hashlib.sha256("".join(file_digest(path)[0] for path in source.files).encode()).hexdigest()
     timed = not np.isnan(loaded.pts_s).any()
     duration_s = float(loaded.pts_s[-1] - loaded.pts_s[0]) if timed else 0.0

@@ -198,7 +198,7 @@ def _read_csv(path: Path) -> ScoreSet:
     return ScoreSet(path.stem, tuple(row[0] for row in rows), scores, labels, tuple(header[first:]), groups)
 
 
-def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
+def join_scores(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
     """Bring score sets into one order of videos and classes, that of the first.
 
     Videos are joined by name, with or without the suffix of their file, and called by the shortest.

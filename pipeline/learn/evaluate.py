@@ -16,10 +16,10 @@ from pipeline.learn.judging.metrics import HALF, class_table, judge
 from pipeline.learn.judging.results import main_values
 from pipeline.learn.judging.statistics import bootstrap_mean, unit_numbers
 from pipeline.learn.models.model import load_model
-from pipeline.learn.runs.records import top_classes
-from pipeline.learn.runs.run import ClassResult, Prediction, Run, write_predictions
+from pipeline.learn.runs.records import ClassResult, Prediction, top_classes
+from pipeline.learn.runs.run import Run, write_predictions
 from pipeline.learn.training.repeatable import prepare_torch
-from pipeline.learn.training.train import predict
+from pipeline.learn.training.train import scores_of
 from schemas.config import ExtractSettings
 from schemas.disk.shard import Origin
 from schemas.disk.store import Store
@@ -117,7 +117,7 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     data = read_dataset(features, videos, streams=list(model.settings.streams))
     classes, _ = run.labels()
     targets = make_targets(data.ids, rows, classes)
-    scores = predict(model.to(chosen), data, np.arange(len(data.ids)), chosen)
+    scores = scores_of(model.to(chosen), data, np.arange(len(data.ids)), chosen)
     probabilities = model.probabilities(scores).numpy()
     several = model.settings.multilabel
     prints = fingerprints(features, videos)

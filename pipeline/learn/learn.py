@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn.data.material import Material, prepare, split_rows
+from pipeline.learn.data.material import Material, read_material, split_rows
 from pipeline.learn.data.splits import Fold, inner_cuts
 from pipeline.learn.judging.metrics import Members, fit_thresholds, out_of_fold_thresholds
-from pipeline.learn.judging.results import Said, conclude, main_values
+from pipeline.learn.judging.results import RowScores, conclude, main_values
 from pipeline.learn.models.model import save_model
 from pipeline.learn.request import Request
 from pipeline.learn.runs.provenance import LBFGS, run_settings
-from pipeline.learn.runs.records import top_classes
+from pipeline.learn.runs.records import Prediction, Scores, top_classes
 from pipeline.learn.runs.rows import Row, make_rows
-from pipeline.learn.runs.run import Prediction, Run, Scores
+from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import TrainSettings
 from pipeline.learn.training.experiment import ALL_VIDEOS, INNER, Experiment, Trained
 from pipeline.learn.training.repeatable import prepare_torch
@@ -48,7 +48,7 @@ def learn(request: Request, out: Path | None = None) -> Run:
         ResourceError: no such device, or the run can not be written.
     """
     device = prepare_torch(request.device, request.threads)
-    material = prepare(request)
+    material = read_material(request)
     rows = make_rows(request, material.data.dims, material.targets)
     _check_weights(request.score_weights, rows, material)
     settings = run_settings(request, material, rows, device)
@@ -147,7 +147,7 @@ def _train_and_keep(run: Run, experiment: Experiment, rows: Sequence[Row], mater
 
 
 def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Material, seeds: Sequence[int],
-          judged: NDArray[np.int64], inner: tuple[Sequence[Fold], Mapping[str, NDArray[np.float32]]]) -> Said:
+          judged: NDArray[np.int64], inner: tuple[Sequence[Fold], Mapping[str, NDArray[np.float32]]]) -> RowScores:
     members, numbers, several = material.targets.members, range(len(material.folds)), material.targets.multilabel
     orders = [np.argsort(np.concatenate([fold.test for fold in material.folds_of(place)]), kind="stable")
               for place in range(len(seeds))]
@@ -159,7 +159,7 @@ def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Mate
         held = [[(np.concatenate([fold.test for fold in inner[0]]), inner[1][row.name])]]
     val = tuple(float(main_values(members[videos], table, multilabel=several).mean())
                 for each in held for videos, table in each if len(videos))
-    said = Said(row, trained[row.name, seeds[0], 0].parameters, test,
+    said = RowScores(row, trained[row.name, seeds[0], 0].parameters, test,
                 val if all(len(videos) for each in held for videos, _ in each) else ())
     if not several:
         return said
@@ -206,7 +206,7 @@ def _train_on_all(experiment: Experiment, kept: Row, rows: Sequence[Row], fold: 
     return [line for one in (*parts, model) for line in one.history]
 
 
-def _write_said(run: Run, said: Sequence[Said], kept: str, material: Material, judged: NDArray[np.int64],
+def _write_said(run: Run, said: Sequence[RowScores], kept: str, material: Material, judged: NDArray[np.int64],
                 seeds: Sequence[int]) -> None:
     targets, ids = material.targets, material.data.ids
     folds = np.array([_numbers_of(material.folds_of(place))[judged] for place in range(len(seeds))])

@@ -7,7 +7,7 @@ from pipeline.learn.runs.run import Run
 from pipeline.report.drawing.thumbs import Thumb, middle_moment
 from pipeline.report.facts.facts import Mistake, read_report
 from pipeline.report.facts.projection import try_feature_map
-from pipeline.report.pages.page import Pictures, report_page
+from pipeline.report.pages.page import Illustrations, report_page
 from schemas.config import ExtractSettings
 from schemas.disk.files import make_folder, write_bytes
 from workers.flow import make_flow
@@ -38,7 +38,7 @@ def make_report(root: Path, *, out: Path | None = None, store: Path | None = Non
     chart, trouble = try_feature_map(run, store=store, method=method)
     if trouble:
         logger.warning("no map of the features: %s", trouble)
-    page = report_page(data, Pictures(pictured(run, data.mistakes[:mistakes]), chart, trouble))
+    page = report_page(data, Illustrations(pictured(run, data.mistakes[:mistakes]), chart, trouble))
     path = out or run.root / "report.html"
     write_page(path, page)
     return path

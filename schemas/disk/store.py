@@ -17,7 +17,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from schemas.disk.files import file_digest, is_there, locked, make_folder, reading, refusals, sweep, write_lines
+from schemas.disk.files import (
+    file_digest,
+    is_there,
+    locked,
+    make_folder,
+    reading,
+    refusals,
+    remove_leftovers,
+    write_lines,
+)
 from schemas.disk.shard import Origin, check_shard, open_shard
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.plain import read_json, to_record
@@ -159,7 +168,7 @@ class Store:
     def sweep(self) -> None:
         """Remove what killed processes left half written; hold the lock."""
         for folder in (self.root, *(self.root / name for name in self.folders)):
-            sweep(folder)
+            remove_leftovers(folder)
 
     def shard_path(self, shard: str) -> Path:
         """Return the file of a shard, there or not."""

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from pipeline.cli import main
-from pipeline.jobs.job import Job, extract
+from pipeline.jobs.job import Job, do_job
 from pipeline.jobs.prepare import prepare
 from pipeline.learn.evaluate import evaluate_run
 from pipeline.learn.learn import learn
@@ -48,7 +48,7 @@ def world(tmp_path_factory):
     settings, states = prepare(ExtractSettings(
         sampling=Sampling(every=2), device="cpu", short_side_px=48,
         streams=(Rgb(BACKBONE, weights=weights), Flow(BACKBONE, weights=weights, method="dis", stack=3))))
-    extract(Job(videos=find_videos(str(folder / "videos")), settings=settings, weights=states, out=folder / "store",
+    do_job(Job(videos=find_videos(str(folder / "videos")), settings=settings, weights=states, out=folder / "store",
                 inline=True, quiet=True))
     for head in ("mean", "lstm"):
         learn(Request(command="train-fusion", store=folder / "store", alone=True, fusions=("concat",), head=head,

@@ -63,7 +63,7 @@ class Dataset:
             stop = high
         yield slice(start, stop)
 
-    def moments(self, stream: str, videos: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def feature_statistics(self, stream: str, videos: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, float32 (D,), over all moments of `videos`."""
         table = self.streams[stream]
         total, count = torch.zeros(2, table.shape[1], dtype=torch.float64, device=table.device), 0

@@ -12,7 +12,7 @@ from pipeline.learn.data.dataset import Dataset, fingerprints, read_dataset
 from pipeline.learn.data.splits import Fold, check_classes, check_leaks, cut_validation, groups_of, made_folds
 from pipeline.learn.data.targets import Targets, frequent, label_rows, make_targets, tell_partial
 from pipeline.learn.request import Request, SplitChoice
-from pipeline.learn.runs.run import SplitRow
+from pipeline.learn.runs.records import SplitRow
 from pipeline.learn.settings import TrainSettings
 from schemas.disk.store import Store, VideoRows
 from schemas.errors import ConfigError
@@ -65,7 +65,7 @@ class Material:
         return [self.folds, *self.again][place] if self.again else self.folds
 
 
-def prepare(request: Request) -> Material:
+def read_material(request: Request) -> Material:
     """Read the store and divide its videos; everything that can be wrong with the request shows here, before work."""
     store = Store.open(request.store)
     videos = videos_of(store)

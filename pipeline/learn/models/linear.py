@@ -22,7 +22,7 @@ UNTRIED = 10.0  # where nothing can be held out
 MOST_STEPS = 1000
 _UNSEEN = 10.0  # a class without a video is held this much (log odds) less likely than the least likely one
 
-Weights = tuple[NDArray[np.float64], NDArray[np.float64]]
+LinearWeights = tuple[NDArray[np.float64], NDArray[np.float64]]
 Cut = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -101,7 +101,7 @@ class _One:
         """Whether there are two classes to tell apart."""
         return int(members.any(0).sum()) > 1
 
-    def fitted(self, strength: float) -> Weights:
+    def fitted(self, strength: float) -> LinearWeights:
         """Return weight (C, D) and bias (C,)."""
         from sklearn.exceptions import ConvergenceWarning
 
@@ -116,7 +116,7 @@ class _One:
         weight[self._model.classes_], bias[self._model.classes_] = coef, intercept
         return weight, bias
 
-    def learnt(self, weights: Weights) -> bool:
+    def learnt(self, weights: LinearWeights) -> bool:
         """Whether it is right about all videos that it was fitted to."""
         weight, bias = weights
         return bool(((self._x @ weight.T + bias).argmax(1) == self._labels).all())
@@ -141,7 +141,7 @@ class _Several:
         share = members.mean(0)
         return bool(((share > 0) & (share < 1)).any())
 
-    def fitted(self, strength: float) -> Weights:
+    def fitted(self, strength: float) -> LinearWeights:
         """Return weight (C, D) and bias (C,)."""
         weight = np.zeros((len(self._each), self._x.shape[1]))
         bias = np.where(self._share > 0, _UNSEEN, -_UNSEEN)  # of classes that all videos have, or none
@@ -151,7 +151,7 @@ class _Several:
                 weight[place], bias[place] = yes - no, in_favour - against
         return weight, bias
 
-    def learnt(self, weights: Weights) -> bool:
+    def learnt(self, weights: LinearWeights) -> bool:
         """Whether it is right about all labels of all videos that it was fitted to."""
         weight, bias = weights
         return bool((((self._x @ weight.T + bias) > 0) == self._members).all())

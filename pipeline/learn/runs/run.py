@@ -57,15 +57,12 @@ import numpy as np
 
 from pipeline.learn.runs.records import (
     TOP,
-    ClassResult,
     Labels,
     MetricsLine,
     Prediction,
     Results,
-    RowResult,
     Scores,
     SplitRow,
-    Versus,
 )
 from pipeline.learn.settings import ModelSettings
 from schemas.disk.files import (
@@ -75,7 +72,7 @@ from schemas.disk.files import (
     read_csv,
     reading,
     refusals,
-    sweep,
+    remove_leftovers,
     write_csv,
     write_lines,
     writing,
@@ -83,18 +80,6 @@ from schemas.disk.files import (
 from schemas.errors import ConfigError, StoreError
 from schemas.plain import read_json, read_json_lines, to_record
 from schemas.words import counted
-
-__all__ = [
-    "ClassResult",
-    "Prediction",
-    "Results",
-    "RowResult",
-    "Run",
-    "Scores",
-    "SplitRow",
-    "Versus",
-    "write_predictions",
-]
 
 RUN_SCHEMA = 4
 
@@ -141,7 +126,7 @@ class Run:
         settings = _as_read(settings)
         make_folder(root)
         for folder in (root, root / "resume"):
-            sweep(folder)
+            remove_leftovers(folder)
         _refuse_others(root)
         if is_there(root / "settings.json"):
             known = read_json(root / "settings.json", dict[str, Any])

@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_EVERY_S = 10.0
 
 
-class State:
+class TrainingState:
     """All that changes while training, so that it can be put down and taken up.
 
     Attributes:
         model: trained in place.
-        optimizer: with its moments.
+        optimizer: with its running means.
         schedule: the learning rate, by the share of training done.
         order: generator of the order of videos.
         history: one row an epoch.

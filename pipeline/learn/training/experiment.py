@@ -21,7 +21,7 @@ from pipeline.learn.models.model import VideoClassifier, join_late, load_model, 
 from pipeline.learn.models.score_weights import fit_weights
 from pipeline.learn.runs.rows import PLAIN, Row
 from pipeline.learn.settings import ModelSettings, TrainSettings
-from pipeline.learn.training.train import Task, answers, correct, fit, predict
+from pipeline.learn.training.train import Task, answers, correct, fit, scores_of
 from schemas.disk.files import write_lines
 from schemas.plain import read_json
 
@@ -145,7 +145,7 @@ class Experiment:
 
     def _judged(self, model: VideoClassifier, data: Dataset, fold: Fold, history: list[dict[str, Any]]) -> Trained:
         model.to(self.device)
-        test, val = (model.probabilities(predict(model, data, videos, self.device)).numpy()
+        test, val = (model.probabilities(scores_of(model, data, videos, self.device)).numpy()
                      for videos in (fold.test, fold.val))
         return Trained(model.trainable(), test, val, history)
 

@@ -25,7 +25,7 @@ from pipeline.learn.data.targets import rarest
 from pipeline.learn.models.linear import Cut, fit_linear
 from pipeline.learn.models.model import VideoClassifier
 from pipeline.learn.settings import VAL_WORTH_IT, TrainSettings
-from pipeline.learn.training.checkpoint import State
+from pipeline.learn.training.checkpoint import TrainingState
 from pipeline.learn.training.objective import Loss, make_loss, make_optimizer, settled_epoch
 from schemas.errors import StoreError
 from schemas.words import counted
@@ -74,12 +74,12 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     for name in model.branches:
-        model.branch(name).standardise(*task.data.moments(name, task.fold.train))
+        model.branch(name).standardise(*task.data.feature_statistics(name, task.fold.train))
     model.to(device)
     if model.layer is not None:
         return [_solve(model, model.layer, task, settings, seed=seed, device=device)]
     loss = make_loss(task.targets[task.fold.train], model.settings, settings, device)
-    state = State(model, *make_optimizer(model, settings, settings.learning_rate or model.learning_rate), order)
+    state = TrainingState(model, *make_optimizer(model, settings, settings.learning_rate or model.learning_rate), order)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
     bar = tqdm(total=settings.epochs, initial=len(state.history), desc=title, unit="epoch", leave=False,
@@ -132,7 +132,7 @@ def _cuts(task: Task, members: NDArray[np.bool_], seed: int) -> list[Cut]:
     return inner_cuts(groups, rarest(members[:train]), seed=seed)
 
 
-def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
+def train_epoch(state: TrainingState, task: Task, loss: Loss, settings: TrainSettings,
                 device: torch.device) -> dict[str, float]:
     """Take every training video once."""
     model, total, right = state.model.train(), 0.0, torch.zeros((), device=device)
@@ -172,10 +172,10 @@ def _judged(model: VideoClassifier, task: Task, videos: NDArray[np.int64], loss:
 def answers(model: VideoClassifier, task: Task, videos: NDArray[np.int64], device: torch.device,
             ) -> tuple[Tensor, Tensor]:
     """Return the scores of some videos of a task, and their targets."""
-    return predict(model, task.data, videos, device), task.targets[videos]
+    return scores_of(model, task.data, videos, device), task.targets[videos]
 
 
-def predict(model: VideoClassifier, data: Dataset, videos: NDArray[np.int64], device: torch.device,
+def scores_of(model: VideoClassifier, data: Dataset, videos: NDArray[np.int64], device: torch.device,
             batch: int = 128) -> Tensor:
     """Return the scores of some videos, float32 (len(videos), C) on the CPU, in their order."""
     return _each(model.eval(), model.settings.classes, data, videos, device, batch)
@@ -183,7 +183,7 @@ def predict(model: VideoClassifier, data: Dataset, videos: NDArray[np.int64], de
 
 def seen(model: VideoClassifier, width: int, data: Dataset, videos: NDArray[np.int64], device: torch.device,
          batch: int = 128) -> Tensor:
-    """Return what the last layer, of so many inputs, sees of some videos, float32 (len(videos), width) as `predict`."""
+    """Return what the last layer, of so many inputs, sees of videos, float32 (len(videos), width) as `scores_of`."""
     return _each(model.eval().seen, width, data, videos, device, batch)
 
 

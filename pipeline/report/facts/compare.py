@@ -12,7 +12,8 @@ from pipeline.learn.data.splits import joined_groups
 from pipeline.learn.judging.metrics import HALF, judge, out_of_fold_thresholds, said_members
 from pipeline.learn.judging.results import mean_values
 from pipeline.learn.judging.statistics import bootstrap_mean, holm, sign_flip_p, unit_numbers
-from pipeline.learn.runs.run import Results, Run, Scores
+from pipeline.learn.runs.records import Results, Scores
+from pipeline.learn.runs.run import Run
 from pipeline.report.facts.facts import members_of, trained_as
 from schemas.errors import ConfigError
 from schemas.words import counted, flat

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.learn.judging.metrics import CALIBRATION_BINS, hits
-from pipeline.learn.runs.run import Results, Run, Scores
+from pipeline.learn.runs.records import Results, Scores
+from pipeline.learn.runs.run import Run
 from pipeline.learn.training.experiment import ALL_VIDEOS
 from schemas.words import flat
 

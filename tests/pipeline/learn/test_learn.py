@@ -109,7 +109,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(halves, tmp_path
                      training=replace(QUICK, val_fraction=0.2))
     whole = learn(request, tmp_path / "whole")
     monkeypatch.setattr(checkpoint, "CHECKPOINT_EVERY_S", 0.0)
-    close = checkpoint.State.close_epoch
+    close = checkpoint.TrainingState.close_epoch
     calls = []
 
     def interrupt(state, row, path):
@@ -119,7 +119,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(halves, tmp_path
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.State, "close_epoch", interrupt)
+        patch.setattr(checkpoint.TrainingState, "close_epoch", interrupt)
         with pytest.raises(KeyboardInterrupt):
             learn(request, tmp_path / "broken")
     with pytest.raises(StoreError, match="unfinished"):
