@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from schemas.checks import known, within
 from schemas.config import DEVICES, FEATURE_DTYPES, ExtractSettings, digest_of
 from schemas.errors import ConfigError
-from schemas.streams import DEFAULT_FLOW_BOUND_PX
+from schemas.plain import Plain
+from schemas.streams import DEFAULT_FLOW_BOUND_PX, Options
 
 IMAGE_FORMATS = ("jpg", "png")  # a picture a component; displacements become 8 bits
 FOLDER_FORMATS = (*IMAGE_FORMATS, "flo")  # a folder a video
@@ -39,7 +40,7 @@ class FlowFileSettings:
 
     kind: ClassVar[str] = "flow"
     method: str = "tvl1"
-    options: tuple[tuple[str, Any], ...] = ()
+    options: Options = ()
     format: str = "jpg"
     bound_px: float | None = DEFAULT_FLOW_BOUND_PX
     dtype: str | None = None
@@ -105,13 +106,13 @@ class FlowFileSettings:
         """Return the first frame of every pair of a video of so many frames."""
         return range(0, max(0, frames - self.step), self.every)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the settings as plain JSON values."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain: Plain = json.loads(json.dumps(asdict(self)))
         return plain
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "FlowFileSettings":
+    def from_dict(cls, plain: Plain) -> "FlowFileSettings":
         """Rebuild settings from `as_dict`.
 
         Raises:

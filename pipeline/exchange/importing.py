@@ -12,7 +12,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from pipeline.exchange.feature_files import (
     read_arrays,
     read_manifest,
 )
+from schemas.arrays import Array
 from schemas.config import digest_of
 from schemas.disk.files import file_digest
 from schemas.disk.shard import Origin, SegmentRows, ShardContent, write_shard
@@ -65,7 +65,7 @@ class Loaded:
         pts_s: float64 (T,), seconds; all NaN when unknown.
     """
 
-    streams: dict[str, NDArray[Any]]
+    streams: dict[str, Array]
     frame: NDArray[np.int64]
     pts_s: NDArray[np.float64]
 
@@ -164,7 +164,7 @@ def find_sources(folders: Mapping[str, Path], *, suffix: str = "") -> list[Sourc
 
 
 def _load(source: Source, folders: Mapping[str, Path], *, fps: float | None, shortest: bool) -> Loaded:
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Array] = {}
     for stream, path in zip(folders, source.files, strict=True):
         loaded = read_arrays(path)
         arrays |= loaded if isinstance(loaded, dict) else {stream or "features": loaded}
@@ -184,7 +184,7 @@ def _load(source: Source, folders: Mapping[str, Path], *, fps: float | None, sho
                   times.get("frame", np.full(length, -1))[:length].astype(np.int64), pts_s[:length].astype(np.float64))
 
 
-def _time(values: NDArray[Any], name: str, source: Source) -> NDArray[Any]:
+def _time(values: Array, name: str, source: Source) -> Array:
     """Check an array of times or frame indices; NaN and -1 throughout are how a store says that it knows none."""
     numbers = values.ndim == 1 and values.dtype.kind in ("iu" if name == "frame" else "iuf")
     unknown = numbers and bool((values == -1).all() if name == "frame" else np.isnan(values).all())
@@ -196,7 +196,7 @@ def _time(values: NDArray[Any], name: str, source: Source) -> NDArray[Any]:
     return values
 
 
-def _checked(table: NDArray[Any], stream: str, source: Source) -> NDArray[Any]:
+def _checked(table: Array, stream: str, source: Source) -> Array:
     where = f"{', '.join(map(str, source.files))}: stream {stream!r}"
     if table.ndim < 1 or table.dtype.kind not in "fiu":
         raise ConfigError(f"{where} is an array of {table.dtype} of shape {table.shape}, not features (T, ...)")
@@ -209,7 +209,7 @@ def _checked(table: NDArray[Any], stream: str, source: Source) -> NDArray[Any]:
     return flat
 
 
-def _kind(table: NDArray[Any], dtype: str) -> tuple[int, str]:
+def _kind(table: Array, dtype: str) -> tuple[int, str]:
     """(D, dtype as stored): float16 only where the file holds that or it is asked for."""
     return table.shape[1], dtype or ("float16" if table.dtype.kind == "f" and table.dtype.itemsize == 2 else "float32")
 
@@ -265,7 +265,7 @@ def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], sa
         for video, (_, loaded) in zip(planned, videos, strict=True)), planned)
 
 
-def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]]) -> NDArray[Any]:
+def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]]) -> Array:
     """Join a stream's features (N, D); refuse numbers that `dtype` can not hold, too large or too small."""
     parts, largest, lost = [], 0.0, 0.0
     for source, loaded in videos:

@@ -11,13 +11,12 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.exchange.feature_files import read_arrays
 from pipeline.learn.runs.run import Run
+from schemas.arrays import Array
 from schemas.errors import ConfigError
 from schemas.labels import join_labels, match_names, split_labels
 from schemas.words import counted
@@ -25,7 +24,6 @@ from schemas.words import counted
 NORMALISATIONS = ("relu-l1", "softmax", "none")
 _FIXED = ("names", "labels", "classes", "folds", "seeds", "groups")
 
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from schemas.disk.shard import Origin
 from schemas.disk.store import Store
 from schemas.errors import ConfigError, StoreError
 from schemas.labels import LabelRow, read_label_csv, split_labels
+from schemas.plain import Plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,14 @@ def check_origin(run: Run, store: Store, streams: dict[str, int]) -> None:
     Raises:
         StoreError: its settings differ; the message shows each difference.
     """
-    known: dict[str, Any] = run.settings["store"]
+    known: Plain = run.settings["store"]
     if store.origin.digest != known["digest"]:
         lines = _differences(known, store.origin)
         raise StoreError(f"the features of {store.root} are not those of {run.root}, which knows {', '.join(streams)}; "
                          "they differ in (model's, store's):\n  " + "\n  ".join(lines))
 
 
-def _differences(known: dict[str, Any], origin: Origin) -> list[str]:
+def _differences(known: Plain, origin: Origin) -> list[str]:
     if known["kind"] == origin.kind == "extract":
         return ExtractSettings.from_dict(known["settings"]).differences(ExtractSettings.from_dict(origin.settings))
     if known["kind"] != origin.kind:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from pipeline.learn.training.experiment import ALL_VIDEOS, INNER, Experiment, Tr
 from pipeline.learn.training.repeatable import prepare_torch
 from schemas.disk.files import is_there
 from schemas.errors import BusyError, ConfigError
+from schemas.plain import Plain
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def _check_weights(weights: str | tuple[float, ...], rows: Sequence[Row], materi
                           "cuts one where there are videos enough; or give numbers, as 1,1.5")
 
 
-def _tell_unused(asked: TrainSettings, settings: dict[str, Any]) -> None:
+def _tell_unused(asked: TrainSettings, settings: Plain) -> None:
     """Say which options of gradient descent were given and are of no use, since every row is fitted to the end."""
     if any(row["training"] and row["training"]["solver"] != LBFGS for row in settings["rows"]):
         return
@@ -86,7 +86,7 @@ def _tell_unused(asked: TrainSettings, settings: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _begun(settings: dict[str, Any], command: str, out: Path | None) -> Iterator[Run]:
+def _begun(settings: Plain, command: str, out: Path | None) -> Iterator[Run]:
     """Begin a run, or go on with the unfinished one, and hold it meanwhile.
 
     Without `out` a run that another process is training is left to it, and the next one is taken.
@@ -107,7 +107,7 @@ def _begun(settings: dict[str, Any], command: str, out: Path | None) -> Iterator
             return
 
 
-def _candidates(command: str, settings: dict[str, Any]) -> Iterator[Path]:
+def _candidates(command: str, settings: Plain) -> Iterator[Path]:
     """Yield the unfinished runs of these settings, then new ones."""
     folder = Path("runs")
     stem = f"{command.removeprefix('train-')}-"
@@ -198,7 +198,7 @@ def _held_out(experiment: Experiment, rows: Sequence[Row], inner: Sequence[Fold]
 
 
 def _train_on_all(experiment: Experiment, kept: Row, rows: Sequence[Row], fold: Fold,
-                  seed: int) -> list[dict[str, Any]]:
+                  seed: int) -> list[Plain]:
     """Train the kept row once more, on all videos (less a validation part where one is cut); return its history."""
     parts = [experiment.train(next(row for row in rows if row.name == name), fold, seed=seed, number=ALL_VIDEOS)
              for name in kept.parts]

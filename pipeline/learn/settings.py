@@ -1,9 +1,10 @@
 """Frozen settings of learning: what a model is, and how it is trained. Plain JSON values in settings.json."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from schemas.errors import ConfigError
+from schemas.options import OptionValue
+from schemas.plain import Plain
 
 SCHEDULES = ("one-cycle", "cosine", "constant")
 STEPS = 64
@@ -35,7 +36,7 @@ class ModelSettings:
     classes: int
     multilabel: bool = False
     head: str = "mean"
-    head_options: dict[str, Any] = field(default_factory=dict)
+    head_options: dict[str, OptionValue] = field(default_factory=dict)
     fusion: str = "concat"
     hidden: int = 0
     dropout: float = 0.5
@@ -51,7 +52,7 @@ class ModelSettings:
         if not self.streams:
             raise ConfigError("a model needs at least one stream")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the settings as plain JSON values."""
         return asdict(self)
 
@@ -105,7 +106,7 @@ class TrainSettings:
         if self.schedule not in SCHEDULES:
             raise ConfigError(f"unknown schedule {self.schedule!r}; known: {', '.join(SCHEDULES)}")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the settings as plain JSON values."""
         return asdict(self)
 

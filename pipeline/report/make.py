@@ -51,7 +51,7 @@ def pictured(run: Run, mistakes: tuple[Mistake, ...]) -> list[tuple[Mistake, Thu
         return [(mistake, Thumb(trouble="no pictures: the features were imported")) for mistake in mistakes]
     settings = ExtractSettings.from_dict(store["settings"])
     motion = next(iter(settings.needs.flow), None)
-    flow = make_flow(motion.method, **dict(motion.options)) if motion else None
+    flow = make_flow(motion.method, "cpu", **dict(motion.options)) if motion else None
     return [(mistake, middle_moment(mistake.path, settings, flow)) for mistake in mistakes]
 
 

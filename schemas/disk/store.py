@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from schemas.disk.files import (
     file_digest,
@@ -29,7 +29,7 @@ from schemas.disk.files import (
 )
 from schemas.disk.shard import Origin, check_shard, open_shard
 from schemas.errors import ConfigError, ResourceError, StoreError
-from schemas.plain import read_json, to_record
+from schemas.plain import Plain, read_json, to_record
 from schemas.plan import Plan, ShardReport, Video
 
 STORE_FORMAT = "vidu-pipe store"
@@ -140,7 +140,7 @@ class Store:
         path = root / "store.json"
         if not is_there(path):
             raise StoreError(f"no store in {root} (it has no store.json); `vidu-pipe extract --out {root}` makes one")
-        head = read_json(path, dict[str, Any])
+        head = read_json(path, Plain)
         version = head.get("format"), head.get("schema")
         if version != (STORE_FORMAT, STORE_SCHEMA):
             raise StoreError(f"{path}: format {version[0]!r} schema {version[1]!r}; this version reads "

@@ -11,6 +11,7 @@ from pipeline.planning.find import Found, find_files, find_videos
 from schemas.config import ExtractSettings, Sampling
 from schemas.errors import ResourceError
 from schemas.flow_config import FlowFileSettings
+from schemas.options import OptionValue
 from schemas.streams import Options, Stream, with_weights
 from vidu_pipe.features import FeatureStore
 from vidu_pipe.options import ExtractOptions, FlowFileOptions
@@ -82,9 +83,9 @@ def extract(
 _FRAME_FIELDS = ("short_side_px", "upscale", "device", "precision", "feature_dtype")
 
 
-def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tvl1", options: Mapping[str, Any] | None
-               = None, device: str = "auto", incomplete: bool = False, root: Path | None = None,
-               keep_suffix: bool = False, **others: Unpack[FlowFileOptions]) -> Summary:
+def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tvl1",
+               options: Mapping[str, OptionValue] | None = None, device: str = "auto", incomplete: bool = False,
+               root: Path | None = None, keep_suffix: bool = False, **others: Unpack[FlowFileOptions]) -> Summary:
     """Write optical flow of videos as images, arrays or `.flo` files, as denseflow lays them out.
 
     Args:

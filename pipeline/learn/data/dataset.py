@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from schemas.arrays import Array
 from schemas.disk.files import refusals
 from schemas.disk.shard import Origin, Shard, open_shard
 from schemas.disk.store import Store, VideoRows
@@ -110,7 +111,7 @@ def read_dataset(store: Store, videos: Sequence[VideoRows], *, streams: Sequence
         raise ConfigError(f"{store.root} holds no video to learn from; `vidu-pipe status {store.root}` tells more")
     lengths = np.array([video.moments for video in videos])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    tables: dict[str, NDArray[Any]] = {}
+    tables: dict[str, Array] = {}
     for shard, ranges in _runs(videos, offsets).items():
         with open_shard(store.shard_path(shard)) as file:
             layout = _layout(store, file, streams)
@@ -153,13 +154,13 @@ def _layout(store: Store, shard: Shard, streams: Sequence[str]) -> dict[str, tup
 
 
 def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_bytes: int,
-              spill_dir: Path | None) -> dict[str, NDArray[Any]]:
+              spill_dir: Path | None) -> dict[str, Array]:
     size = sum(rows * dim * dtype.itemsize for dim, dtype in layout.values())
     if size <= memory_bytes:
         return {name: np.empty((rows, dim), dtype) for name, (dim, dtype) in layout.items()}
     logger.info("features take %.1f GB, more than --memory allows: they are paged from a temporary file in %s",
                 size / 1e9, spill_dir or tempfile.gettempdir())
-    tables: dict[str, NDArray[Any]] = {}
+    tables: dict[str, Array] = {}
     for name, (dim, dtype) in layout.items():
         with tempfile.TemporaryFile(dir=spill_dir) as file:  # the map keeps its own handle on the nameless file
             with refusals(Path(spill_dir or tempfile.gettempdir())):  # a page without room would end the process
@@ -168,7 +169,7 @@ def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_by
     return tables
 
 
-def _not_finite(table: NDArray[Any]) -> int | None:
+def _not_finite(table: Array) -> int | None:
     """Return the first row of a table (N, D) that holds NaN or infinity."""
     for start in range(0, len(table), CHECK_ROWS):
         finite = np.isfinite(table[start:start + CHECK_ROWS])

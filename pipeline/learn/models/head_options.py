@@ -2,15 +2,15 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
 
 from pipeline.learn.models.heads import HEADS
 from schemas.errors import ConfigError
+from schemas.options import OptionValue
 
 _TRUE, _FALSE = ("yes", "true", "1"), ("no", "false", "0")
 
 
-def parse_head_options(head: str, texts: Sequence[str]) -> dict[str, Any]:
+def parse_head_options(head: str, texts: Sequence[str]) -> dict[str, OptionValue]:
     """Turn `NAME=VALUE` texts into the options of a head, each of the type its signature says.
 
     Raises:
@@ -19,7 +19,7 @@ def parse_head_options(head: str, texts: Sequence[str]) -> dict[str, Any]:
     if head not in HEADS:
         raise ConfigError(f"unknown head {head!r}; known: {', '.join(HEADS)}")
     legal = {name: kind for name, kind in inspect.signature(HEADS[head]).parameters.items() if name != "dim"}
-    options: dict[str, Any] = {}
+    options: dict[str, OptionValue] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         known = ", ".join(f"{one}={_told(kind.default)}" for one, kind in legal.items()) or "none"
@@ -32,7 +32,7 @@ def parse_head_options(head: str, texts: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def _parsed(text: str, value: str, kind: type) -> Any:  # noqa: ANN401 - int, float or bool
+def _parsed(text: str, value: str, kind: type[OptionValue]) -> OptionValue:
     if kind is bool and value.lower() in (*_TRUE, *_FALSE):
         return value.lower() in _TRUE
     try:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from pipeline.learn.settings import VAL_WORTH_IT, TrainSettings
 from pipeline.learn.training.checkpoint import TrainingState
 from pipeline.learn.training.objective import Loss, make_loss, make_optimizer, settled_epoch
 from schemas.errors import StoreError
+from schemas.plain import Plain
 from schemas.words import counted
 
 
@@ -49,7 +49,7 @@ class Task:
 
 
 def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: int, device: torch.device,
-        title: str, quiet: bool = False, checkpoint: Path | None = None) -> list[dict[str, Any]]:
+        title: str, quiet: bool = False, checkpoint: Path | None = None) -> list[Plain]:
     """Train a model in place; with a validation part it ends with the weights of the best epoch.
 
     Where a linear layer is all there is to train it is fitted to the end instead (`linear.py`), in one row of epoch 0
@@ -89,7 +89,7 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
         while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience, since=since):
             started = time.perf_counter()
             epoch = len(state.history)
-            row: dict[str, Any] = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}
+            row: Plain = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}
             row |= train_epoch(state, task, loss, settings, device)
             row |= validate(model, task, loss, device)
             state.close_epoch(row | {"elapsed_s": round(time.perf_counter() - started, 4)}, checkpoint)
@@ -102,7 +102,7 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
 
 
 def _solve(model: VideoClassifier, layer: nn.Linear, task: Task, settings: TrainSettings, *, seed: int,
-           device: torch.device) -> dict[str, Any]:
+           device: torch.device) -> Plain:
     """Fit the one layer that there is to train to the end, and tell it in a row like that of an epoch."""
     started, fold = time.perf_counter(), task.fold
     several = task.targets.ndim == 2
