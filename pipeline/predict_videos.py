@@ -125,7 +125,7 @@ def same_extraction(run: Run, job: PredictJob) -> tuple[ExtractSettings, dict[st
     store = run.settings["store"]
     if store["kind"] != "extract":
         raise ConfigError(f"{run.root} was trained on imported features, which were not made by this program, so it "
-                          "can not make them of new videos: import theirs too, then use evaluate --store")
+                          "can not make them of new videos: import theirs too, and let `vidu-pipe evaluate` judge them")
     known = ExtractSettings.from_dict(store["settings"])
     _check_software(run, store["software"], feature_software(known.device), accepted=job.mixed_software)
     known = _on_device(run, known, job.device)
@@ -139,7 +139,7 @@ def _on_device(run: Run, known: ExtractSettings, asked: str) -> ExtractSettings:
     import torch
 
     if not asked and known.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(f"the features of {run.root} were made on cuda, and there is no GPU here; --device cpu "
+        raise ResourceError(f"the features of {run.root} were made on cuda, and there is no GPU here; `device` cpu "
                             "makes them here, equal but for rounding")
     if asked and asked != known.device:
         logger.warning("features are made on %s, those of the run were made on %s: equal but for rounding", asked,
@@ -154,7 +154,7 @@ def _check_software(run: Run, then: dict[str, str], now: dict[str, str], *, acce
     if lines and not accepted:
         raise StoreError(f"the features of {run.root} were made with other versions than are here, so those of new "
                          "videos could differ from what the model knows; then, now:\n  " + "\n  ".join(lines)
-                         + "\nInstall those, or accept that with --mixed-software.")
+                         + "\nInstall those, or accept that with `mixed_software`.")
     if lines:
         logger.warning("other versions than the run's features were made with: %s", "; ".join(lines))
 

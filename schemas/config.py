@@ -159,7 +159,7 @@ class ExtractSettings:
         values = dict(plain)
         streams = values.pop("stream", None)
         if "streams" in values:
-            raise ConfigError("unknown field `streams`; each stream is a table `stream` of its own: [[stream]] in TOML")
+            raise ConfigError("unknown field 'streams'; each stream is a table of its own: [[stream]] in TOML")
         sampling = values.pop("sampling", None)
         settings = record_of(cls, values, "")
         if sampling is not None:
@@ -167,7 +167,7 @@ class ExtractSettings:
         if streams is None:
             return settings
         if not isinstance(streams, list):
-            raise ConfigError("`stream` must be a list of tables: [[stream]] in TOML")
+            raise ConfigError("the streams must be a list of tables: [[stream]] in TOML")
         return replace(settings, streams=tuple(
             Stream.from_dict(stream, f"stream[{place}]") for place, stream in enumerate(streams)))
 

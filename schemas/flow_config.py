@@ -58,21 +58,21 @@ class FlowFileSettings:
         Raises:
             ConfigError: a name is unknown, a value out of range, or an option means nothing for this format.
         """
-        known("format", self.format, FLOW_FORMATS)
-        known("device", self.device, DEVICES)
-        within("--every", self.every, 1, 1e9)
-        within("--step", self.step, 1, 1000)  # so many frames are held
-        within("--start-index", self.start_index, 0, 1e9)
-        within("--short-side", self.short_side_px, 8, 16384)
-        self._belongs("--bound", self.bound_px is not None, IMAGE_FORMATS)
-        self._belongs("--dtype", self.dtype is not None, ARRAY_FORMATS)
+        known("`format`", self.format, FLOW_FORMATS)
+        known("`device`", self.device, DEVICES)
+        within("`every`", self.every, 1, 1e9)
+        within("`step`", self.step, 1, 1000)  # so many frames are held
+        within("`start_index`", self.start_index, 0, 1e9)
+        within("`short_side_px`", self.short_side_px, 8, 16384)
+        self._belongs("`bound_px`", self.bound_px is not None, IMAGE_FORMATS)
+        self._belongs("`dtype`", self.dtype is not None, ARRAY_FORMATS)
         if self.bound_px is not None:
-            within("--bound", self.bound_px, 1e-3, 1e6)
+            within("`bound_px`", self.bound_px, 1e-3, 1e6)
             object.__setattr__(self, "bound_px", float(self.bound_px))  # 20 and 20.0 are one setting, so one digest
         if self.dtype is not None:
-            known("dtype", self.dtype, FEATURE_DTYPES)
+            known("`dtype`", self.dtype, FEATURE_DTYPES)
         if self.rgb and self.format not in FOLDER_FORMATS:
-            raise ConfigError(f"--rgb writes frames beside the flow, into folders: use --format "
+            raise ConfigError(f"`rgb` writes frames beside the flow, into folders: use `format` "
                               f"{', '.join(FOLDER_FORMATS)}, not {self.format}")
 
     @classmethod
@@ -90,7 +90,7 @@ class FlowFileSettings:
 
     def _belongs(self, option: str, given: bool, formats: tuple[str, ...]) -> None:
         if given != (self.format in formats):
-            raise ConfigError(f"{option} belongs to --format {', '.join(formats)}, and only to these; the format is "
+            raise ConfigError(f"{option} belongs to `format` {', '.join(formats)}, and only to these; the format is "
                               f"{self.format}")
 
     @property

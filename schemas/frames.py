@@ -96,7 +96,7 @@ class FeatureBatch:
         """
         frozen(self.features, name=f"features of {self.stream}", dtype="float32", shape=(None, None))
         if not np.isfinite(self.features).all():
-            raise ConfigError(f"the {self.stream} network gave NaN or infinity: check its weights and --precision")
+            raise ConfigError(f"the {self.stream} network gave NaN or infinity: check its weights and `precision`")
 
     def stored(self, dtype: str) -> Array:
         """Return the features (N, D) as they are stored.
@@ -109,5 +109,5 @@ class FeatureBatch:
         if not np.isfinite(values).all():
             largest = np.abs(self.features).max()
             raise ConfigError(f"features of {self.stream} reach {largest:g}, too large for {dtype}; "
-                              "use --feature-dtype float32")
+                              "use `feature_dtype` float32")
         return values

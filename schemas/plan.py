@@ -367,7 +367,7 @@ class _ShardLine:
 
 def _segment(plain: Plain) -> Segment:
     if "hand_on" not in plain:
-        raise ValueError("a segment without `hand_on`")
+        raise ValueError("a segment without 'hand_on'")
     segment = to_record(plain | {"frames": _unpack(plain.get("frames"))}, Segment)
     if not 0 <= segment.start <= segment.stop or len(segment.frames) != segment.stop - segment.start:
         raise ValueError(f"moments {segment.start} to {segment.stop} of {segment.video!r}, but "

@@ -152,6 +152,63 @@ def test_the_command_line_imports_nothing_heavy_until_a_command_runs(path):
     assert all(name.startswith(legal) for name in at_once if name.split(".")[0] in {"schemas", "pipeline"}), at_once
 
 
+def messages(tree: ast.Module) -> Iterator[str]:
+    """All texts of a file but its docstrings; `{}` stands for what is put in."""
+    plain = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    plain |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in plain:
+            yield node.value
+
+
+OUTSIDE_CLI = [path for path in IDS if not path.startswith("pipeline/cli/")]
+
+
+@pytest.mark.parametrize("path", OUTSIDE_CLI)
+def test_only_the_command_line_knows_flags(path):
+    assert [text for text in messages(TREES[path]) if re.search(r"(?<![\w-])--[a-z]", text)] == []
+
+
+# What a message names with a value of its own in it: each such pattern, and the fields that it may stand for.
+PATTERNS = {"`sampling.{}`": ["sampling.every", "sampling.fps", "sampling.samples"],
+            "`{}.crop`": ["rgb.crop", "flow.crop", "stream.crop"]}
+NOT_OF_COMMANDS = {"grey": "arrays of frames are given to the library alone",
+                   "before": "LLVM's own name of an argument", "after": "LLVM's own name of an argument"}
+
+
+def test_every_field_that_a_message_names_is_a_flag_of_some_command():
+    import importlib
+
+    from pipeline.cli import COMMANDS
+    from pipeline.cli.flags import OWN_FLAGS, flag_of
+
+    commands = [getattr(importlib.import_module(module), name) for module, name, _ in COMMANDS.values()]
+    texts = [text for path in OUTSIDE_CLI for text in messages(TREES[path])]
+    fields = {field for text in texts for field in re.findall(r"`([a-z_.]+)`", text)} - set(NOT_OF_COMMANDS)
+    fields |= {field for text in texts for pattern, each in PATTERNS.items() if pattern in text for field in each}
+    assert {"out", "sampling.every", "min_videos", "memory_bytes"} <= fields
+    known = set().union(*OWN_FLAGS.values())
+    assert [field for field in sorted(fields) if field not in known and not any(flag_of(field, command)
+                                                                                for command in commands)] == []
+
+
+def test_what_flags_are_said_are_flags_there_are():
+    import importlib
+
+    from pipeline.cli import COMMANDS
+    from pipeline.cli.flags import FLAGS, OWN_FLAGS, options_of
+
+    commands = {name: getattr(importlib.import_module(module), attribute)
+                for name, (module, attribute, _) in COMMANDS.items()}
+    there = {name: {flag for option in options_of(command) for flag in option.opts}
+             for name, command in commands.items()}
+    assert set(FLAGS.values()) - set().union(*there.values()) == set()
+    assert {name: set(flags.values()) - there[name] for name, flags in OWN_FLAGS.items()
+            if set(flags.values()) - there[name]} == {}
+
+
 @pytest.mark.parametrize("path", IDS)
 def test_nothing_is_printed(path):
     calls = (node for node in ast.walk(TREES[path]) if isinstance(node, ast.Call))

@@ -58,7 +58,7 @@ def make_flow_tools(settings: FlowFileSettings) -> FlowTools:
         import torch
 
         if not torch.cuda.is_available():
-            raise ResourceError("this worker sees no GPU; give tasks one, or use --device cpu")
+            raise ResourceError("this worker sees no GPU; give tasks one, or use `device` cpu")
     return FlowTools(settings, make_flow(settings.method, settings.device, **dict(settings.options)))
 
 

@@ -56,7 +56,8 @@ def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[StreamWeights
             differ = sorted(set(product.software(settings).items()) ^ set(store.origin.software.items()))
             raise ResourceError(f"this node's software is not the driver's, so its results could differ: {differ}")
         if not store.is_seen():
-            raise ResourceError(f"this node does not see the store {store.root}: put --out on a file system all share")
+            raise ResourceError(f"this node does not see the store {store.root}: put `out` on a file system that all "
+                                "share")
         _tools.clear()
         _tools[settings.digest] = product.make_tools(settings, ray.get(weights[0]))
     return _tools[settings.digest]

@@ -57,7 +57,7 @@ def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
         MachineError: there is no memory for the networks.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError("this worker sees no GPU; give tasks one, or use --device cpu")
+        raise ResourceError("this worker sees no GPU; give tasks one, or use `device` cpu")
     if settings.device == "cpu":
         torch.set_num_threads(1)  # one core a task; and sums have one order
     torch.backends.cudnn.benchmark = False

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from pipeline.cli.flags import ExtractFlags, PlanFlags, SettingsFlags
 from pipeline.cli.options import FILE, count, duration, found_of, video_options
 from pipeline.cli.running import job_fields, run_job, run_options, tell
 from pipeline.cli.settings import settings_of, settings_options
+from pipeline.cli.values import ExtractFlags, PlanFlags, SettingsFlags
 from schemas.words import counted
 
 if TYPE_CHECKING:

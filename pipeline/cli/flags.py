@@ -1,148 +1,75 @@
-"""What click hands over to commands: the value of every option, by its name."""
+"""The library's messages name fields in backquotes; here they become the flags of the command that runs."""
 
-from pathlib import Path
-from typing import TypedDict
+import logging
+import re
+from collections.abc import Iterator
 
+import click
 
-class VideoFlags(TypedDict):
-    """Values of `video_options`."""
+from schemas.streams import STREAMS
 
-    videos: str
-    root: Path | None
-    keep_suffix: bool
-
-
-class SettingsFlags(TypedDict):
-    """Values of `settings_options`; None or empty: not given."""
-
-    config: Path | None
-    like: Path | None
-    every: int | None
-    fps: float | None
-    samples: int | None
-    streams: str | None
-    stream_texts: tuple[str, ...]
-    short_side: int | None
-    upscale: bool | None
-    flow: str | None
-    flow_options: tuple[str, ...]
-    flow_stack: int | None
-    flow_bound: float | None
-    rgb_backbone: str | None
-    flow_backbone: str | None
-    rgb_crop: str | None
-    flow_crop: str | None
-    weights: Path | None
-    flow_weights: Path | None
-    device: str | None
-    precision: str | None
-    feature_dtype: str | None
+_WAYS = ("every", "fps", "samples")
+# option -> (kind of stream, field)
+STREAM_FLAGS = {
+    "rgb_backbone": ("rgb", "backbone"), "rgb_crop": ("rgb", "crop"),
+    "flow_backbone": ("flow", "backbone"), "flow_crop": ("flow", "crop"), "flow_weights": ("flow", "weights"),
+    "flow": ("flow", "method"), "flow_options": ("flow", "options"), "flow_stack": ("flow", "stack"),
+    "flow_bound": ("flow", "bound_px"),
+}
+# Fields that the flags of every command set, or of no command here: what a message tells to do is done by another one.
+FLAGS = {
+    "out": "--out", "retry_failed": "--retry-failed", "short_side_px": "--short-side", "bound_px": "--bound",
+    "weights": "--weights", "address": "--ray-address", "folders": "--from", "fusions": "--fusion",
+    "memory_bytes": "--memory", **{f"sampling.{way}": f"--{way}" for way in _WAYS},
+    **{f"{kind}.{field}": "--" + option.replace("_", "-") for option, (kind, field) in STREAM_FLAGS.items()},
+    "flow.options": "--flow-option",
+}
+# Where one command has a name of its own for a field.
+OWN_FLAGS = {
+    "predict": {"keep": "--keep-store", "out": "--keep-store"},
+    "report": {"map": "--map"},
+    "train-pooling": {"head": "--pool"},
+    "train-lstm": {"head": "--cell"},
+}
+_running: click.Command | None = None  # a process runs one command, and its log lines come from any thread
 
 
-class JobFlags(TypedDict):
-    """Values of `run_options`."""
-
-    retry_failed: bool
-    mixed_software: bool
-    ray_address: str
-    workers: int
-    gpus_per_task: float
-    retries: int
-    inline: bool
-    quiet: bool
-    log_json: Path | None
+def enter(command: click.Command | None) -> None:
+    """Tell which command runs from now on."""
+    global _running
+    _running = command
 
 
-class ExtractFlags(VideoFlags, SettingsFlags, JobFlags):
-    """Of `vidu-pipe extract`."""
-
-    out: Path
-    shard_frames: int | None
-
-
-class PlanFlags(VideoFlags, SettingsFlags):
-    """Of `vidu-pipe plan`."""
-
-    out: Path
-    shard_frames: int | None
-    workers: int | None
+def flag_of(field: str, command: click.Command | None) -> str | None:
+    """Return the flag that sets a field; None where there is none."""
+    own = OWN_FLAGS.get(command.name or "", {}) if command else {}
+    flags = FLAGS | {one.name or "": one.opts[0] for one in options_of(command)} | own
+    kind, dot, name = field.partition(".")
+    if field not in flags and dot and kind in ("stream", *STREAMS):
+        return f"--stream {'KIND' if kind == 'stream' else kind}:{name}=VALUE"  # a field without a flag of its own
+    return flags.get(field)
 
 
-class FlowFlags(VideoFlags, JobFlags):
-    """Of `vidu-pipe flow`; `videos` is empty when not given."""
+def told(message: str) -> str:
+    """Put the flags of the running command in the place of the fields that a message names.
 
-    out: Path | None
-    format: str
-    bound: float | None
-    dtype: str | None
-    every: int
-    step: int
-    rgb: bool
-    start_index: int
-    method: str
-    flow_options: tuple[str, ...]
-    short_side: int
-    upscale: bool
-    device: str
-    pair: tuple[Path, Path] | None
-    preview: Path | None
-    scale: float | None
+    Commands and code in backquotes stay as they are.
+    """
+    return re.sub(r"`([a-z_.]+)`", lambda field: flag_of(field[1], _running) or field[0], message)
 
 
-class LearnFlags(TypedDict):
-    """Values of the options that all training commands share; None: not given."""
-
-    store: Path
-    out: Path | None
-    labels: Path | None
-    streams: str | None
-    min_videos: int
-    folds: int | None
-    repeats: int
-    leave_one_group_out: bool
-    group_by: str
-    split_files: Path | None
-    split_number: int | None
-    epochs: int | None
-    batch: int | None
-    learning_rate: float | None
-    weight_decay: float | None
-    schedule: str | None
-    label_smoothing: float | None
-    clip_norm: float | None
-    patience: int | None
-    val_fraction: float | None
-    class_weights: bool | None
-    head_options: tuple[str, ...]
-    hidden: int
-    dropout: float
-    seed: int
-    seeds: int
-    device: str
-    threads: int
-    memory_gb: float
-    report: bool
-    tensorboard: bool
-    quiet: bool
+def options_of(command: click.Command | None) -> Iterator[click.Option]:
+    """Yield the options of a command and of those below it."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            yield from options_of(below)
+    elif command is not None:
+        yield from (one for one in command.params if isinstance(one, click.Option))
 
 
-class PredictFlags(VideoFlags):
-    """Of `vidu-pipe predict`."""
+class FlagFormatter(logging.Formatter):
+    """Log lines, in which fields are told as flags."""
 
-    run: Path
-    top: int
-    csv_file: Path | None
-    json_file: Path | None
-    timeline: Path | None
-    window: int
-    keep_store: Path | None
-    device: str | None
-    weights: Path | None
-    flow_weights: Path | None
-    mixed_software: bool
-    ray_address: str
-    workers: int
-    gpus_per_task: float
-    retries: int
-    inline: bool
-    quiet: bool
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        return told(super().format(record))

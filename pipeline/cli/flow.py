@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Unpack
 import click
 from click.core import ParameterSource
 
-from pipeline.cli.flags import FlowFlags
 from pipeline.cli.options import FILE, found_of
 from pipeline.cli.running import job_fields, run_job, run_options, tell
+from pipeline.cli.values import FlowFlags
 from schemas.config import FEATURE_DTYPES
 from schemas.errors import ConfigError
 from schemas.flow_config import FLOW_FORMATS

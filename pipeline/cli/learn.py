@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from pipeline.cli.flags import LearnFlags
 from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.tables import results_table
+from pipeline.cli.values import LearnFlags
 
 if TYPE_CHECKING:
     from schemas.plain import Plain

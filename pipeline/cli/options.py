@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.flags import VideoFlags
+from pipeline.cli.values import VideoFlags
 
 if TYPE_CHECKING:
     from pipeline.planning.find import Found

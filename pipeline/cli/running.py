@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.flags import JobFlags
+from pipeline.cli.flags import told
 from pipeline.cli.options import FILE, amount_of_bytes, count, duration, stack_options
+from pipeline.cli.values import JobFlags
 from schemas.words import counted
 
 if TYPE_CHECKING:
@@ -72,12 +73,12 @@ def tell(summary: "Summary", elapsed_s: float, out: Path, *, unit: str, followin
     if summary.made:
         _tell_speed(summary, elapsed_s)
     for line in summary.bad.lines():
-        click.echo(line, err=True)
+        click.echo(told(line), err=True)
     for trace in summary.traces:
         click.echo(f"\nA bug in vidu-pipe; please report it:\n{trace}", err=True)
     for lost in summary.lost:
         name = f"shard {lost.task.shard}" if unit == "shard" else ", ".join(video.id for video in lost.task.videos)
-        click.echo(f"not made: {name}: {lost.why}", err=True)
+        click.echo(told(f"not made: {name}: {lost.why}"), err=True)
     if summary.relabelled:
         click.echo(f"labels: {counted(len(summary.relabelled), 'video has', 'videos have')} another label, split or "
                    f"group now ({summary.relabelled[0]} first)")

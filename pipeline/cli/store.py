@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.flags import told
 from pipeline.cli.options import FILE, amount_of_bytes, count
 from pipeline.cli.tables import columns
 from schemas.errors import ConfigError
@@ -35,7 +36,7 @@ def status(store: Path) -> int:
                f"({share:.0%}), {counted(len(plan.latest()), 'video')} planned, "
                f"{len(bad.partial)} broke off, {len(bad.failed)} failed")
     for line in bad.lines():
-        click.echo(line)
+        click.echo(told(line))
     return 3 if bad.failed or bad.partial else 0
 
 
@@ -98,7 +99,7 @@ def inspect(store: Path, list_videos: bool) -> int:
         for line in columns([(video.id, counted(video.moments, "moment"), _said_of(video)) for video in rows]):
             click.echo(f"video     {line}")
     for line in bad.lines():
-        click.echo(line)
+        click.echo(told(line))
     return 0
 
 

@@ -193,7 +193,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         manifest = to_record(plain, Manifest) if version == (MANIFEST_FORMAT, MANIFEST_SCHEMA) else None
     except ValueError as error:
         raise ConfigError(f"{path} is damaged: {error}; export anew, or import the folders of streams one by one, as "
-                          "--from rgb=DIR --from pts_s=DIR") from error
+                          "`folders` rgb=DIR and `folders` pts_s=DIR") from error
     if manifest is None or manifest.form not in FORMATS:
         raise ConfigError(f"{path}: {version[0]!r} of schema {version[1]!r}; this version reads {MANIFEST_FORMAT!r} of "
                           f"schema {MANIFEST_SCHEMA}, files of {', '.join(FORMATS)}")

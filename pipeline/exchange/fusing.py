@@ -90,9 +90,9 @@ def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "r
     groups = groups_of(sets[0].names, pattern=group_by, given=_known_groups(sets, labels))
     if weights == "fit":
         if members is None:
-            raise ConfigError("--weights fit needs labels: in a score file, or as --labels CSV")
+            raise ConfigError("`weights` fit needs labels: in a score file, or a CSV as `labels`")
         if len(set(groups)) < 2:
-            raise ConfigError("--weights fit needs two videos, or groups of videos, at least: each half is judged with "
+            raise ConfigError("`weights` fit needs two videos, or groups of videos, at least: each half is judged with "
                               "weights of the other")
         fused, used = _cross_fitted(tables, members, groups), fit_weights(tables, members)
     else:
@@ -152,7 +152,7 @@ def _place(label: str, classes: Sequence[str], columns: int, video: str) -> int:
         return classes.index(label)
     if not label.removeprefix("-").isdecimal():
         raise ConfigError(f"the label {label!r} of {video!r} is a name, but no score file names its classes: give "
-                          "one an array `classes`, or labels as numbers of columns, from 0 on")
+                          "one an array 'classes', or labels as numbers of columns, from 0 on")
     return check_place(int(label), columns, repr(video))
 
 
@@ -162,11 +162,11 @@ def _numbers(text: str, count: int) -> NDArray[np.float64]:
     try:
         numbers = np.array([float(word) for word in text.split(",")])
     except ValueError:
-        raise ConfigError(f"--weights {text!r} is neither equal, fit, nor numbers as in 1,1.5") from None
+        raise ConfigError(f"`weights` {text!r} is neither equal, fit, nor numbers as in 1,1.5") from None
     if len(numbers) != count:
         raise ConfigError(f"{counted(len(numbers), 'weight')} for {counted(count, 'score file')}")
     if not np.isfinite(numbers).all() or numbers.min() < 0 or not numbers.any():
-        raise ConfigError(f"--weights {text!r}: weights are finite and not negative, and one is positive")
+        raise ConfigError(f"`weights` {text!r}: weights are finite and not negative, and one is positive")
     return numbers
 
 
@@ -211,4 +211,4 @@ def _write(path: Path, first: ScoreSet, fused: Array) -> None:
             [name, *cell, *(f"{score:.6g}" for score in row)]
             for name, cell, row in zip(first.names, cells, fused, strict=True))])
     else:
-        raise ConfigError(f"--out must end in .npz or .csv, not {path.name!r}")
+        raise ConfigError(f"`out` must end in .npz or .csv, not {path.name!r}")

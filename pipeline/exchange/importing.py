@@ -94,7 +94,7 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
     folders, manifest = _exported(folders)
     source = (source or manifest.source).strip()
     if not source:
-        raise ConfigError("say with --source what computed the features (a network and its weights, a program and its "
+        raise ConfigError("say with `source` what computed the features (a network and its weights, a program and its "
                           "version): a model judges only stores of the same source")
     sources = find_sources(folders, suffix=f".{manifest.form}" if manifest.form else "")
     first = _load(sources[0], folders, fps=fps, shortest=shortest)
@@ -115,7 +115,7 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
                        counted(unlabelled, "is", "are"))
     untimed = sum(not video.probe.exact_pts for task in tasks for video in task.videos)
     if untimed:
-        logger.warning("of %d of %s nobody knows the times: give them as arrays pts_s, or --fps when moments are "
+        logger.warning("of %d of %s nobody knows the times: give them as arrays pts_s, or `fps` when moments are "
                        "evenly spaced; training does not need them", untimed, counted(len(sources), "video"))
     return store
 
@@ -175,7 +175,7 @@ def _load(source: Source, folders: Mapping[str, Path], *, fps: float | None, sho
         raise ConfigError(f"{source.files[0]} holds no features: no array in it")
     if len(set(lengths.values())) > 1 and not shortest:
         raise ConfigError(f"the arrays of {source.id!r} have different lengths: {lengths}; make them at the same "
-                          "moments, or cut all to the shortest with --shortest")
+                          "moments, or cut all to the shortest with `shortest`")
     length = min(lengths.values())
     if not length:
         raise ConfigError(f"{', '.join(map(str, source.files))}: an array holds no moment: {lengths}")
@@ -191,7 +191,7 @@ def _time(values: Array, name: str, source: Source) -> Array:
     # neighbours are compared, not subtracted: unsigned numbers would wrap around
     ordered = unknown or (numbers and bool(np.isfinite(values).all() and (values[1:] >= values[:-1]).all()))
     if not ordered:
-        raise ConfigError(f"{', '.join(map(str, source.files))}: `{name}` must be numbers (T,) that never decrease, "
+        raise ConfigError(f"{', '.join(map(str, source.files))}: {name!r} must be numbers (T,) that never decrease, "
                           f"not {values.dtype} of shape {values.shape}")
     return values
 
@@ -243,7 +243,7 @@ def _check_kinds(source: Source, found: Kinds, first: Source, kinds: Kinds) -> N
         raise ConfigError(f"{source.files[0]} has streams and dims {dims}, {first.files[0]} has {known}")
     if found != kinds:
         raise ConfigError(f"{source.files[0]} is to be stored as {_said_dtype(found)}, {first.files[0]} as "
-                          f"{_said_dtype(kinds)}; choose one for all with --dtype")
+                          f"{_said_dtype(kinds)}; choose one for all with `dtype`")
 
 
 def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], said: Mapping[str, Annotation],
@@ -274,7 +274,7 @@ def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]])
             stored = table.astype(dtype)
         if not np.isfinite(stored).all():
             raise ConfigError(f"{source.files[0]} holds values beyond {dtype} ({np.abs(table).max():g}); "
-                              + ("use --dtype float32" if dtype == "float16" else "scale them down first"))
+                              + ("use `dtype` float32" if dtype == "float16" else "scale them down first"))
         if stored.dtype != table.dtype:
             exact = table.astype(np.float64)
             largest, lost = max(largest, np.abs(exact).max()), max(lost, np.abs(exact - stored).max())
@@ -282,7 +282,7 @@ def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]])
     if lost > LOST_SHARE * largest:
         raise ConfigError(f"{videos[0][0].files[0]} and others: stream {stream!r} holds values too small for {dtype} "
                           f"(at most {largest:g}); "
-                          + ("use --dtype float32" if dtype == "float16" else "scale them up first"))
+                          + ("use `dtype` float32" if dtype == "float16" else "scale them up first"))
     return np.concatenate(parts)
 
 

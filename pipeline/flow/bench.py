@@ -80,7 +80,7 @@ def known_pair(width: int, height: int) -> KnownPair:
     """
     for side in (width, height):
         if not SMALLEST_PX <= side <= LARGEST_PX:
-            raise ConfigError(f"--size {width}x{height}: sides must be {SMALLEST_PX} to {LARGEST_PX} pixels")
+            raise ConfigError(f"`size` {width}x{height}: sides must be {SMALLEST_PX} to {LARGEST_PX} pixels")
     row, column = np.mgrid[:height, :width].astype(np.float64)
     here = np.stack([column, row])
     flow = np.zeros_like(here)

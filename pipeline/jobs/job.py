@@ -174,18 +174,18 @@ def refuse_other(store: Store, origin: Origin, *, mixed_software: bool) -> None:
     """
     root = store.out
     if store.origin.kind != origin.kind:
-        raise StoreError(f"{root} holds {store.origin.kind}ed features; choose another --out")
+        raise StoreError(f"{root} holds {store.origin.kind}ed features; choose another `out`")
     if store.origin.digest != origin.digest:
         raise StoreError(f"{root} was made with other settings; its own, then those asked for:\n  "
                          + "\n  ".join(differences(store.origin.settings, origin.settings))
-                         + "\nAsk for its own, or choose another --out.")
+                         + "\nAsk for its own, or choose another `out`.")
     if store.origin.software != origin.software and not mixed_software:
         old, new = store.origin.software, origin.software
         lines = [f"{name}: {old.get(name)}, {new.get(name)}" for name in sorted(old | new)
                  if old.get(name) != new.get(name)]
         raise StoreError(f"{root} was made with other versions, so new features could differ from its own:\n  "
-                         + "\n  ".join(lines) + "\nInstall its own, choose another --out, or accept that with "
-                         "--mixed-software (every shard records its versions).")
+                         + "\n  ".join(lines) + "\nInstall its own, choose another `out`, or accept that with "
+                         "`mixed_software` (every shard records its versions).")
 
 
 def up_to_date(store: Store, job: Job) -> tuple[Plan, tuple[str, ...]]:

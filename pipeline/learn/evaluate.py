@@ -112,7 +112,7 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     videos = [video for video in here if video.id in rows and part in ("all", parts[video.id])]
     if not videos:
         raise ConfigError(f"no video of {features.root} is in the part {part!r}; its videos are in: "
-                          f"{', '.join(sorted(set(parts.values()) - {''})) or 'none, so --part all'}")
+                          f"{', '.join(sorted(set(parts.values()) - {''})) or 'none, so `part` all'}")
     tell_partial(videos)
     data = read_dataset(features, videos, streams=list(model.settings.streams))
     classes, _ = run.labels()
@@ -142,8 +142,8 @@ def _held_out(run: Run, parts: Mapping[str, str], *, own: bool) -> str:
     """Return the part that the model was not trained on, by the split that holds here."""
     if own and run.results().trained_on == "all videos":
         raise ConfigError(f"the model of {run.root} was trained on all videos of its store, so none is left to judge "
-                          "it by; what was found out of fold stands in its report. --store FOLDER judges it on other "
-                          "videos, --part all on these in spite of all")
+                          "it by; what was found out of fold stands in its report. another `store` judges it on other "
+                          "videos, `part` all on these in spite of all")
     return "test" if "test" in parts.values() else "all"
 
 

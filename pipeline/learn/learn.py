@@ -68,10 +68,10 @@ def learn(request: Request, out: Path | None = None) -> Run:
 def _check_weights(weights: str | tuple[float, ...], rows: Sequence[Row], material: Material) -> None:
     """Refuse weights of a late fusion that would be left aside."""
     if weights != "equal" and not any(row.parts for row in rows):
-        raise ConfigError("--score-weights are those of the fusion score, which is not asked for: add it to --fusion")
+        raise ConfigError("`score_weights` are those of the fusion score, which is not asked for: add it to `fusions`")
     if weights == "fit" and not all(len(fold.val) for fold in material.trainings):
-        raise ConfigError("--score-weights fit needs a validation part in every training, to fit them on: --val 0.2 "
-                          "cuts one where there are videos enough; or give numbers, as 1,1.5")
+        raise ConfigError("`score_weights` fit needs a validation part in every training, to fit them on: "
+                          "`val_fraction` 0.2 cuts one where there are videos enough; or give numbers, as 1,1.5")
 
 
 def _tell_unused(asked: TrainSettings, settings: Plain) -> None:

@@ -215,7 +215,7 @@ def update_of(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport]
             changed.append(file.path)
     if changed:
         raise ConfigError(f"{counted(len(changed), 'file')} changed since features were computed, {changed[0]} first; "
-                          "choose another --out, or bring the old files back")
+                          "choose another `out`, or bring the old files back")
     _tell_missing(latest, found)
     relabelled = tuple(name for name, file in today.items() if said_of(file) != said_of(latest[name]))
     if relabelled:
@@ -234,7 +234,7 @@ def _changed(file: Found, video: Video) -> bool:
 def _tell_missing(latest: dict[str, Video], found: Sequence[Found]) -> None:
     missing = sorted(set(latest) - {file.id for file in found})
     if missing:
-        logger.info("%s not among --videos today (%s first); features stay",
+        logger.info("%s not among `videos` today (%s first); features stay",
                     counted(len(missing), "video of this store is", "videos of this store are"), missing[0])
 
 

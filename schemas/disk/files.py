@@ -150,7 +150,7 @@ def locked(path: Path, folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             owner = file.read().decode(errors="replace") or "another process"
-            raise BusyError(f"{folder} is being written by {owner}; wait for it, or choose another --out") from error
+            raise BusyError(f"{folder} is being written by {owner}; wait for it, or choose another `out`") from error
         except OSError as error:
             raise refusal(error, path, "lock") from error
         with refusals(path):

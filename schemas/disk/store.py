@@ -114,7 +114,7 @@ class Store:
                                if child.name not in (*cls.folders, "store.json") and not child.name.startswith("."))
         if strangers:
             raise ConfigError(f"{root} is not a store, and not empty ({', '.join(strangers[:3])} ...); "
-                              "choose another --out")
+                              "choose another `out`")
         store = cls(root, origin)
         with store.lock():
             if store.is_seen():
@@ -139,7 +139,8 @@ class Store:
         """
         path = root / "store.json"
         if not is_there(path):
-            raise StoreError(f"no store in {root} (it has no store.json); `vidu-pipe extract --out {root}` makes one")
+            raise StoreError(f"no store in {root} (it has no store.json); `vidu-pipe extract` with `out` {root} makes "
+                             "one")
         head = read_json(path, Plain)
         version = head.get("format"), head.get("schema")
         if version != (STORE_FORMAT, STORE_SCHEMA):

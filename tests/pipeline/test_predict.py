@@ -185,7 +185,7 @@ def edited(world, tmp_path, edit):
 def test_other_versions_of_libraries_are_refused_unless_accepted(world, tmp_path, caplog):
     run = edited(world, tmp_path, lambda store: store["software"].update(av="0.1"))
     job = {"run": run.root, "videos": [], "weights": {"": world / "tiny.safetensors"}}
-    with pytest.raises(StoreError, match=r"(?s)av: 0\.1, .*--mixed-software"):
+    with pytest.raises(StoreError, match=r"(?s)av: 0\.1, .*`mixed_software`"):
         same_extraction(run, PredictJob(**job))
     with caplog.at_level(logging.WARNING):
         same_extraction(run, PredictJob(**job, mixed_software=True))
@@ -197,7 +197,7 @@ def test_features_of_a_gpu_are_made_on_the_cpu_only_when_asked(world, tmp_path, 
     run = edited(world, tmp_path, lambda store: (store["settings"].update(device="cuda"),
                                                  store["software"].update(tf32="off")))
     job = {"run": run.root, "videos": [], "weights": {"": world / "tiny.safetensors"}}
-    with pytest.raises(ResourceError, match="--device cpu"):
+    with pytest.raises(ResourceError, match="`device` cpu"):
         same_extraction(run, PredictJob(**job))
     with caplog.at_level(logging.WARNING):
         settings, _ = same_extraction(run, PredictJob(**job, device="cpu"))

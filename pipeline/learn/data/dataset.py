@@ -158,7 +158,7 @@ def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_by
     size = sum(rows * dim * dtype.itemsize for dim, dtype in layout.values())
     if size <= memory_bytes:
         return {name: np.empty((rows, dim), dtype) for name, (dim, dtype) in layout.items()}
-    logger.info("features take %.1f GB, more than --memory allows: they are paged from a temporary file in %s",
+    logger.info("features take %.1f GB, more than `memory_bytes` allows: they are paged from a temporary file in %s",
                 size / 1e9, spill_dir or tempfile.gettempdir())
     tables: dict[str, Array] = {}
     for name, (dim, dtype) in layout.items():

@@ -24,10 +24,10 @@ def parse_head_options(head: str, texts: Sequence[str]) -> dict[str, OptionValue
         name, equals, value = (part.strip() for part in text.partition("="))
         known = ", ".join(f"{one}={_told(kind.default)}" for one, kind in legal.items()) or "none"
         if not equals or name not in legal:
-            raise ConfigError(f"--head-option {text}: head {head} takes NAME=VALUE of these, shown with their "
+            raise ConfigError(f"`head_options` {text}: head {head} takes NAME=VALUE of these, shown with their "
                               f"defaults: {known}")
         if name in options:
-            raise ConfigError(f"--head-option {name} is given twice")
+            raise ConfigError(f"`head_options` {name} is given twice")
         options[name] = _parsed(text, value, legal[name].annotation)
     return options
 
@@ -41,7 +41,7 @@ def _parsed(text: str, value: str, kind: type[OptionValue]) -> OptionValue:
     except ValueError:
         pass
     wanted = {int: "a whole number", float: "a number", bool: "yes or no"}[kind]
-    raise ConfigError(f"--head-option {text}: {value!r} is not {wanted}")
+    raise ConfigError(f"`head_options` {text}: {value!r} is not {wanted}")
 
 
 def _told(default: object) -> str:

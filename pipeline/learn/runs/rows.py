@@ -60,8 +60,8 @@ def make_rows(request: Request, dims: dict[str, int], targets: Targets) -> list[
         if request.alone:
             logger.warning("there is one stream, %s, so there is nothing to fuse", next(iter(dims)))
         elif request.fusions != (PLAIN,):
-            raise ConfigError(f"--fusion {','.join(request.fusions)} joins streams, and there is one, "
-                              f"{next(iter(dims))}: leave --fusion out")
+            raise ConfigError(f"`fusions` {','.join(request.fusions)} joins streams, and there is one, "
+                              f"{next(iter(dims))}: leave `fusions` out")
         return [Row(next(iter(dims)), settings(list(dims), PLAIN))]
     if isinstance(request.score_weights, tuple) and len(request.score_weights) != len(dims):
         raise ConfigError(f"{counted(len(request.score_weights), 'score weight')} for {counted(len(dims), 'stream')} "

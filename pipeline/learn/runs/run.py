@@ -134,7 +134,7 @@ class Run:
                 changed = sorted(key for key in known | settings if known.get(key) != settings.get(key))
                 raise ConfigError(f"{root} holds an unfinished run with other settings ({', '.join(changed)}), or its "
                                   "videos or labels have changed since; repeat its command to finish it, or choose "
-                                  "another --out")
+                                  "another `out`")
         run = cls(root, settings)
         run.write_json("settings.json", settings)
         return run
@@ -275,9 +275,9 @@ def _refuse_others(root: Path) -> None:
     with refusals(root, "read"):
         present = {child.name for child in root.iterdir()} - {"resume"}
     if "results.json" in present:
-        raise ConfigError(f"{root} holds a complete run; choose another --out")
+        raise ConfigError(f"{root} holds a complete run; choose another `out`")
     if present and "settings.json" not in present:
-        raise ConfigError(f"{root} is not a run, and not empty; choose another --out")
+        raise ConfigError(f"{root} is not a run, and not empty; choose another `out`")
 
 
 def _as_read(settings: Plain) -> Plain:

@@ -125,7 +125,7 @@ class Experiment:
         if right < LEARNT and row not in self._unlearnt:
             self._unlearnt.add(row)
             logger.warning("%s is right about only %.0f %% of the videos it was trained on, so it may not be trained "
-                           "to the end: more --epochs or --learning-rate, or less --dropout may help", row, 100 * right)
+                           "to the end: more `epochs` or `learning_rate`, or less `dropout` may help", row, 100 * right)
 
     def _joined(self, row: Row, fold: Fold, parts: Sequence[Trained], *, seed: int, number: int) -> VideoClassifier:
         names = list(row.model.streams)

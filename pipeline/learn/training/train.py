@@ -211,5 +211,5 @@ def _blame(task: Task, videos: Tensor, scores: Tensor) -> str:
     bad = (~torch.isfinite(scores)).any(1).nonzero().flatten().cpu()
     suspects: Sequence[int] = videos[bad].tolist() or videos.tolist()
     return (f"the loss is no longer a number, at video {task.data.ids[suspects[0]]} (suspect are {len(suspects)} of "
-            f"{counted(len(videos), 'video')} in the batch); a smaller --learning-rate or a look at its features "
+            f"{counted(len(videos), 'video')} in the batch); a smaller `learning_rate` or a look at its features "
             "may help")

@@ -187,7 +187,7 @@ def test_other_settings_are_refused_with_the_difference(world, store):
     rgb, flow = world.asked.streams
     other = replace(world, asked=replace(world.asked, sampling=Sampling(every=4),
                                          streams=(rgb, replace(flow, method="dis"))))
-    with pytest.raises(StoreError, match=r"sampling\.every: 8, 4\n  stream\.flow\.method: farneback, dis\n.*--out"):
+    with pytest.raises(StoreError, match=r"sampling\.every: 8, 4\n  stream\.flow\.method: farneback, dis\n.*`out`"):
         other.extract(store)
 
 
@@ -196,7 +196,7 @@ def test_other_software_is_refused_unless_it_is_accepted(world, store):
     head["software"]["av"] = "1.0"
     (store / "store.json").write_text(json.dumps(head))
     (store / "reports" / "000000.json").unlink()
-    with pytest.raises(StoreError, match=r"(?s)av: 1\.0, .*--mixed-software"):
+    with pytest.raises(StoreError, match=r"(?s)av: 1\.0, .*`mixed_software`"):
         world.extract(store)
     assert len(world.extract(store, mixed_software=True).made) == 1
 
@@ -381,7 +381,7 @@ def test_a_second_run_appends_to_the_log(tmp_path):
 
 
 def test_a_log_that_can_not_be_written_is_a_config_error(tmp_path):
-    with pytest.raises(ConfigError, match="--log-json"):
+    with pytest.raises(ConfigError, match="`log_json`"):
         Display([], quiet=True, log_json=tmp_path / "gone" / "log.jsonl")
 
 

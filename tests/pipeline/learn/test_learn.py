@@ -177,7 +177,7 @@ def test_two_trainings_at_once_never_share_a_run(halves, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             learn(request)
     with Run.hold(tmp_path / "runs/fusion-1"):  # as another process that goes on with it
-        with pytest.raises(BusyError, match=r"fusion-1 is being written by process \d+ on .*another --out"):
+        with pytest.raises(BusyError, match=r"fusion-1 is being written by process \d+ on .*another `out`"):
             learn(request, tmp_path / "runs/fusion-1")
         assert learn(request).root.name == "fusion-2"
     assert learn(request).root.name == "fusion-1"
@@ -436,7 +436,7 @@ def test_what_can_not_be_done_is_refused_before_work(halves, tmp_path, changes, 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_missing_device_is_a_resource_error(halves, tmp_path):
-    with pytest.raises(ResourceError, match="--device cpu"):
+    with pytest.raises(ResourceError, match="`device` cpu"):
         learn(fusion(halves, device="cuda"), tmp_path / "run")
 
 

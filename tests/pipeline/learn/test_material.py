@@ -72,13 +72,13 @@ def test_where_no_validation_part_can_be_cut_or_only_a_larger_one_that_is_said(g
         return read_material(Request(command="train", store=store.root, training=training, split=SplitChoice(folds=2)))
 
     ask(grouped, 0.2)  # a fold's training part is one person
-    assert "--val 0.2: in 2 of 3 trainings there is no validation part" in caplog.text
+    assert "`val_fraction` 0.2: in 2 of 3 trainings there is no validation part" in caplog.text
     caplog.clear()
     videos = {f"{label}/{n}": {"rgb": np.ones((2, 3)) + n} for label in ("run", "sit") for n in range(40)}
     rows = [LabelRow(name, (name[:3],), "", f"g{int(name[4:]) // 10}") for name in videos]
     ask(make_store(videos, name="four", labels=rows), 0.3)
-    assert "--val 0.3: groups are not parted, so the nearest cut is 0.50 in one of 3 trainings" in caplog.text
-    with pytest.raises(ConfigError, match="--patience 3 waits for a validation loss"):
+    assert "`val_fraction` 0.3: groups are not parted, so the nearest cut is 0.50 in one of 3 trainings" in caplog.text
+    with pytest.raises(ConfigError, match="`patience` 3 waits for a validation loss"):
         ask(grouped, None, patience=3)
 
 
@@ -118,8 +118,8 @@ def test_folds_of_another_seed_are_others_though_no_two_groups_have_one_size(mak
 
 
 @pytest.mark.parametrize(("split", "seeds", "words"), [
-    ({"folds": 1}, 1, "needs --folds K of 2 or more"), ({"folds": 0}, 1, "needs --folds K of 2 or more"),
-    ({"folds": 24}, 1, "make the same folds each time"), ({"folds": 3}, 2, "--seeds says nothing beside it"),
+    ({"folds": 1}, 1, "needs `folds` of 2 or more"), ({"folds": 0}, 1, "needs `folds` of 2 or more"),
+    ({"folds": 24}, 1, "make the same folds each time"), ({"folds": 3}, 2, "`seeds` says nothing beside it"),
 ])
 def test_repeats_that_would_repeat_nothing_are_refused(many, split, seeds, words):
     with pytest.raises(ConfigError, match=words):
@@ -130,12 +130,12 @@ def test_a_class_of_too_few_videos_is_left_out_where_that_is_asked_for(make_stor
     videos = {f"{label}/{n}": {"rgb": np.ones((2, 3)) + n} for label, count in (("run", 6), ("sit", 6), ("fall", 1))
               for n in range(count)}
     request = Request(command="train-pooling", store=make_store(videos).root)
-    with pytest.raises(ConfigError, match=r"class 'fall' has 1 video.*--min-videos 2 leaves it out"):
+    with pytest.raises(ConfigError, match=r"class 'fall' has 1 video.*`min_videos` 2 leaves it out"):
         read_material(request)
     found = read_material(replace(request, min_videos=2))
     assert (found.targets.classes, len(found.data.ids)) == (("run", "sit"), 12)
     assert "of 3 classes 1 left out, with fewer than 2 videos each and 1 video in all: fall" in caplog.text
-    with pytest.raises(ConfigError, match="--min-videos 9: no class has so many videos; the largest has 6"):
+    with pytest.raises(ConfigError, match="`min_videos` 9: no class has so many videos; the largest has 6"):
         read_material(replace(request, min_videos=9))
 
 

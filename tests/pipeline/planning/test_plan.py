@@ -211,7 +211,7 @@ def test_files_added_are_new_and_files_gone_are_kept(files, known, tmp_path, cap
     added = Found("c", str(tmp_path / "c.mp4"))
     update = update_of(plan, [files[0], added], reports, retry_failed=False)
     assert (update.plan, update.new) == (plan, ((added, 0),))
-    assert "1 video of this store is not among --videos today (b first)" in caplog.text
+    assert "1 video of this store is not among `videos` today (b first)" in caplog.text
 
 
 def test_a_file_that_was_moved_keeps_its_features(files, known, tmp_path):
