@@ -98,12 +98,12 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
     wanted = {found.id for found in job.videos}
     with _folder(job.keep) as folder:
         summary = do_job(Job(videos=job.videos, settings=settings, weights=weights, out=folder,
-                              mixed_software=job.mixed_software, **job.engine))
-        rows = [video for video in summary.store.video_rows() if video.id in wanted]
+                             mixed_software=job.mixed_software, **job.engine))
+        rows = [video for video in summary.features.video_rows() if video.id in wanted]
         said: list[Judgement] = []
         if rows:
             device = prepare_torch(settings.device, int(run.settings["threads"]))
-            predictor = Predictor(model, summary.store, rows, device)
+            predictor = Predictor(model, summary.features, rows, device)
             said = predictor.said()
             if job.window and on_timeline is not None:
                 for index in range(len(rows)):

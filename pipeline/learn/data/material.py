@@ -106,10 +106,10 @@ def videos_of(store: Store) -> list[VideoRows]:
     Raises:
         ConfigError: there is none yet.
     """
-    videos, shards = store.video_rows(), store.read_plan().live_shards
+    videos, shards = store.video_rows(), store.books.read_plan().live_shards
     if not videos:
         raise ConfigError(f"{store.root} holds no video yet; `vidu-pipe status {store.root}` tells more")
-    missing = sum(store.report(task.shard) is None for task in shards)
+    missing = sum(store.books.report(task.shard) is None for task in shards)
     if missing:
         logger.warning("%s is unfinished: of %s %s not made, so videos, or parts of them, are missing here; the "
                        "command that began it goes on with it", store.root, counted(len(shards), "shard"),
