@@ -10,10 +10,12 @@ from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.tables import results_table
 
 data_options = [
-    click.option("--store", type=FILE, default=Path("features"), show_default=True, help="Where the features are."),
+    click.option("--store", "stores", type=FILE, multiple=True, default=(Path("features"),), show_default=True,
+                 help="Where the features are. Given several times: stores of the same moments, joined; labels, splits "
+                 "and groups are those of the first."),
     click.option("--out", type=FILE, help="The run's directory.  [default: runs/<kind>-N]"),
     click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  [default: the plan's, or folders]"),
-    click.option("--streams", help="Comma-separated.  [default: all of the store]"),
+    click.option("--streams", help="Comma-separated.  [default: all of the stores]"),
     click.option("--min-videos", type=click.IntRange(1), default=1, show_default=True, metavar="N",
                  help="Classes of fewer videos are left out."),
 ]
@@ -100,7 +102,7 @@ def train_fusion(head: str, fusions: str, score_weights: str, **options: Any) ->
            **options)
 
 
-def _learn(command: str, *, head: str, head_options: tuple[str, ...], store: Path, out: Path | None,
+def _learn(command: str, *, head: str, head_options: tuple[str, ...], stores: tuple[Path, ...], out: Path | None,
            labels: Path | None, streams: str | None, folds: int | None, repeats: int, leave_one_group_out: bool,
            group_by: str, split_files: Path | None, split_number: int | None, memory_gb: float, report: bool,
            tensorboard: bool, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
@@ -126,7 +128,7 @@ def _learn(command: str, *, head: str, head_options: tuple[str, ...], store: Pat
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
     try:
         run = learn(Request(command=command, head=head, head_options=parse_head_options(head, head_options),
-                            store=store, labels=labels, streams=_names(streams or ""), split=split, training=training,
+                            stores=stores, labels=labels, streams=_names(streams or ""), split=split, training=training,
                             memory_bytes=int(memory_gb * 1e9), **options), out)
     except KeyboardInterrupt:
         click.echo("\ninterrupted. What is trained is kept; the same command again goes on there.", err=True)
@@ -144,20 +146,22 @@ def _learn(command: str, *, head: str, head_options: tuple[str, ...], store: Pat
 
 @click.command("evaluate")
 @click.argument("run", type=FILE)
-@click.option("--store", type=FILE, help="Features to judge on.  [default: those of the run]")
+@click.option("--store", "stores", type=FILE, multiple=True,
+              help="Features to judge on; given several times where they lie in several stores.  "
+              "[default: those of the run]")
 @click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  "
               "[default: the run's on its own store, else the plan's, or folders]")
 @click.option("--part", type=click.Choice(["train", "val", "test", "all"]),
               help="Which part of the split to judge.  [default: test, or all where no split names one]")
 @click.option("--out", type=FILE, help="CSV of predictions to write.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-def evaluate(run: Path, store: Path | None, labels: Path | None, part: str | None, out: Path | None,
+def evaluate(run: Path, stores: tuple[Path, ...], labels: Path | None, part: str | None, out: Path | None,
              device: str) -> None:
     """Judge a run's model on another store, or on a part of its own."""
     from pipeline.cli.tables import evaluation_table
     from pipeline.learn.evaluate import evaluate_run
 
-    click.echo(evaluation_table(evaluate_run(run, store=store, labels=labels, part=part, out=out, device=device)))
+    click.echo(evaluation_table(evaluate_run(run, stores=stores, labels=labels, part=part, out=out, device=device)))
 
 
 def _given(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - click gives them as keywords

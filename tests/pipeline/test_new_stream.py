@@ -115,7 +115,7 @@ def test_streams_defined_elsewhere_go_all_the_way(videos, tmp_path):
     change = rows(store, "darker/v1", "colour-change")[1]
     assert np.allclose(change, np.array([[-8], [-16], [-16], [-16], [-16]]) * np.ones(3), atol=1.5)
 
-    run = learn(Request(command="train-fusion", store=out, alone=True, fusions=("concat",), head="mean",
+    run = learn(Request(command="train-fusion", stores=(out,), alone=True, fusions=("concat",), head="mean",
                         split=SplitChoice(folds=2), training=TrainSettings(epochs=30, val_fraction=0), quiet=True),
                 tmp_path / "run")
     assert run is not None
