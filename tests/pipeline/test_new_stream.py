@@ -124,6 +124,27 @@ def test_streams_defined_elsewhere_go_all_the_way(videos, tmp_path):
     assert len(said) == 8
 
 
+@pytest.mark.usefixtures("strangers")
+def test_a_stream_defined_elsewhere_is_added_to_a_store_that_is_there_already(videos, tmp_path):
+    asked = ExtractSettings(sampling=Sampling(every=8), short_side_px=36, feature_dtype="float32", device="cpu",
+                            streams=(GreyMean(), ColourChange()))
+    stores = {"both": asked, "old": asked.only(("grey-mean",)), "new": asked.only(("colour-change",))}
+    for name, settings in stores.items():
+        ready, weights = prepare(settings)
+        extract(Job(videos=find_videos(str(videos)), settings=ready, weights=weights, out=tmp_path / name, inline=True,
+                    quiet=True))
+    answers = []
+    for names in (["both"], ["old", "new"]):
+        out = tmp_path / f"run of {len(names)}"
+        learn(Request(command="train-fusion", stores=tuple(tmp_path / name for name in names), fusions=("concat",),
+                      split=SplitChoice(folds=2), training=TrainSettings(epochs=3), quiet=True), out)
+        found = predict_videos(PredictJob(run=out, videos=find_videos(str(videos)),
+                                          engine={"inline": True, "quiet": True}))
+        assert len(found.summaries) == 1
+        answers.append([(one.video, one.probabilities.tolist()) for one in found.said])
+    assert answers[0] == answers[1]
+
+
 def test_one_kind_of_stream_on_two_networks_lies_in_one_store(world, tmp_path):
     rgb = world.asked.streams[0]
     other = replace(rgb, name="squashed", crop="none")
