@@ -31,7 +31,8 @@ split_options = [
     click.option("--split-number", type=click.IntRange(1, 3), help="Which of their three splits.  [default: 1]"),
 ]
 optimiser_options = [
-    click.option("--epochs", type=int, help="Passes over the training part, at most.  [default: 60]"),
+    click.option("--epochs", type=int, help="Passes over the training part, at most; a linear classifier over "
+                 "mean or max has none.  [default: 60]"),
     click.option("--batch", type=int, help="Videos a step.  [default: 32 to 128, by the number of videos]"),
     click.option("--learning-rate", type=float, help="Of AdamW, at its highest.  "
                  "[default: 3e-4 over mean and max, else 1e-3]"),

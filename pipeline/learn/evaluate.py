@@ -81,7 +81,7 @@ def evaluate_run(root: Path, *, stores: Sequence[Path] = (), labels: Path | None
     here = videos_of(features)
     own = _own_rows(run) if is_own(run, features) else {}
     if not own and labels is None:
-        features.check_videos()
+        features.check_plans()
     rows = own if own and labels is None else label_rows(here, read_label_csv(labels) if labels else ())
     parts = {name: own[name].split if name in own else row.split for name, row in rows.items()}
     part = part or _held_out(run, parts, own=bool(own))

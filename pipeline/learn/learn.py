@@ -18,10 +18,11 @@ from pipeline.learn.judging.metrics import Members, fit_thresholds, out_of_fold_
 from pipeline.learn.judging.results import Said, conclude, main_values
 from pipeline.learn.models.model import save_model
 from pipeline.learn.request import Request
-from pipeline.learn.runs.provenance import run_settings
+from pipeline.learn.runs.provenance import LBFGS, run_settings
 from pipeline.learn.runs.records import top_classes
 from pipeline.learn.runs.rows import Row, make_rows
 from pipeline.learn.runs.run import Prediction, Run, Scores
+from pipeline.learn.settings import TrainSettings
 from pipeline.learn.training.experiment import ALL_VIDEOS, INNER, Experiment, Trained
 from pipeline.learn.training.repeatable import prepare_torch
 from schemas.disk.files import is_there
@@ -51,6 +52,7 @@ def learn(request: Request, out: Path | None = None) -> Run:
     rows = make_rows(request, material.data.dims, material.targets)
     _check_weights(request.score_weights, rows, material)
     settings = run_settings(request, material, rows, device)
+    _tell_unused(request.training, settings)
     with _begun(settings, request.command, out) as run:
         run.write_labels(material.targets.classes, multilabel=material.targets.multilabel)
         run.write_splits(split_rows(material))
@@ -70,6 +72,17 @@ def _check_weights(weights: str | tuple[float, ...], rows: Sequence[Row], materi
     if weights == "fit" and not all(len(fold.val) for fold in material.trainings):
         raise ConfigError("--score-weights fit needs a validation part in every training, to fit them on: --val 0.2 "
                           "cuts one where there are videos enough; or give numbers, as 1,1.5")
+
+
+def _tell_unused(asked: TrainSettings, settings: dict[str, Any]) -> None:
+    """Say which options of gradient descent were given and are of no use, since every row is fitted to the end."""
+    if any(row["training"] and row["training"]["solver"] != LBFGS for row in settings["rows"]):
+        return
+    used, usual = {"class_weights", "val_fraction", "patience"}, TrainSettings().as_dict()
+    given = [name for name, value in asked.as_dict().items() if name not in used and value != usual[name]]
+    if given:
+        logger.warning("%s: of gradient descent, and left aside: a linear classifier over pooled features is fitted to "
+                       "the end without", ", ".join(f"--{name.replace('_', '-')}" for name in given))
 
 
 @contextmanager

@@ -183,7 +183,7 @@ def refused(*stores, **changes):
 
 
 def test_a_stream_that_two_stores_have_is_refused_unless_others_are_chosen(made, tmp_path):
-    assert "both have a stream 'flow': choose others with --streams, or" in refused(made["flow"], made["small"])
+    assert "both have a stream 'flow': choose others as `streams`, or" in refused(made["flow"], made["small"])
     assert "is named twice" in refused(made["flow"], made["flow"])
     assert "have no stream 'depth'; they have rgb, flow" in refused(made["rgb"], made["flow"], streams=("depth",))
     run = trained(tmp_path / "run", made["both"], made["flow"], streams=("rgb",))
@@ -212,7 +212,7 @@ def test_stores_of_other_sampling_files_or_videos_are_refused_with_the_first_dif
     kept = trained(tmp_path / "run", made["rgb"], tmp_path / "fewer", labels=labels)
     assert kept.results().videos == 4
     labels.write_text("path,label\n" + "".join(f"class{n % 2}/v{n},class{n % 2}\n" for n in range(1, 6)))
-    assert "leave it out with --labels CSV" in refused(made["rgb"], tmp_path / "fewer", labels=labels)
+    assert "leave it out of the CSV given as `labels`" in refused(made["rgb"], tmp_path / "fewer", labels=labels)
 
 
 def imported(made, tmp_path, name, *, times=True, change=None):
@@ -252,7 +252,7 @@ def test_other_moments_are_refused_with_the_first_that_differs(made, tmp_path, c
         trained(None, made["rgb"], imported(made, tmp_path, "other", change=change))
 
 
-def test_labels_come_from_the_first_store_alone(made, tmp_path):
+def test_labels_come_from_the_first_store_alone_and_that_is_said(made, tmp_path, caplog):
     relabelled = tmp_path / "relabelled"
     shutil.copytree(made["flow"], relabelled)
     plan = Store.open(relabelled).read_plan()
@@ -260,6 +260,8 @@ def test_labels_come_from_the_first_store_alone(made, tmp_path):
         replace(video, label="ab"[number % 2]) for number, video in enumerate(plan.videos))))
     joined = trained(tmp_path / "one", made["rgb"], relabelled)
     assert joined.labels()[0] == ("class0", "class1")
+    assert f"have other labels, splits or groups of 7 videos, 'class0/cut' first: those of {made['rgb']} hold" \
+        in caplog.text
     assert trained(tmp_path / "two", relabelled, made["rgb"]).labels()[0] == ("a", "b")
 
 

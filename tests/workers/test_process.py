@@ -267,7 +267,7 @@ def test_a_video_cut_into_segments_gives_the_same_rows_as_one_piece(store, tmp_p
     clip = write_video(tmp_path / name, frames=120, width=48, height=36, options=options)
     _, whole = made(store, [clip])
     for bound, frames in (("SEGMENT_FRAMES", 25), ("HAND_ON_FRAMES", 25), ("SEEK_GAP_FRAMES", 12)):
-        monkeypatch.setattr(f"pipeline.plan.{bound}", frames)
+        monkeypatch.setattr(f"pipeline.planning.plan.{bound}", frames)
     result = plan_video(Found("a", str(clip)), SMALL, 0)
     assert len(result.segments) > 4
     came = []

@@ -73,7 +73,7 @@ def prepare(request: Request) -> Material:
     stores = Joined.open(request.stores)
     videos = videos_of(stores)
     if request.labels is None:
-        stores.check_videos()
+        stores.check_plans()
     labels = label_rows(videos, read_label_csv(request.labels) if request.labels else ())
     parts, kind = _parts(request.split, labels)
     labels = frequent({name: labels[name] for name in parts}, request.min_videos)

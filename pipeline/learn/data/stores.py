@@ -84,8 +84,8 @@ class Joined:
         """The stores' folders, in words."""
         return " and ".join(str(store.root) for store in self.stores)
 
-    def check_videos(self) -> None:
-        """Refuse stores of which one has a video that another has not.
+    def check_plans(self) -> None:
+        """Refuse stores of which one has a video that another has not, and say whose labels hold where they differ.
 
         Raises:
             ConfigError: the message names the first such video.
@@ -95,7 +95,11 @@ class Joined:
             if odd is not None:
                 there, not_there = (self.first, store) if odd in self.rows[0] else (store, self.first)
                 raise ConfigError(f"{there.root} has the video {odd!r} and {not_there.root} has not; extract it there "
-                                  "too, or name the videos that both have with --labels CSV")
+                                  "too, or name the videos that both have in a CSV as `labels`")
+            other = [name for name, video in self.rows[0].items() if _told_apart(video, rows[name])]
+            if other:
+                logger.warning("%s and %s have other labels, splits or groups of %s, %r first: those of %s hold",
+                               self.first.root, store.root, counted(len(other), "video"), other[0], self.first.root)
 
     def read(self, videos: Sequence[VideoRows], *, streams: Sequence[str] = (), memory_bytes: int = 8 << 30,
              spill_dir: Path | None = None) -> Dataset:
@@ -132,8 +136,7 @@ class Joined:
             for name in names:
                 if name in owner:
                     raise ConfigError(f"{owner[name].root} and {store.root} both have a stream {name!r}: choose others "
-                                      "with --streams, or extract one of them under another name (--stream "
-                                      f"'{name}:name=other,...')")
+                                      "as `streams`, or extract one of them under another name (`stream.name`)")
                 owner[name] = store
         missing = [name for name in streams if name not in owner]
         if missing:
@@ -148,7 +151,7 @@ class Joined:
             absent = [video.id for video in videos if video.id not in rows]
             if absent:
                 raise ConfigError(f"{self.first.root} has the video {absent[0]!r} and {store.root} has not; extract it "
-                                  "there too, or leave it out with --labels CSV")
+                                  "there too, or leave it out of the CSV given as `labels`")
             sides.append([rows[video.id] for video in videos])
             compare.refuse_others(_Moments(store, sides[-1]))
         return sides
@@ -192,6 +195,12 @@ class _Moments:
     def _places(self, rows: int | NDArray[np.int64]) -> NDArray[np.int64]:
         """The place of the video that each row belongs to."""
         return np.asarray(np.searchsorted(np.cumsum(self.lengths), rows, side="right"))
+
+
+def _told_apart(video: VideoRows, other: VideoRows) -> bool:
+    """Whether another plan says something else of a video, and not just nothing."""
+    pairs = ((video.label, other.label), (video.split, other.split), (video.group, other.group))
+    return any(theirs not in ("", mine) for mine, theirs in pairs)
 
 
 def _first(marks: NDArray[np.bool_]) -> int | None:

@@ -18,6 +18,7 @@ from pipeline.learn.settings import TrainSettings
 from schemas.software import versions
 
 SOFTWARE = ("torch", "numpy", "h5py", "scikit-learn", "vidu-pipe")
+LBFGS = "l-bfgs"
 
 
 def run_settings(request: Request, material: Material, rows: Sequence[Row], device: torch.device) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def done(asked: TrainSettings, row: Row, trainings: Sequence[Fold]) -> dict[str,
     sizes = [(len(fold.train), len(fold.val)) for fold in trainings]
     share = {"val_fraction": _same([round(val / (train + val), 3) for train, val in sizes])}
     if VideoClassifier(row.model).layer is not None:
-        return {"solver": "l-bfgs", "class_weights": asked.class_weights} | share
+        return {"solver": LBFGS, "class_weights": asked.class_weights} | share
     return {"solver": "adamw"} | asked.as_dict() | {
         "learning_rate": asked.learning_rate or HEADS[row.model.head].learning_rate,
         "batch": _same([asked.batch_of(train) for train, _ in sizes]),

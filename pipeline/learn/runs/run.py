@@ -20,7 +20,9 @@
                                      test in cross-validation; of repeats it is the first; `fingerprint` knows the
                                      file wherever it lies
     metrics.jsonl        {row, seed, fold, epoch, learning_rate, train_loss, train_top1, val_loss, val_top1, elapsed_s}
-                                     one line an epoch; val_* are null without a validation part; fold -1 is the
+                                     one line an epoch; val_* are null without a validation part; a linear row that is
+                                     fitted to the end has one line, without learning_rate and with `strength`
+                                     (scikit-learn's C times the number of features); fold -1 is the
                                      last training on all videos, whose model is kept after cross-validation
     predictions.csv      video,seed,fold,truth,top1,p1,...,top5,p5  of the kept row, judged videos only: the test
                                      part, or all (by the model of the fold that did not see the video); one line a

@@ -8,9 +8,10 @@ from torch.nn import functional
 class Dropout(nn.Module):
     """Zeros features at random while training, and scales the others up (Srivastava et al. 2014).
 
-    On a CPU torch draws a whole random number a feature, which took longer than all else in a linear classifier. Here
-    one draw of 64 bits decides eight features, each with 8 bits: `p` is rounded to a multiple of 1 / 256 on every
-    device, and the scale is that of the rounded one. Draws come from torch's global generator.
+    On a CPU torch draws a whole random number a feature: with it an epoch took half as long again with an LSTM, a third
+    with a hidden layer, 15 % with gates (2,560 features, one thread). Here one draw of 64 bits decides eight features,
+    each with 8 bits: `p` is rounded to a multiple of 1 / 256 on every device, and the scale is that of the rounded one.
+    Draws come from torch's global generator.
     """
 
     def __init__(self, p: float) -> None:

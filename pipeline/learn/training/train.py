@@ -26,7 +26,6 @@ from pipeline.learn.models.linear import Cut, fit_linear
 from pipeline.learn.models.model import VideoClassifier
 from pipeline.learn.settings import VAL_WORTH_IT, TrainSettings
 from pipeline.learn.training.checkpoint import State
-from pipeline.learn.training.memory import keep_freed_memory
 from pipeline.learn.training.objective import Loss, make_loss, make_optimizer, settled_epoch
 from schemas.errors import StoreError
 from schemas.words import counted
@@ -72,7 +71,6 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     Raises:
         StoreError: the loss became NaN; the message names a video.
     """
-    keep_freed_memory()
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     for name in model.branches:

@@ -105,26 +105,18 @@ def _video_vectors(data: Dataset) -> NDArray[np.float64]:
 
 
 def principal(vectors: NDArray[np.float64], dims: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Principal components (Pearson 1901), by the smaller of the two matrices of products.
+    """Return coordinates (V, dims) along the principal components (Pearson 1901), and their shares of variance (dims,).
 
-    Args:
-        vectors: (V, D), centred here.
-        dims: how many components.
-
-    Returns:
-        coordinates (V, dims), each axis turned so that its longest coordinate is positive, and the shares of variance
-        (dims,); zeros where there are fewer components.
+    Both are zeros where there are fewer components.
     """
-    centred = vectors - vectors.mean(0)
-    wide = centred.shape[1] > centred.shape[0]
-    values, found = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
-    values, found = np.maximum(values[::-1][:dims], 0), found[:, ::-1][:, :dims]
-    places = np.zeros((len(vectors), dims))
-    places[:, :found.shape[1]] = found * np.sqrt(values) if wide else centred @ found
-    shares = np.zeros(dims)
-    shares[:len(values)] = values / max(float((centred**2).sum()), 1e-300)
-    longest = np.take_along_axis(places, np.abs(places).argmax(0)[None], axis=0)
-    return places * np.where(longest < 0, -1, 1), shares
+    from sklearn.decomposition import PCA
+
+    places, shares = np.zeros((len(vectors), dims)), np.zeros(dims)
+    if np.ptp(vectors, axis=0).any():
+        count = min(dims, *vectors.shape)
+        pca = PCA(count, random_state=0)
+        places[:, :count], shares[:count] = pca.fit_transform(vectors), pca.explained_variance_ratio_
+    return places, shares
 
 
 def _pca(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], str, str]:

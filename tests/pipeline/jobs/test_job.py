@@ -23,8 +23,9 @@ from schemas.errors import ConfigError, MachineError, ResourceError, StoreError
 from tests.builders import a_task
 from tests.pipeline.conftest import digests, leftovers
 from tests.videos import write_video
-from workers import features, process
+from workers import process
 from workers.decode import decode
+from workers.networks import batches
 from workers.process import Progress
 
 MAKE_SHARD = process.make_shard
@@ -328,7 +329,7 @@ def test_a_machine_without_memory_for_anything_loses_shards_blames_no_video_and_
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(features.StreamNetwork, "run", full)
+    monkeypatch.setattr(batches.StreamNetwork, "run", full)
     summary = world.extract(tmp_path / "store", retries=1)
     ((why, trace),) = {(lost.why, lost.trace) for lost in summary.lost}
     assert "out of memory" in why

@@ -96,6 +96,19 @@ def test_gradient_descent_that_ends_far_from_its_training_videos_says_so_once_a_
     assert "of the videos it was trained on" not in caplog.text
 
 
+def test_options_of_gradient_descent_are_said_to_be_left_aside_where_nothing_is_trained_by_it(make_store, tmp_path,
+                                                                                               caplog):
+    rng = np.random.default_rng(0)
+    videos = {f"{c}/{n}": {"rgb": rng.normal(size=(2, 3))} for c in "ab" for n in range(6)}
+    request = Request(command="train-pooling", store=make_store(videos).root, quiet=True, split=SplitChoice(folds=2),
+                      training=TrainSettings(epochs=2, learning_rate=0.1, class_weights=True))
+    learn(request, tmp_path / "linear")
+    assert "--epochs, --learning-rate: of gradient descent, and left aside" in caplog.text
+    caplog.clear()
+    learn(replace(request, hidden=4), tmp_path / "hidden")
+    assert "left aside" not in caplog.text
+
+
 @pytest.mark.skipif(not JOINTS.exists(), reason="needs ../shared/data/sequences")
 def test_pooled_joints_of_jhmdb_are_told_apart_as_well_as_by_scikit_learn(make_store, tmp_path):
     videos, rows = {}, []

@@ -130,7 +130,7 @@ def test_a_class_of_too_few_videos_is_left_out_where_that_is_asked_for(make_stor
     videos = {f"{label}/{n}": {"rgb": np.ones((2, 3)) + n} for label, count in (("run", 6), ("sit", 6), ("fall", 1))
               for n in range(count)}
     request = Request(command="train-pooling", stores=(make_store(videos).root,))
-    with pytest.raises(ConfigError, match=r"class 'fall' has 1 video.*leave it out: --min-videos 2"):
+    with pytest.raises(ConfigError, match=r"class 'fall' has 1 video.*--min-videos 2 leaves it out"):
         prepare(request)
     found = prepare(replace(request, min_videos=2))
     assert (found.targets.classes, len(found.data.ids)) == (("run", "sit"), 12)
