@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.jobs.engine import Lost
-from pipeline.jobs.job import Job, Summary, extract
+from pipeline.jobs.job import Job, Summary, do_job
 from pipeline.jobs.prepare import prepare
 from pipeline.learn.data.stores import Joined
 from pipeline.learn.models.model import load_model
-from pipeline.learn.predict import Predictor, Said, Timeline
+from pipeline.learn.predict import Judgement, Predictor, Timeline
 from pipeline.learn.runs.origins import known_stores
 from pipeline.learn.runs.run import Run
 from pipeline.learn.training.repeatable import prepare_torch
@@ -30,7 +30,7 @@ from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.streams import with_weights
 from workers.networks.backbones import State
-from workers.tools import software
+from workers.tools import feature_software
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Predictions:
     head: str
     classes: tuple[str, ...]
     multilabel: bool
-    said: tuple[Said, ...]
+    said: tuple[Judgement, ...]
     bad: BadVideos
     summaries: tuple[Summary, ...]
 
@@ -116,13 +116,13 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
     wanted = {found.id for found in job.videos}
     with _folder(job.keep) as folder:
         folders = [folder / str(place) for place in range(1, len(extractions) + 1)] if extractions[1:] else [folder]
-        summaries = tuple(extract(Job(videos=job.videos, settings=settings, weights=weights, out=out,
-                                      mixed_software=job.mixed_software, **job.engine))
+        summaries = tuple(do_job(Job(videos=job.videos, settings=settings, weights=weights, out=out,
+                                     mixed_software=job.mixed_software, **job.engine))
                           for out, (settings, weights) in zip(folders, extractions, strict=True))
         stores = Joined.of([summary.store for summary in summaries])
         there = wanted.intersection(*stores.rows)
         rows = [video for video in stores.videos if video.id in there]
-        said: list[Said] = []
+        said: list[Judgement] = []
         if rows:
             device = prepare_torch(extractions[0][0].device, int(run.settings["threads"]))
             predictor = Predictor(model, stores, rows, device)
@@ -148,10 +148,10 @@ def same_extractions(run: Run, job: PredictJob) -> list[tuple[ExtractSettings, d
     stores = known_stores(run, () if job.keep else streams)
     if any(store.kind != ExtractSettings.kind for store in stores):
         raise ConfigError(f"{run.root} was trained on imported features, which were not made by this program, so it "
-                          "can not make them of new videos: import theirs too, then use evaluate --store")
+                          "can not make them of new videos: import theirs too, and let `vidu-pipe evaluate` judge them")
     each = [ExtractSettings.from_dict(store.settings) for store in stores]
     for store, settings in zip(stores, each, strict=True):
-        _check_software(run, store.software, software(settings.device), accepted=job.mixed_software)
+        _check_software(run, store.software, feature_software(settings.device), accepted=job.mixed_software)
     each = _with_weights([_on_device(run, settings, job.device) for settings in each], job.weights)
     return [prepare(settings if job.keep else settings.only(streams)) for settings in in_one_pass(each)]
 
@@ -174,7 +174,7 @@ def _on_device(run: Run, known: ExtractSettings, asked: str) -> ExtractSettings:
     import torch
 
     if not asked and known.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(f"the features of {run.root} were made on cuda, and there is no GPU here; --device cpu "
+        raise ResourceError(f"the features of {run.root} were made on cuda, and there is no GPU here; `device` cpu "
                             "makes them here, equal but for rounding")
     if asked and asked != known.device:
         logger.warning("features are made on %s, those of the run were made on %s: equal but for rounding", asked,
@@ -189,7 +189,7 @@ def _check_software(run: Run, then: dict[str, str], now: dict[str, str], *, acce
     if lines and not accepted:
         raise StoreError(f"the features of {run.root} were made with other versions than are here, so those of new "
                          "videos could differ from what the model knows; then, now:\n  " + "\n  ".join(lines)
-                         + "\nInstall those, or accept that with --mixed-software.")
+                         + "\nInstall those, or accept that with `mixed_software`.")
     if lines:
         logger.warning("other versions than the run's features were made with: %s", "; ".join(lines))
 

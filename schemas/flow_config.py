@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from schemas.checks import known, within
 from schemas.config import DEVICES, FEATURE_DTYPES, ExtractSettings, digest_of
 from schemas.errors import ConfigError
-from schemas.streams import DEFAULT_FLOW_BOUND_PX
+from schemas.plain import Plain
+from schemas.streams import DEFAULT_FLOW_BOUND_PX, Options
 
 IMAGE_FORMATS = ("jpg", "png")  # a picture a component; displacements become 8 bits
 FOLDER_FORMATS = (*IMAGE_FORMATS, "flo")  # a folder a video
@@ -39,7 +40,7 @@ class FlowFileSettings:
 
     kind: ClassVar[str] = "flow"
     method: str = "tvl1"
-    options: tuple[tuple[str, Any], ...] = ()
+    options: Options = ()
     format: str = "jpg"
     bound_px: float | None = DEFAULT_FLOW_BOUND_PX
     dtype: str | None = None
@@ -57,21 +58,21 @@ class FlowFileSettings:
         Raises:
             ConfigError: a name is unknown, a value out of range, or an option means nothing for this format.
         """
-        known("format", self.format, FLOW_FORMATS)
-        known("device", self.device, DEVICES)
-        within("--every", self.every, 1, 1e9)
-        within("--step", self.step, 1, 1000)  # so many frames are held
-        within("--start-index", self.start_index, 0, 1e9)
-        within("--short-side", self.short_side_px, 8, 16384)
-        self._belongs("--bound", self.bound_px is not None, IMAGE_FORMATS)
-        self._belongs("--dtype", self.dtype is not None, ARRAY_FORMATS)
+        known("`format`", self.format, FLOW_FORMATS)
+        known("`device`", self.device, DEVICES)
+        within("`every`", self.every, 1, 1e9)
+        within("`step`", self.step, 1, 1000)  # so many frames are held
+        within("`start_index`", self.start_index, 0, 1e9)
+        within("`short_side_px`", self.short_side_px, 8, 16384)
+        self._belongs("`bound_px`", self.bound_px is not None, IMAGE_FORMATS)
+        self._belongs("`dtype`", self.dtype is not None, ARRAY_FORMATS)
         if self.bound_px is not None:
-            within("--bound", self.bound_px, 1e-3, 1e6)
+            within("`bound_px`", self.bound_px, 1e-3, 1e6)
             object.__setattr__(self, "bound_px", float(self.bound_px))  # 20 and 20.0 are one setting, so one digest
         if self.dtype is not None:
-            known("dtype", self.dtype, FEATURE_DTYPES)
+            known("`dtype`", self.dtype, FEATURE_DTYPES)
         if self.rgb and self.format not in FOLDER_FORMATS:
-            raise ConfigError(f"--rgb writes frames beside the flow, into folders: use --format "
+            raise ConfigError(f"`rgb` writes frames beside the flow, into folders: use `format` "
                               f"{', '.join(FOLDER_FORMATS)}, not {self.format}")
 
     @classmethod
@@ -88,7 +89,7 @@ class FlowFileSettings:
 
     def _belongs(self, option: str, given: bool, formats: tuple[str, ...]) -> None:
         if given != (self.format in formats):
-            raise ConfigError(f"{option} belongs to --format {', '.join(formats)}, and only to these; the format is "
+            raise ConfigError(f"{option} belongs to `format` {', '.join(formats)}, and only to these; the format is "
                               f"{self.format}")
 
     @property
@@ -105,13 +106,13 @@ class FlowFileSettings:
         """Return the first frame of every pair of a video of so many frames."""
         return range(0, max(0, frames - self.step), self.every)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the settings as plain JSON values."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain: Plain = json.loads(json.dumps(asdict(self)))
         return plain
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "FlowFileSettings":
+    def from_dict(cls, plain: Plain) -> "FlowFileSettings":
         """Rebuild settings from `as_dict`.
 
         Raises:

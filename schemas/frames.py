@@ -1,15 +1,15 @@
 """Arrays that travel inside a worker: checked at birth, read-only afterwards."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.arrays import Array
 from schemas.errors import ConfigError
 
 
-def frozen(array: NDArray[Any], *, name: str, dtype: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
+def frozen(array: Array, *, name: str, dtype: str, shape: tuple[int | None, ...]) -> Array:
     """Check one array and make it read-only.
 
     Args:
@@ -96,18 +96,18 @@ class FeatureBatch:
         """
         frozen(self.features, name=f"features of {self.stream}", dtype="float32", shape=(None, None))
         if not np.isfinite(self.features).all():
-            raise ConfigError(f"the {self.stream} network gave NaN or infinity: check its weights and --precision")
+            raise ConfigError(f"the {self.stream} network gave NaN or infinity: check its weights and `precision`")
 
-    def stored(self, dtype: str) -> NDArray[Any]:
+    def stored(self, dtype: str) -> Array:
         """Return the features (N, D) as they are stored.
 
         Raises:
             ConfigError: a number is too large for that dtype.
         """
         with np.errstate(over="ignore"):
-            values: NDArray[Any] = self.features.astype(dtype)
+            values: Array = self.features.astype(dtype)
         if not np.isfinite(values).all():
             largest = np.abs(self.features).max()
             raise ConfigError(f"features of {self.stream} reach {largest:g}, too large for {dtype}; "
-                              "use --feature-dtype float32")
+                              "use `feature_dtype` float32")
         return values

@@ -93,7 +93,7 @@ def read_label_csv(path: Path) -> list[LabelRow]:
     if "path" in columns:
         rows = rows[1:]
         if "label" not in columns:
-            raise ConfigError(f"{path}: the header names no column `label`; it has {', '.join(header)}")
+            raise ConfigError(f"{path}: the header names no column 'label'; it has {', '.join(header)}")
     else:
         columns = {name: index for index, name in enumerate(_COLUMNS)}
     if not rows:

@@ -27,7 +27,7 @@ def record_of(kind: type[Record], plain: object, where: str) -> Record:
     legal = [one.name for one in fields(kind)]  # type: ignore[arg-type]
     for name in plain:
         if name not in legal:
-            raise ConfigError(f"unknown field {_path(where, str(name))}; {_nearest(str(name), legal)}")
+            raise ConfigError(f"unknown field {_path(where, str(name))!r}; {_nearest(str(name), legal)}")
     try:
         return to_record(dict(plain), kind)
     except ValueError as error:
@@ -35,11 +35,11 @@ def record_of(kind: type[Record], plain: object, where: str) -> Record:
             raise error.__cause__ from None
         words, _, place = str(error).partition(" - at ")
         field = place.strip("`").removeprefix("$").lstrip(".")
-        raise ConfigError(f"{_path(where, field)}: {words[0].lower()}{words[1:]}") from error
+        raise ConfigError(f"`{_path(where, field)}`: {words[0].lower()}{words[1:]}") from error
 
 
 def _path(where: str, field: str) -> str:
-    return f"`{'.'.join(part for part in (where, field) if part)}`"
+    return ".".join(part for part in (where, field) if part)
 
 
 def _nearest(name: str, legal: list[str]) -> str:

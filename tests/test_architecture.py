@@ -152,6 +152,63 @@ def test_the_command_line_imports_nothing_heavy_until_a_command_runs(path):
     assert all(name.startswith(legal) for name in at_once if name.split(".")[0] in {"schemas", "pipeline"}), at_once
 
 
+def messages(tree: ast.Module) -> Iterator[str]:
+    """All texts of a file but its docstrings; `{}` stands for what is put in."""
+    plain = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    plain |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in plain:
+            yield node.value
+
+
+OUTSIDE_CLI = [path for path in IDS if not path.startswith("pipeline/cli/")]
+
+
+@pytest.mark.parametrize("path", OUTSIDE_CLI)
+def test_only_the_command_line_knows_flags(path):
+    assert [text for text in messages(TREES[path]) if re.search(r"(?<![\w-])--[a-z]", text)] == []
+
+
+# What a message names with a value of its own in it: each such pattern, and the fields that it may stand for.
+PATTERNS = {"`sampling.{}`": ["sampling.every", "sampling.fps", "sampling.samples"],
+            "`{}.crop`": ["rgb.crop", "flow.crop", "stream.crop"]}
+NOT_OF_COMMANDS = {"grey": "arrays of frames are given to the library alone",
+                   "before": "LLVM's own name of an argument", "after": "LLVM's own name of an argument"}
+
+
+def test_every_field_that_a_message_names_is_a_flag_of_some_command():
+    import importlib
+
+    from pipeline.cli import COMMANDS
+    from pipeline.cli.flags import OWN_FLAGS, flag_of
+
+    commands = [getattr(importlib.import_module(module), name) for module, name, _ in COMMANDS.values()]
+    texts = [text for path in OUTSIDE_CLI for text in messages(TREES[path])]
+    fields = {field for text in texts for field in re.findall(r"`([a-z_.]+)`", text)} - set(NOT_OF_COMMANDS)
+    fields |= {field for text in texts for pattern, each in PATTERNS.items() if pattern in text for field in each}
+    assert {"out", "sampling.every", "min_videos", "memory_bytes"} <= fields
+    known = set().union(*OWN_FLAGS.values())
+    assert [field for field in sorted(fields) if field not in known and not any(flag_of(field, command)
+                                                                                for command in commands)] == []
+
+
+def test_what_flags_are_said_are_flags_there_are():
+    import importlib
+
+    from pipeline.cli import COMMANDS
+    from pipeline.cli.flags import FLAGS, OWN_FLAGS, options_of
+
+    commands = {name: getattr(importlib.import_module(module), attribute)
+                for name, (module, attribute, _) in COMMANDS.items()}
+    there = {name: {flag for option in options_of(command) for flag in option.opts}
+             for name, command in commands.items()}
+    assert set(FLAGS.values()) - set().union(*there.values()) == set()
+    assert {name: set(flags.values()) - there[name] for name, flags in OWN_FLAGS.items()
+            if set(flags.values()) - there[name]} == {}
+
+
 @pytest.mark.parametrize("path", IDS)
 def test_nothing_is_printed(path):
     calls = (node for node in ast.walk(TREES[path]) if isinstance(node, ast.Call))
@@ -199,6 +256,34 @@ def test_every_public_name_says_what_it_is(path):
     tree = TREES[path]
     assert ast.get_docstring(tree), "the file itself"
     assert [node.name for node in public(tree.body) if not ast.get_docstring(node)] == []
+
+
+def meanings(path: str) -> Iterator[tuple[str, str]]:
+    """Public classes, functions and names of types that a file defines, each with its place."""
+    for node in TREES[path].body:
+        named = node.targets if isinstance(node, ast.Assign) and not is_type_variable(node.value) else []
+        types = (name.id for name in named if isinstance(name, ast.Name) and name.id[1:] != name.id[1:].upper())
+        names = [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else types
+        place = place_of_function(path) if isinstance(node, ast.FunctionDef) else path
+        yield from ((name, place) for name in names if not name.startswith("_") and name != "logger")
+
+
+def is_type_variable(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and ast.unparse(value.func) in {"TypeVar", "ParamSpec"}
+
+
+def place_of_function(path: str) -> str:
+    """A command is the library's function of its name; the engines of TV-L1 are one computation in three languages."""
+    places = {"pipeline/cli/": "vidu_pipe", "pipeline/api/": "vidu_pipe", "workers/flow/tvl1/": "tvl1"}
+    return next((place for start, place in places.items() if path.startswith(start)), path)
+
+
+def test_a_name_means_one_thing_in_the_whole_house():
+    homes: dict[str, set[str]] = {}
+    for path in IDS:
+        for name, place in meanings(path):
+            homes.setdefault(name, set()).add(place)
+    assert {name: sorted(places) for name, places in homes.items() if len(places) > 1} == {}
 
 
 @pytest.mark.parametrize("path", IDS)

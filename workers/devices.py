@@ -12,5 +12,5 @@ def resolve_device(wish: str) -> str:
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    logger.info("--device auto: %s", device)
+    logger.info("`device` auto: %s", device)
     return device

@@ -43,7 +43,7 @@ class FlowTools:
     flow: FlowMethod
 
 
-def software() -> dict[str, str]:
+def flow_software() -> dict[str, str]:
     """Return the versions of the libraries that can change flow files, and of Python."""
     return versions(_SOFTWARE)
 
@@ -58,7 +58,7 @@ def make_flow_tools(settings: FlowFileSettings) -> FlowTools:
         import torch
 
         if not torch.cuda.is_available():
-            raise ResourceError("this worker sees no GPU; give tasks one, or use --device cpu")
+            raise ResourceError("this worker sees no GPU; give tasks one, or use `device` cpu")
     return FlowTools(settings, make_flow(settings.method, settings.device, **dict(settings.options)))
 
 

@@ -83,7 +83,7 @@ class Ledger:
                 raise VideoCrashError(f"{video.path}: decoding it ended its process, or asked too much of the "
                                       "machine; it was left out")
             if fingerprint(video.path) != video.fingerprint:
-                raise VideoDecodeError(f"{video.path}: changed after it was planned; run again with --retry-failed")
+                raise VideoDecodeError(f"{video.path}: changed after it was planned; `retry_failed` plans it anew")
             damage = video.probe.damage
             for frames, rows in steps:
                 result.rows += rows

@@ -16,13 +16,13 @@ from workers.products import PRODUCTS
 if TYPE_CHECKING:
     from workers.networks.backbones import State
 
-Weights = dict[str, "State"]
+StreamWeights = dict[str, "State"]
 _TELL_EVERY_S = 0.5
 _tools: dict[str, Any] = {}  # one entry: a worker process serves one job
 
 
 def shard_on_worker(
-    tasks: tuple[ShardTask, ...], settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store,
+    tasks: tuple[ShardTask, ...], settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: Store,
 ) -> Iterator[Progress | ShardReport]:
     """Make a shard, and those that go on from it, on whatever machine this is; run by Ray as a streaming task.
 
@@ -42,21 +42,22 @@ def shard_on_worker(
 
 
 def rehearse_on_worker(
-    task: ShardTask, settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store,
+    task: ShardTask, settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: Store,
 ) -> None:
     """Do all of a shard's work and write nothing: to find out which video ends the process that decodes it."""
     for _ in PRODUCTS[settings.kind].rehearse(task, _worker_tools(settings, weights, store)):
         pass
 
 
-def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store) -> Any:  # noqa: ANN401
+def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: Store) -> Any:  # noqa: ANN401
     if settings.digest not in _tools:
         product = PRODUCTS[settings.kind]
         if product.software(settings) != store.origin.software:
             differ = sorted(set(product.software(settings).items()) ^ set(store.origin.software.items()))
             raise ResourceError(f"this node's software is not the driver's, so its results could differ: {differ}")
         if not store.is_seen():
-            raise ResourceError(f"this node does not see the store {store.root}: put --out on a file system all share")
+            raise ResourceError(f"this node does not see the store {store.root}: put `out` on a file system that all "
+                                "share")
         _tools.clear()
         _tools[settings.digest] = product.make_tools(settings, ray.get(weights[0]))
     return _tools[settings.digest]

@@ -35,14 +35,14 @@ class Tools:
     streams: Mapping[str, Extractor]
 
 
-def software(device: str) -> dict[str, str]:
+def feature_software(device: str) -> dict[str, str]:
     """Return the versions of the libraries that can change a feature, and of Python; of a GPU, its arithmetic too."""
     return versions(_SOFTWARE) | ({"tf32": "off"} if device == "cuda" else {})
 
 
-def origin_of(settings: ExtractSettings) -> Origin:
+def feature_origin(settings: ExtractSettings) -> Origin:
     """Return what stores made here with these settings say of themselves."""
-    return Origin("extract", settings.as_dict(), settings.digest, software(settings.device))
+    return Origin("extract", settings.as_dict(), settings.digest, feature_software(settings.device))
 
 
 def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
@@ -57,7 +57,7 @@ def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
         MachineError: there is no memory for the networks.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError("this worker sees no GPU; give tasks one, or use --device cpu")
+        raise ResourceError("this worker sees no GPU; give tasks one, or use `device` cpu")
     if settings.device == "cpu":
         torch.set_num_threads(1)  # one core a task; and sums have one order
     torch.backends.cudnn.benchmark = False
@@ -73,4 +73,4 @@ def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
         if is_machines(error):
             raise MachineError(f"no memory for the networks on {settings.device}: {error}") from error
         raise
-    return Tools(settings, origin_of(settings), methods, streams)
+    return Tools(settings, feature_origin(settings), methods, streams)

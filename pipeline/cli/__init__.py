@@ -6,13 +6,13 @@ A command's module is imported only when that command runs, so `vidu-pipe --help
 import importlib
 import io
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from pipeline.cli.flags import FlagFormatter, enter, told
 from schemas.errors import ViduError
 
 # name -> (module, attribute, one line of help)
@@ -63,30 +63,22 @@ class LazyGroup(click.Group):
 
             near = " or ".join(difflib.get_close_matches(name, COMMANDS, n=2)) or f"one of {', '.join(COMMANDS)}"
             ctx.fail(f"no command {name!r}; did you mean {near}?")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        enter(found[1])
+        return found
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         """Run the command; errors name fields, which are told as the flags that set them."""
         try:
             return super().invoke(ctx)
         except ViduError as error:
-            command = self.get_command(ctx, ctx.invoked_subcommand or "")
-            error.args = (_with_flags(str(error), command.params if command else []),)
+            error.args = (told(str(error)),)
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
-
-
-def _with_flags(message: str, parameters: Sequence[click.Parameter]) -> str:
-    """Put flags in the place of the fields that a message names in backquotes."""
-    from pipeline.cli.settings import FLAGS
-
-    flags = FLAGS | {parameter.name or "": parameter.opts[0] for parameter in parameters
-                     if isinstance(parameter, click.Option)}
-    return re.sub(r"`([a-z_.]+)`", lambda field: flags.get(field[1], field[0]), message)
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -113,7 +105,9 @@ def main(args: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # file names need not be text: those bytes go out as they came in
         sys.stdout.reconfigure(errors="surrogateescape" if sys.stdout.encoding == "utf-8" else "backslashreplace")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    lines = logging.StreamHandler()
+    lines.setFormatter(FlagFormatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[lines])
     try:
         code = cli.main(args=None if args is None else list(args), prog_name="vidu-pipe", standalone_mode=False)
     except click.ClickException as error:

@@ -54,7 +54,7 @@ optimiser_options = [
                  help="Width of the classifier's hidden layer; 0: linear."),
     click.option("--dropout", type=float, default=0.5, show_default=True),
 ]
-run_options = [
+training_options = [
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--seeds", type=click.IntRange(1), default=1, show_default=True,
                  help="Train with so many seeds on the same folds; show mean and spread."),
@@ -67,7 +67,7 @@ run_options = [
     click.option("--tensorboard", is_flag=True, help="Write the learning curves as event files into the run too."),
     click.option("--quiet", is_flag=True, help="No progress bars."),
 ]
-shared_options = stack_options([*data_options, *split_options, *optimiser_options, *run_options])
+shared_options = stack_options([*data_options, *split_options, *optimiser_options, *training_options])
 
 
 @click.command("train-pooling")

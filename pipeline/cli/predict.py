@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from pipeline.cli.flags import told
 from pipeline.cli.options import FILE, found_of, video_options
 from pipeline.cli.tables import table
 from schemas.words import counted
@@ -109,11 +110,11 @@ def _tell(predictions: "Predictions", top: int) -> None:
 
 def _tell_bad(predictions: "Predictions") -> int:
     for line in predictions.bad.lines():
-        click.echo(line, err=True)
+        click.echo(told(line), err=True)
     for trace in predictions.traces:
         click.echo(f"\nA bug in vidu-pipe; please report it:\n{trace}", err=True)
     for lost in predictions.lost:
-        click.echo(f"not made: shard {lost.task.shard}: {lost.why}", err=True)
+        click.echo(told(f"not made: shard {lost.task.shard}: {lost.why}"), err=True)
     if predictions.lost:
         return 1
     return 3 if predictions.bad.failed or predictions.bad.partial else 0

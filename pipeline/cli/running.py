@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.flags import told
 from pipeline.cli.options import FILE, amount_of_bytes, count, duration, stack_options
 from schemas.words import counted
 
@@ -66,12 +67,12 @@ def tell(summary: "Summary", elapsed_s: float, options: dict[str, Any], *, unit:
     if summary.made:
         _tell_speed(summary, elapsed_s)
     for line in summary.bad.lines():
-        click.echo(line, err=True)
+        click.echo(told(line), err=True)
     for trace in summary.traces:
         click.echo(f"\nA bug in vidu-pipe; please report it:\n{trace}", err=True)
     for lost in summary.lost:
         name = f"shard {lost.task.shard}" if unit == "shard" else ", ".join(video.id for video in lost.task.videos)
-        click.echo(f"not made: {name}: {lost.why}", err=True)
+        click.echo(told(f"not made: {name}: {lost.why}"), err=True)
     if summary.relabelled:
         click.echo(f"labels: {counted(len(summary.relabelled), 'video has', 'videos have')} another label, split or "
                    f"group now ({summary.relabelled[0]} first)")

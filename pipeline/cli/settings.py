@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.flags import STREAM_FLAGS
 from pipeline.cli.options import FILE, stack_options
 from schemas.config import ANY_DEVICE, FEATURE_DTYPES, PRECISIONS
 from schemas.errors import ConfigError
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
 _FRAME_FLAGS = {"short_side": "short_side_px", "device": "device", "precision": "precision",
                 "feature_dtype": "feature_dtype"}
 _WAYS = ("every", "fps", "samples")
-# option -> (kind of stream, field)
-_STREAM_FLAGS = {
-    "rgb_backbone": ("rgb", "backbone"), "rgb_crop": ("rgb", "crop"),
-    "flow_backbone": ("flow", "backbone"), "flow_crop": ("flow", "crop"), "flow_weights": ("flow", "weights"),
-    "flow": ("flow", "method"), "flow_options": ("flow", "options"), "flow_stack": ("flow", "stack"),
-    "flow_bound": ("flow", "bound_px"),
-}
-# What messages call a field, and the flag that sets it; other flags are called as their fields.
-FLAGS = {
-    "short_side_px": "--short-side", **{f"sampling.{way}": f"--{way}" for way in _WAYS}, "weights": "--weights",
-    **{f"{kind}.{field}": "--" + option.replace("_", "-") for option, (kind, field) in _STREAM_FLAGS.items()},
-    "flow.options": "--flow-option",
-}
 
 settings_options = stack_options([
     click.option("--config", type=FILE, help="Settings from a TOML file; `vidu-pipe config` prints one."),
@@ -90,7 +78,7 @@ def _base(options: dict[str, Any]) -> "ExtractSettings":
     from schemas.config import ExtractSettings
 
     if options["config"] and options["like"]:
-        raise ConfigError("`config` and `like` both say all settings: choose one")
+        raise ConfigError("--config and --like both say all settings: choose one")
     if options["config"]:
         return read_toml(options["config"])
     return stored_settings(options["like"]) if options["like"] else ExtractSettings()
@@ -103,14 +91,14 @@ def _chosen(settings: "ExtractSettings", options: dict[str, Any]) -> "tuple[Stre
 
     if options["stream_texts"]:
         if options["streams"]:
-            raise ConfigError("`streams` and `stream` both say which streams: choose one")
+            raise ConfigError("--streams and --stream both say which streams: choose one")
         return tuple(parse_stream(text) for text in options["stream_texts"])
     if not options["streams"]:
         return settings.streams
     there = {stream.name: stream for stream in settings.streams}
     names = list(dict.fromkeys(name.strip() for name in options["streams"].split(",") if name.strip()))
     if not names:
-        raise ConfigError(f"`streams` needs one of {', '.join(there | STREAMS)}")
+        raise ConfigError(f"--streams needs one of {', '.join(there | STREAMS)}")
     legal = tuple(there | STREAMS)
     return tuple(there[name] if name in there else STREAMS[known("stream", name, legal)]() for name in names)
 
@@ -148,7 +136,7 @@ def with_flags(streams: "tuple[Stream, ...]", options: dict[str, Any]) -> "tuple
     from schemas.options import parse_pairs, typed
     from schemas.streams import with_weights
 
-    for option, (kind, field) in _STREAM_FLAGS.items():
+    for option, (kind, field) in STREAM_FLAGS.items():
         value = options.get(option)
         if value in (None, ()):
             continue

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.flags import told
 from pipeline.cli.options import FILE, amount_of_bytes, count
 from pipeline.cli.tables import columns
 from schemas.errors import ConfigError
@@ -35,7 +36,7 @@ def status(store: Path) -> int:
                f"({share:.0%}), {counted(len(plan.latest()), 'video')} planned, "
                f"{len(bad.partial)} broke off, {len(bad.failed)} failed")
     for line in bad.lines():
-        click.echo(line)
+        click.echo(told(line))
     return 3 if bad.failed or bad.partial else 0
 
 
@@ -43,12 +44,12 @@ def status(store: Path) -> int:
 @STORE
 def verify(store: Path) -> int:
     """Read every shard, compare every checksum, and name every bad shard. Exit code 1: there are some."""
-    from pipeline.jobs.job import verify as check
+    from pipeline.jobs.job import verify_shards
     from schemas.disk.flow_store import open_any
 
     opened = open_any(store)
     plan = opened.read_plan()
-    checked = check(opened, plan)
+    checked = verify_shards(opened, plan)
     bad = [trouble for _, trouble in checked if trouble]
     for trouble in bad:
         click.echo(f"bad: {trouble}")
@@ -98,7 +99,7 @@ def inspect(store: Path, list_videos: bool) -> int:
         for line in columns([(video.id, counted(video.moments, "moment"), _said_of(video)) for video in rows]):
             click.echo(f"video     {line}")
     for line in bad.lines():
-        click.echo(line)
+        click.echo(told(line))
     return 0
 
 

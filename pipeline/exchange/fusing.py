@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.exchange.scores import Array, ScoreSet, cell_labels, check_place, join, normalise, read_all
+from pipeline.exchange.scores import ScoreSet, cell_labels, check_place, join_scores, normalise, read_all
 from pipeline.learn.data.splits import deal, groups_of, joined_groups
 from pipeline.learn.judging.metrics import Members, hits
 from pipeline.learn.judging.results import main_values
 from pipeline.learn.judging.statistics import bootstrap_mean, sign_flip_p, unit_numbers
 from pipeline.learn.models.score_weights import fit_weights
-from schemas.disk.files import write_csv, writing
+from schemas.arrays import Array
+from schemas.disk.files import write_csv, write_npz
 from schemas.errors import ConfigError
 from schemas.labels import LabelRow, join_labels, match_rows
 from schemas.words import counted
@@ -83,15 +84,15 @@ def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "r
     Raises:
         ConfigError: files, names, classes or weights do not fit together.
     """
-    sets = join(read_all(sources), common=common)
+    sets = join_scores(read_all(sources), common=common)
     tables = np.stack([normalise(one.scores, how) for one in sets])
     members = _truth(sets, labels)
     groups = groups_of(sets[0].names, pattern=group_by, given=_known_groups(sets, labels))
     if weights == "fit":
         if members is None:
-            raise ConfigError("--weights fit needs labels: in a score file, or as --labels CSV")
+            raise ConfigError("`weights` fit needs labels: in a score file, or a CSV as `labels`")
         if len(set(groups)) < 2:
-            raise ConfigError("--weights fit needs two videos, or groups of videos, at least: each half is judged with "
+            raise ConfigError("`weights` fit needs two videos, or groups of videos, at least: each half is judged with "
                               "weights of the other")
         fused, used = _cross_fitted(tables, members, groups), fit_weights(tables, members)
     else:
@@ -151,7 +152,7 @@ def _place(label: str, classes: Sequence[str], columns: int, video: str) -> int:
         return classes.index(label)
     if not label.removeprefix("-").isdecimal():
         raise ConfigError(f"the label {label!r} of {video!r} is a name, but no score file names its classes: give "
-                          "one an array `classes`, or labels as numbers of columns, from 0 on")
+                          "one an array 'classes', or labels as numbers of columns, from 0 on")
     return check_place(int(label), columns, repr(video))
 
 
@@ -161,11 +162,11 @@ def _numbers(text: str, count: int) -> NDArray[np.float64]:
     try:
         numbers = np.array([float(word) for word in text.split(",")])
     except ValueError:
-        raise ConfigError(f"--weights {text!r} is neither equal, fit, nor numbers as in 1,1.5") from None
+        raise ConfigError(f"`weights` {text!r} is neither equal, fit, nor numbers as in 1,1.5") from None
     if len(numbers) != count:
         raise ConfigError(f"{counted(len(numbers), 'weight')} for {counted(count, 'score file')}")
     if not np.isfinite(numbers).all() or numbers.min() < 0 or not numbers.any():
-        raise ConfigError(f"--weights {text!r}: weights are finite and not negative, and one is positive")
+        raise ConfigError(f"`weights` {text!r}: weights are finite and not negative, and one is positive")
     return numbers
 
 
@@ -200,8 +201,7 @@ def _write(path: Path, first: ScoreSet, fused: Array) -> None:
         arrays |= {"classes": np.array(first.classes)} if first.classes else {}
         arrays |= {"labels": np.array([join_labels(cell) for cell in first.labels])} if first.labels else {}
         arrays |= {"groups": np.array(first.groups)} if first.groups else {}
-        with writing(path) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+        write_npz(path, arrays)
     elif path.suffix == ".csv":
         titles = first.classes or tuple(str(number) for number in range(fused.shape[1]))
         named = [*(["label"] if first.labels else []), *(["group"] if first.labels and first.groups else [])]
@@ -211,4 +211,4 @@ def _write(path: Path, first: ScoreSet, fused: Array) -> None:
             [name, *cell, *(f"{score:.6g}" for score in row)]
             for name, cell, row in zip(first.names, cells, fused, strict=True))])
     else:
-        raise ConfigError(f"--out must end in .npz or .csv, not {path.name!r}")
+        raise ConfigError(f"`out` must end in .npz or .csv, not {path.name!r}")

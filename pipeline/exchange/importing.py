@@ -12,19 +12,19 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.exchange.feature_files import (
     TIME_ARRAYS,
+    Annotation,
     Manifest,
-    Said,
     check_stream_name,
     read_arrays,
     read_manifest,
 )
+from schemas.arrays import Array
 from schemas.config import digest_of
 from schemas.disk.files import file_digest
 from schemas.disk.shard import Origin, SegmentRows, ShardContent, write_shard
@@ -65,7 +65,7 @@ class Loaded:
         pts_s: float64 (T,), seconds; all NaN when unknown.
     """
 
-    streams: dict[str, NDArray[Any]]
+    streams: dict[str, Array]
     frame: NDArray[np.int64]
     pts_s: NDArray[np.float64]
 
@@ -94,7 +94,7 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
     folders, manifest = _exported(folders)
     source = (source or manifest.source).strip()
     if not source:
-        raise ConfigError("say with --source what computed the features (a network and its weights, a program and its "
+        raise ConfigError("say with `source` what computed the features (a network and its weights, a program and its "
                           "version): a model judges only stores of the same source")
     sources = find_sources(folders, suffix=f".{manifest.form}" if manifest.form else "")
     first = _load(sources[0], folders, fps=fps, shortest=shortest)
@@ -104,7 +104,7 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
                 "dtype": _said_dtype(kinds)}
     store = Store.create(out, Origin("import", settings, digest_of(settings), {"numpy": np.__version__}))
     rows = match_rows(labels, {one.id: str(one.files[0].resolve()) for one in sources})
-    said = manifest.said | {name: Said(row.label, row.split, row.group) for name, row in rows.items()}
+    said = manifest.said | {name: Annotation(row.label, row.split, row.group) for name, row in rows.items()}
     tasks: list[ShardTask] = []
     for number, videos in enumerate(_packed(sources, folders, kinds, dtype, fps=fps, shortest=shortest)):
         tasks.append(_write(store, f"{number:06d}", videos, said, kinds))
@@ -115,7 +115,7 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
                        counted(unlabelled, "is", "are"))
     untimed = sum(not video.probe.exact_pts for task in tasks for video in task.videos)
     if untimed:
-        logger.warning("of %d of %s nobody knows the times: give them as arrays pts_s, or --fps when moments are "
+        logger.warning("of %d of %s nobody knows the times: give them as arrays pts_s, or `fps` when moments are "
                        "evenly spaced; training does not need them", untimed, counted(len(sources), "video"))
     return store
 
@@ -164,7 +164,7 @@ def find_sources(folders: Mapping[str, Path], *, suffix: str = "") -> list[Sourc
 
 
 def _load(source: Source, folders: Mapping[str, Path], *, fps: float | None, shortest: bool) -> Loaded:
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Array] = {}
     for stream, path in zip(folders, source.files, strict=True):
         loaded = read_arrays(path)
         arrays |= loaded if isinstance(loaded, dict) else {stream or "features": loaded}
@@ -175,7 +175,7 @@ def _load(source: Source, folders: Mapping[str, Path], *, fps: float | None, sho
         raise ConfigError(f"{source.files[0]} holds no features: no array in it")
     if len(set(lengths.values())) > 1 and not shortest:
         raise ConfigError(f"the arrays of {source.id!r} have different lengths: {lengths}; make them at the same "
-                          "moments, or cut all to the shortest with --shortest")
+                          "moments, or cut all to the shortest with `shortest`")
     length = min(lengths.values())
     if not length:
         raise ConfigError(f"{', '.join(map(str, source.files))}: an array holds no moment: {lengths}")
@@ -184,19 +184,19 @@ def _load(source: Source, folders: Mapping[str, Path], *, fps: float | None, sho
                   times.get("frame", np.full(length, -1))[:length].astype(np.int64), pts_s[:length].astype(np.float64))
 
 
-def _time(values: NDArray[Any], name: str, source: Source) -> NDArray[Any]:
+def _time(values: Array, name: str, source: Source) -> Array:
     """Check an array of times or frame indices; NaN and -1 throughout are how a store says that it knows none."""
     numbers = values.ndim == 1 and values.dtype.kind in ("iu" if name == "frame" else "iuf")
     unknown = numbers and bool((values == -1).all() if name == "frame" else np.isnan(values).all())
     # neighbours are compared, not subtracted: unsigned numbers would wrap around
     ordered = unknown or (numbers and bool(np.isfinite(values).all() and (values[1:] >= values[:-1]).all()))
     if not ordered:
-        raise ConfigError(f"{', '.join(map(str, source.files))}: `{name}` must be numbers (T,) that never decrease, "
+        raise ConfigError(f"{', '.join(map(str, source.files))}: {name!r} must be numbers (T,) that never decrease, "
                           f"not {values.dtype} of shape {values.shape}")
     return values
 
 
-def _checked(table: NDArray[Any], stream: str, source: Source) -> NDArray[Any]:
+def _checked(table: Array, stream: str, source: Source) -> Array:
     where = f"{', '.join(map(str, source.files))}: stream {stream!r}"
     if table.ndim < 1 or table.dtype.kind not in "fiu":
         raise ConfigError(f"{where} is an array of {table.dtype} of shape {table.shape}, not features (T, ...)")
@@ -209,7 +209,7 @@ def _checked(table: NDArray[Any], stream: str, source: Source) -> NDArray[Any]:
     return flat
 
 
-def _kind(table: NDArray[Any], dtype: str) -> tuple[int, str]:
+def _kind(table: Array, dtype: str) -> tuple[int, str]:
     """(D, dtype as stored): float16 only where the file holds that or it is asked for."""
     return table.shape[1], dtype or ("float16" if table.dtype.kind == "f" and table.dtype.itemsize == 2 else "float32")
 
@@ -243,12 +243,12 @@ def _check_kinds(source: Source, found: Kinds, first: Source, kinds: Kinds) -> N
         raise ConfigError(f"{source.files[0]} has streams and dims {dims}, {first.files[0]} has {known}")
     if found != kinds:
         raise ConfigError(f"{source.files[0]} is to be stored as {_said_dtype(found)}, {first.files[0]} as "
-                          f"{_said_dtype(kinds)}; choose one for all with --dtype")
+                          f"{_said_dtype(kinds)}; choose one for all with `dtype`")
 
 
-def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], said: Mapping[str, Said],
+def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], said: Mapping[str, Annotation],
            kinds: Kinds) -> ShardTask:
-    planned = tuple(_video(source, loaded, said.get(source.id, Said())) for source, loaded in videos)
+    planned = tuple(_video(source, loaded, said.get(source.id, Annotation())) for source, loaded in videos)
     stops = np.cumsum([len(loaded.frame) for _, loaded in videos]).tolist()
     starts = [0, *stops[:-1]]
     segments = tuple(SegmentRows(v, 0, stop - start, start, stop, "ok")
@@ -265,7 +265,7 @@ def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], sa
         for video, (_, loaded) in zip(planned, videos, strict=True)), planned)
 
 
-def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]]) -> NDArray[Any]:
+def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]]) -> Array:
     """Join a stream's features (N, D); refuse numbers that `dtype` can not hold, too large or too small."""
     parts, largest, lost = [], 0.0, 0.0
     for source, loaded in videos:
@@ -274,7 +274,7 @@ def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]])
             stored = table.astype(dtype)
         if not np.isfinite(stored).all():
             raise ConfigError(f"{source.files[0]} holds values beyond {dtype} ({np.abs(table).max():g}); "
-                              + ("use --dtype float32" if dtype == "float16" else "scale them down first"))
+                              + ("use `dtype` float32" if dtype == "float16" else "scale them down first"))
         if stored.dtype != table.dtype:
             exact = table.astype(np.float64)
             largest, lost = max(largest, np.abs(exact).max()), max(lost, np.abs(exact - stored).max())
@@ -282,11 +282,11 @@ def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]])
     if lost > LOST_SHARE * largest:
         raise ConfigError(f"{videos[0][0].files[0]} and others: stream {stream!r} holds values too small for {dtype} "
                           f"(at most {largest:g}); "
-                          + ("use --dtype float32" if dtype == "float16" else "scale them up first"))
+                          + ("use `dtype` float32" if dtype == "float16" else "scale them up first"))
     return np.concatenate(parts)
 
 
-def _video(source: Source, loaded: Loaded, said: Said) -> Video:
+def _video(source: Source, loaded: Loaded, said: Annotation) -> Video:
     digest = hashlib.sha256("".join(file_digest(path)[0] for path in source.files).encode()).hexdigest()
     timed = not np.isnan(loaded.pts_s).any()
     duration_s = float(loaded.pts_s[-1] - loaded.pts_s[0]) if timed else 0.0

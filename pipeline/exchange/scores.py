@@ -11,13 +11,12 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.exchange.feature_files import read_arrays
 from pipeline.learn.runs.run import Run
+from schemas.arrays import Array
 from schemas.errors import ConfigError
 from schemas.labels import join_labels, match_names, split_labels
 from schemas.words import counted
@@ -25,7 +24,6 @@ from schemas.words import counted
 NORMALISATIONS = ("relu-l1", "softmax", "none")
 _FIXED = ("names", "labels", "classes", "folds", "seeds", "groups")
 
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ def read_all(sources: Sequence[str]) -> list[ScoreSet]:
     """
     twice = next((source for source in sources if sources.count(source) > 1), None)
     if twice is not None:
-        raise ConfigError(f"{twice} is named twice; --weights lets a file count more")
+        raise ConfigError(f"{twice} is named twice; `weights` lets a file count more")
     sets = [read_scores(source) for source in sources]
     titles = [one.title for one in sets]
     return [replace(one, title=source) if titles.count(one.title) > 1 else one
@@ -140,7 +138,7 @@ def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
 
     names = beside("names")
     if names is None:
-        raise ConfigError(f"{path}: no array `names`, so its rows can not be told apart")
+        raise ConfigError(f"{path}: no array 'names', so its rows can not be told apart")
     labels, classes = beside("labels"), beside("classes")
     titles = tuple(str(name) for name in classes) if classes is not None else ()
     cells = () if labels is None else _label_cells(path, labels, titles, arrays[array].shape[1])
@@ -186,7 +184,7 @@ def _read_csv(path: Path) -> ScoreSet:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = [row for row in csv.reader(file) if row]
         if header[0] not in ("video", "name", "path"):
-            raise ConfigError(f"{path}: the first column must be `video`, not {header[0]!r}")
+            raise ConfigError(f"{path}: the first column must be 'video', not {header[0]!r}")
         first = 3 if header[1:3] == ["label", "group"] else 2 if header[1] == "label" else 1
         scores = np.array([[float(cell) for cell in row[first:]] for row in rows], dtype=np.float64)
     except (OSError, UnicodeDecodeError, csv.Error, ValueError, IndexError) as error:
@@ -198,7 +196,7 @@ def _read_csv(path: Path) -> ScoreSet:
     return ScoreSet(path.stem, tuple(row[0] for row in rows), scores, labels, tuple(header[first:]), groups)
 
 
-def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
+def join_scores(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
     """Bring score sets into one order of videos and classes, that of the first.
 
     Videos are joined by name, with or without the suffix of their file, and called by the shortest.
@@ -218,7 +216,7 @@ def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
         if (missing or extra) and not common:
             raise ConfigError(f"{first.title} and {one.title} do not speak of the same videos: {len(missing)} only in "
                               f"{first.title} ({_few(missing)}), {len(extra)} only in {one.title} ({_few(extra)}); "
-                              "--common takes those that both have")
+                              "`common` takes those that both have")
     if not shared:
         raise ConfigError(f"the score files have no video in common; {first.title} has {_few(list(first.names))}, "
                           f"{sets[-1].title} has {_few(list(sets[-1].names))}")

@@ -47,7 +47,7 @@ class KnownPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BenchRow:
     """What was found of one method.
 
     Attributes:
@@ -80,7 +80,7 @@ def known_pair(width: int, height: int) -> KnownPair:
     """
     for side in (width, height):
         if not SMALLEST_PX <= side <= LARGEST_PX:
-            raise ConfigError(f"--size {width}x{height}: sides must be {SMALLEST_PX} to {LARGEST_PX} pixels")
+            raise ConfigError(f"`size` {width}x{height}: sides must be {SMALLEST_PX} to {LARGEST_PX} pixels")
     row, column = np.mgrid[:height, :width].astype(np.float64)
     here = np.stack([column, row])
     flow = np.zeros_like(here)
@@ -142,7 +142,7 @@ def variants(devices: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
 
 def bench_flow(
     pair: KnownPair, video: NDArray[np.uint8] | None, *, seconds: float, devices: tuple[str, ...],
-) -> Iterator[Row]:
+) -> Iterator[BenchRow]:
     """Check and time every method, the baseline first.
 
     Args:
@@ -159,7 +159,7 @@ def bench_flow(
         sane = error_px < _SANE * pair.error_px(np.zeros_like(pair.flow))
         apart_px = None if reference is None else float(np.hypot(*(method(frames[:2])[0] - reference)).mean())
         rate = pairs_per_s(method, frames, seconds, device) if sane else None
-        yield Row(f"{name} {preset}".strip(), device, rate, error_px, apart_px)
+        yield BenchRow(f"{name} {preset}".strip(), device, rate, error_px, apart_px)
 
 
 def _checked_px(method: FlowMethod, pair: KnownPair) -> float:

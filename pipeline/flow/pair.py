@@ -32,7 +32,7 @@ def flow_of_pair(
     pictures = [read_picture(path) for path in (first, second)]
     sizes = [f"{picture.shape[1]} x {picture.shape[0]}" for picture in pictures]
     if sizes[0] != sizes[1]:
-        raise ConfigError(f"--pair: {first} has {sizes[0]} pixels, {second} has {sizes[1]}; they must be of one size")
+        raise ConfigError(f"`pair`: {first} has {sizes[0]} pixels, {second} has {sizes[1]}; they must be of one size")
     flow = method(np.stack([grey_of(picture) for picture in pictures]))[0]
     if out is not None:
         write_flo(out, flow)

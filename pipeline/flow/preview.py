@@ -47,7 +47,7 @@ def checked_suffix(path: Path) -> Path:
         ConfigError: its suffix is another.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"--preview {path}: choose a name that ends in {' or '.join(SUFFIXES)}")
+        raise ConfigError(f"`preview` {path}: choose a name that ends in {' or '.join(SUFFIXES)}")
     return path
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from pipeline.jobs.engine import Died, Done, Event, Lost, Told
 from schemas.disk.files import refusals
@@ -20,6 +20,7 @@ from schemas.words import counted
 _LINE_EVERY_S = 10.0
 _TELLING_S = 5.0  # of work, before its speed says anything about the rest
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames [{elapsed}{postfix}]"
+_NOTEBOOK = any("notebook" in kind.__module__ for kind in tqdm.__mro__)
 logger = logging.getLogger(__name__)
 
 
@@ -82,14 +83,14 @@ class Display:
         self._frames_done = 0
         self._pace = Pace(self._frames_total)
         self._spoke = time.monotonic()
-        self._lines = not quiet and not sys.stderr.isatty()
+        self._lines = not quiet and not _NOTEBOOK and not sys.stderr.isatty()
         self._bar = tqdm(total=self._frames_total, unit_scale=True, dynamic_ncols=True, bar_format=_BAR,
                          disable=quiet or self._lines, desc=name, mininterval=0.2)
         self._log_json = log_json
         try:
             self._json: BinaryIO | None = log_json.open("ab", buffering=0) if log_json else None
         except OSError as error:
-            raise ConfigError(f"--log-json {log_json}: {error}") from error
+            raise ConfigError(f"`log_json` {log_json}: {error}") from error
 
     def __enter__(self) -> "Display":
         """Begin to follow."""
@@ -135,10 +136,8 @@ class Display:
         self.log("shard", **asdict(report))
 
     def _say(self, level: int, text: str) -> None:
-        if self._bar.disable:
+        with self._bar.external_write_mode():  # a line above the bar, where there is one
             logger.log(level, text)
-        else:
-            self._bar.write(text, file=sys.stderr)
 
     def _move(self) -> None:
         frames = self._frames_done + sum(self._told.values())

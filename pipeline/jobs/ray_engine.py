@@ -169,7 +169,7 @@ class RayEngine:
             queue.appendleft(_Attempt(tasks, attempt.tries))
         else:
             why = (f"its worker failed {counted(attempt.tries + 1, 'time')} ({why}), and no video alone is "
-                   "to blame; see --retries, and how much memory a worker has")
+                   "to blame; see `retries`, and how much memory a worker has")
             yield from self._lost(attempt, why, "", queue)
 
     def _lost(self, attempt: _Attempt, why: str, trace: str, queue: deque[_Attempt]) -> Iterator[Event]:
@@ -215,7 +215,7 @@ class RayEngine:
             slots = min(slots, has.get("GPU", 0.0) / self._options.gpus_per_task)
         if slots < 1 and not self._looked:
             raise ResourceError(f"nothing here can run a task: {has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs "
-                                f"for --device {self._settings.device}")
+                                f"for `device` {self._settings.device}")
         self._slots, self._looked = max(1, int(slots)), time.monotonic()
 
 
@@ -250,7 +250,7 @@ def _start(options: ClusterOptions) -> None:
     if options.address:
         raise ResourceError(f"no Ray at {options.address}: {trouble}") from trouble
     raise ResourceError(f"Ray does not start on this machine: {trouble}. It needs processors, memory and room in /tmp "
-                        "that others leave free; --inline works without it") from trouble
+                        "that others leave free; `inline` works without it") from trouble
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from pipeline.learn.judging.results import main_values
 from pipeline.learn.judging.statistics import bootstrap_mean, unit_numbers
 from pipeline.learn.models.model import load_model
 from pipeline.learn.runs.origins import is_own, open_stores
-from pipeline.learn.runs.records import top_classes
-from pipeline.learn.runs.run import ClassResult, Prediction, Run, write_predictions
+from pipeline.learn.runs.records import ClassResult, Prediction, top_classes
+from pipeline.learn.runs.run import Run, write_predictions
 from pipeline.learn.training.repeatable import prepare_torch
-from pipeline.learn.training.train import predict
+from pipeline.learn.training.train import scores_of
 from schemas.errors import ConfigError
 from schemas.labels import LabelRow, read_label_csv, split_labels
 
@@ -88,12 +88,12 @@ def evaluate_run(root: Path, *, stores: Sequence[Path] = (), labels: Path | None
     videos = [video for video in here if video.id in rows and part in ("all", parts[video.id])]
     if not videos:
         raise ConfigError(f"no video of {features.name} is in the part {part!r}; its videos are in: "
-                          f"{', '.join(sorted(set(parts.values()) - {''})) or 'none, so --part all'}")
+                          f"{', '.join(sorted(set(parts.values()) - {''})) or 'none, so `part` all'}")
     tell_partial(videos)
     data = features.read(videos, streams=list(model.settings.streams))
     classes, _ = run.labels()
     targets = make_targets(data.ids, rows, classes)
-    scores = predict(model.to(chosen), data, np.arange(len(data.ids)), chosen)
+    scores = scores_of(model.to(chosen), data, np.arange(len(data.ids)), chosen)
     probabilities = model.probabilities(scores).numpy()
     several = model.settings.multilabel
     prints = fingerprints(features.first, videos)
@@ -118,8 +118,8 @@ def _held_out(run: Run, parts: Mapping[str, str], *, own: bool) -> str:
     """Return the part that the model was not trained on, by the split that holds here."""
     if own and run.results().trained_on == "all videos":
         raise ConfigError(f"the model of {run.root} was trained on all videos of its store, so none is left to judge "
-                          "it by; what was found out of fold stands in its report. --store FOLDER judges it on other "
-                          "videos, --part all on these in spite of all")
+                          "it by; what was found out of fold stands in its report. other `stores` judge it on other "
+                          "videos, `part` all on these in spite of all")
     return "test" if "test" in parts.values() else "all"
 
 

@@ -11,14 +11,14 @@ from torch import Tensor
 from pipeline.learn.data.dataset import Dataset, read_moments
 from pipeline.learn.data.stores import Joined
 from pipeline.learn.models.model import VideoClassifier
-from pipeline.learn.training.train import predict
+from pipeline.learn.training.train import scores_of
 from schemas.disk.store import VideoRows
 
 _BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Judgement:
     """What a model says of one video.
 
     Attributes:
@@ -76,11 +76,11 @@ class Predictor:
         self._videos = videos
         self._data: Dataset = stores.read(videos, streams=list(self.model.settings.streams))
 
-    def said(self) -> list[Said]:
+    def said(self) -> list[Judgement]:
         """Judge every video as a whole, in their order."""
-        scores = predict(self.model, self._data, np.arange(len(self._videos)), self._device)
+        scores = scores_of(self.model, self._data, np.arange(len(self._videos)), self._device)
         each = self.model.probabilities(scores).numpy()
-        return [Said(video.id, video.path, video.outcome, video.moments, probabilities)
+        return [Judgement(video.id, video.path, video.outcome, video.moments, probabilities)
                 for video, probabilities in zip(self._videos, each, strict=True)]
 
     def timeline(self, index: int, window: int) -> Timeline:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipeline.learn.settings import TrainSettings
+from schemas.options import OptionValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Request:
     min_videos: int = 1
     streams: tuple[str, ...] = ()
     head: str = "mean"
-    head_options: dict[str, Any] = field(default_factory=dict)
+    head_options: dict[str, OptionValue] = field(default_factory=dict)
     fusions: tuple[str, ...] = ("concat",)
     alone: bool = False
     hidden: int = 0

@@ -1,19 +1,16 @@
 """Frozen settings of learning: what a model is, and how it is trained. Plain JSON values in settings.json."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from schemas.checks import known, within
 from schemas.errors import ConfigError
+from schemas.options import OptionValue
+from schemas.plain import Plain
 
 SCHEDULES = ("one-cycle", "cosine", "constant")
 STEPS = 64
 VAL_FRACTION = 0.15
 VAL_WORTH_IT = 1000  # training videos; below, what is cut is missed more than stopping early gains
-
-
-def _within(what: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"{what} must be from {low:g} to {high:g}, not {value:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +32,7 @@ class ModelSettings:
     classes: int
     multilabel: bool = False
     head: str = "mean"
-    head_options: dict[str, Any] = field(default_factory=dict)
+    head_options: dict[str, OptionValue] = field(default_factory=dict)
     fusion: str = "concat"
     hidden: int = 0
     dropout: float = 0.5
@@ -46,12 +43,12 @@ class ModelSettings:
         Raises:
             ConfigError: a value is out of range.
         """
-        _within("dropout", self.dropout, 0, 0.95)
-        _within("the hidden layer", self.hidden, 0, 1 << 16)
+        within("`dropout`", self.dropout, 0, 0.95)
+        within("`hidden`", self.hidden, 0, 1 << 16)
         if not self.streams:
             raise ConfigError("a model needs at least one stream")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the settings as plain JSON values."""
         return asdict(self)
 
@@ -92,20 +89,19 @@ class TrainSettings:
         Raises:
             ConfigError: a value is out of range.
         """
-        _within("--epochs", self.epochs, 1, 1e6)
+        within("`epochs`", self.epochs, 1, 1e6)
         if self.batch is not None:
-            _within("--batch", self.batch, 1, 1e6)
+            within("`batch`", self.batch, 1, 1e6)
         if self.learning_rate is not None:
-            _within("--learning-rate", self.learning_rate, 1e-9, 1e3)
-        _within("--weight-decay", self.weight_decay, 0, 1e3)
-        _within("--label-smoothing", self.label_smoothing, 0, 0.95)
-        _within("--clip-norm", self.clip_norm, 0, 1e9)
-        _within("--patience", self.patience, 0, 1e6)
-        _within("--val", self.val_fraction or 0, 0, 0.5)
-        if self.schedule not in SCHEDULES:
-            raise ConfigError(f"unknown schedule {self.schedule!r}; known: {', '.join(SCHEDULES)}")
+            within("`learning_rate`", self.learning_rate, 1e-9, 1e3)
+        within("`weight_decay`", self.weight_decay, 0, 1e3)
+        within("`label_smoothing`", self.label_smoothing, 0, 0.95)
+        within("`clip_norm`", self.clip_norm, 0, 1e9)
+        within("`patience`", self.patience, 0, 1e6)
+        within("`val_fraction`", self.val_fraction or 0, 0, 0.5)
+        known("`schedule`", self.schedule, SCHEDULES)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the settings as plain JSON values."""
         return asdict(self)
 

@@ -66,13 +66,13 @@ def find_videos(videos: str, *, root: Path | None = None, keep_suffix: bool = Fa
         base = Path(videos[:_first_magic(videos)] + "_").parent
         files = [Found("", path) for path in dict.fromkeys(_matching(videos)) if Path(path).is_file()]
     elif not given.exists():
-        raise ConfigError(f"--videos {videos}: no such file or folder")
+        raise ConfigError(f"`videos` {videos}: no such file or folder")
     elif given.suffix.lower() in VIDEO_SUFFIXES:
         base, files = given.parent, [Found("", videos)]
     else:
         base, files = given.parent, list(_listed(given))
     if not files:
-        raise ConfigError(f"--videos {videos}: no videos in it. Files in a folder are taken by suffix "
+        raise ConfigError(f"`videos` {videos}: no videos in it. Files in a folder are taken by suffix "
                           f"({' '.join(sorted(VIDEO_SUFFIXES))}); list others in a text file, one path a line")
     return _named(files, _absolute(root or base), keep_suffix)
 
@@ -155,7 +155,7 @@ def _listed(path: Path) -> Iterator[Found]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines would end a line at U+0085, and at more
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--videos {path}: neither a video's suffix nor a text file of paths: {error}") from error
+        raise ConfigError(f"`videos` {path}: neither a video's suffix nor a text file of paths: {error}") from error
     names = (line.strip(" \t") for line in lines)
     yield from (Found("", str(path.parent / name)) for name in names if name)
 
@@ -167,13 +167,13 @@ def _named(files: Iterable[Found], root: Path, keep_suffix: bool) -> list[Found]
         try:
             relative = path.relative_to(root) if path.is_relative_to(root) else path.resolve().relative_to(root)
         except ValueError:
-            raise ConfigError(f"{path} lies outside {root}, so it can have no id there; give --root, a folder that "
+            raise ConfigError(f"{path} lies outside {root}, so it can have no id there; give `root`, a folder that "
                               "holds all videos") from None
         video_id = (relative if keep_suffix else relative.with_suffix("")).as_posix()
         other = named.get(video_id)
         if other is not None and other.path != str(path):
             raise ConfigError(f"two files share the id {video_id!r}: {other.path} and {path}. Rename one, or use "
-                              "--keep-suffix, which keeps suffixes in ids")
+                              "`keep_suffix`, which keeps suffixes in ids")
         if other is not None and said_of(other) != said_of(file):
             raise ConfigError(f"{path} is listed twice, as {said_of(other)} and as {said_of(file)}; write its path the "
                               "same way in both lines, or leave one out")

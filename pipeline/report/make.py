@@ -9,7 +9,7 @@ from pipeline.learn.runs.run import Run
 from pipeline.report.drawing.thumbs import Thumb, middle_moment
 from pipeline.report.facts.facts import Mistake, read_report
 from pipeline.report.facts.projection import try_feature_map
-from pipeline.report.pages.page import Pictures, report_page
+from pipeline.report.pages.page import Illustrations, report_page
 from schemas.config import ExtractSettings
 from schemas.disk.files import make_folder, write_bytes
 from workers.flow import make_flow
@@ -40,7 +40,7 @@ def make_report(root: Path, *, out: Path | None = None, stores: Sequence[Path] =
     chart, trouble = try_feature_map(run, stores=stores, method=method)
     if trouble:
         logger.warning("no map of the features: %s", trouble)
-    page = report_page(data, Pictures(pictured(run, data.mistakes[:mistakes]), chart, trouble))
+    page = report_page(data, Illustrations(pictured(run, data.mistakes[:mistakes]), chart, trouble))
     path = out or run.root / "report.html"
     write_page(path, page)
     return path
@@ -54,7 +54,7 @@ def pictured(run: Run, mistakes: tuple[Mistake, ...]) -> list[tuple[Mistake, Thu
     each = [ExtractSettings.from_dict(store.settings) for store in known if store.kind == ExtractSettings.kind]
     settings = next((one for one in each if one.needs.flow), each[0])
     motion = next(iter(settings.needs.flow), None)
-    flow = make_flow(motion.method, **dict(motion.options)) if motion else None
+    flow = make_flow(motion.method, "cpu", **dict(motion.options)) if motion else None
     return [(mistake, middle_moment(mistake.path, settings, flow)) for mistake in mistakes]
 
 

@@ -48,7 +48,7 @@ class FlowStore(Store):
             strangers = sorted(child.name for child in root.iterdir() if child.name != BOOKS) if root.is_dir() else []
         if strangers:
             raise ConfigError(f"{root} was not begun by vidu-pipe flow, and is not empty ({', '.join(strangers[:3])} "
-                              "...); choose another --out")
+                              "...); choose another `out`")
         return super().create(root / BOOKS, origin)
 
     @classmethod
@@ -85,7 +85,7 @@ class FlowStore(Store):
             for parent in (parent.as_posix() for parent in Path(video).parents):
                 if parent in ids:
                     raise ConfigError(f"the folder of video {video!r} would lie inside the folder of video {parent!r}; "
-                                      "use --keep-suffix, which keeps suffixes in ids, or --format npy or h5")
+                                      "use `keep_suffix`, which keeps suffixes in ids, or `format` npy or h5")
 
     def workplace(self, shard: str) -> Path:
         """Return a new path on the same file system for an output that is being made."""
@@ -187,4 +187,4 @@ def open_any(root: Path) -> Store:
     for kind in STORES.values():
         if kind.exists(root):
             return kind.open(root)
-    raise StoreError(f"no store in {root} (it has no store.json); `vidu-pipe extract --out {root}` makes one")
+    raise StoreError(f"no store in {root} (it has no store.json); `vidu-pipe extract` with `out` {root} makes one")

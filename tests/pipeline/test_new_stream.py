@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.jobs.job import Job, extract
+from pipeline.jobs.job import Job, do_job
 from pipeline.jobs.prepare import prepare
 from pipeline.learn.learn import learn
 from pipeline.learn.request import Request, SplitChoice
@@ -105,7 +105,7 @@ def test_streams_defined_elsewhere_go_all_the_way(videos, tmp_path):
     assert ExtractSettings.from_dict(settings.as_dict()) == settings
     out = tmp_path / "store"
     job = Job(videos=find_videos(str(videos)), settings=settings, weights=weights, out=out, inline=True, quiet=True)
-    assert not extract(job).lost
+    assert not do_job(job).lost
     store = Store.open(out)
     frame, grey = rows(store, "brighter/v0", "grey-mean")
     assert frame.tolist() == [0, 8, 16, 24, 32]
@@ -131,7 +131,7 @@ def test_a_stream_defined_elsewhere_is_added_to_a_store_that_is_there_already(vi
     stores = {"both": asked, "old": asked.only(("grey-mean",)), "new": asked.only(("colour-change",))}
     for name, settings in stores.items():
         ready, weights = prepare(settings)
-        extract(Job(videos=find_videos(str(videos)), settings=ready, weights=weights, out=tmp_path / name, inline=True,
+        do_job(Job(videos=find_videos(str(videos)), settings=ready, weights=weights, out=tmp_path / name, inline=True,
                     quiet=True))
     answers = []
     for names in (["both"], ["old", "new"]):
@@ -150,10 +150,10 @@ def test_one_kind_of_stream_on_two_networks_lies_in_one_store(world, tmp_path):
     other = replace(rgb, name="squashed", crop="none")
     both, weights = prepare(replace(world.asked, streams=(rgb, other)))
     found = find_videos(str(world.folder))
-    extract(Job(videos=found, settings=both, weights=weights, out=tmp_path / "both", inline=True, quiet=True))
+    do_job(Job(videos=found, settings=both, weights=weights, out=tmp_path / "both", inline=True, quiet=True))
     for stream in (rgb, other):
         alone, weights = prepare(replace(world.asked, streams=(stream,)))
-        extract(Job(videos=found, settings=alone, weights=weights, out=tmp_path / stream.name, inline=True, quiet=True))
+        do_job(Job(videos=found, settings=alone, weights=weights, out=tmp_path / stream.name, inline=True, quiet=True))
         mine, theirs = (rows(Store.open(tmp_path / folder), found[0].id, stream.name)[1]
                         for folder in ("both", stream.name))
         assert np.array_equal(mine, theirs)

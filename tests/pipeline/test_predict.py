@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from pipeline.cli import main
-from pipeline.jobs.job import Job, extract
+from pipeline.jobs.job import Job, do_job
 from pipeline.jobs.prepare import prepare
 from pipeline.learn.evaluate import evaluate_run
 from pipeline.learn.learn import learn
@@ -48,7 +48,7 @@ def world(tmp_path_factory):
     settings, states = prepare(ExtractSettings(
         sampling=Sampling(every=2), device="cpu", short_side_px=48,
         streams=(Rgb(BACKBONE, weights=weights), Flow(BACKBONE, weights=weights, method="dis", stack=3))))
-    extract(Job(videos=find_videos(str(folder / "videos")), settings=settings, weights=states, out=folder / "store",
+    do_job(Job(videos=find_videos(str(folder / "videos")), settings=settings, weights=states, out=folder / "store",
                 inline=True, quiet=True))
     for head in ("mean", "lstm"):
         learn(Request(command="train-fusion", stores=(folder / "store",), alone=True, fusions=("concat",), head=head,
@@ -185,7 +185,7 @@ def edited(world, tmp_path, edit):
 def test_other_versions_of_libraries_are_refused_unless_accepted(world, tmp_path, caplog):
     run = edited(world, tmp_path, lambda store: store["software"].update(av="0.1"))
     job = {"run": run.root, "videos": [], "weights": {"": world / "tiny.safetensors"}}
-    with pytest.raises(StoreError, match=r"(?s)av: 0\.1, .*--mixed-software"):
+    with pytest.raises(StoreError, match=r"(?s)av: 0\.1, .*`mixed_software`"):
         same_extractions(run, PredictJob(**job))
     with caplog.at_level(logging.WARNING):
         same_extractions(run, PredictJob(**job, mixed_software=True))
@@ -197,7 +197,7 @@ def test_features_of_a_gpu_are_made_on_the_cpu_only_when_asked(world, tmp_path, 
     run = edited(world, tmp_path, lambda store: (store["settings"].update(device="cuda"),
                                                  store["software"].update(tf32="off")))
     job = {"run": run.root, "videos": [], "weights": {"": world / "tiny.safetensors"}}
-    with pytest.raises(ResourceError, match="--device cpu"):
+    with pytest.raises(ResourceError, match="`device` cpu"):
         same_extractions(run, PredictJob(**job))
     with caplog.at_level(logging.WARNING):
         ((settings, _),) = same_extractions(run, PredictJob(**job, device="cpu"))

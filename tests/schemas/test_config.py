@@ -150,13 +150,13 @@ def test_one_rate_written_as_whole_number_or_with_a_point_is_one_setting():
 
 
 @pytest.mark.parametrize(("damage", "words"), [
-    (lambda plain: plain.update(new_setting=1), "unknown field `new_setting`; known: sampling, "),
-    (lambda plain: plain.update(short_sid_px=1), "unknown field `short_sid_px`; did you mean short_side_px?"),
+    (lambda plain: plain.update(new_setting=1), "unknown field 'new_setting'; known: sampling, "),
+    (lambda plain: plain.update(short_sid_px=1), "unknown field 'short_sid_px'; did you mean short_side_px?"),
     (lambda plain: plain["sampling"].update(every="8"), "`sampling.every`: expected `int"),
     (lambda plain: plain.update(streams=[1]), r"\[\[stream\]\] in TOML"),
     (lambda plain: plain.update(stream=3), r"\[\[stream\]\] in TOML"),
     (lambda plain: plain.update(stream=[1]), r"stream\[0\]: a stream is a table with a kind, one of rgb, flow"),
-    (lambda plain: plain["stream"][1].update(stak=1), r"unknown field `stream\[1\].stak`; did you mean stack?"),
+    (lambda plain: plain["stream"][1].update(stak=1), r"unknown field 'stream\[1\].stak'; did you mean stack?"),
     (lambda plain: plain["stream"][1].update(stack=True), r"`stream\[1\].stack`: expected `int`, got `bool`"),
     (lambda plain: plain["stream"][1].update(kind="sound"), "sound.*known: rgb, flow"),
     (lambda plain: plain.update(sampling=3), "sampling: a table of fields is needed")])

@@ -30,12 +30,13 @@ def test_pairs_start_at_every_nth_frame_as_long_as_the_second_exists(frames, eve
 
 
 @pytest.mark.parametrize(("wrong", "words"), [
-    ({"format": "gif"}, "jpg, png, flo, npy, h5"), ({"every": 0}, "--every"), ({"step": 0}, "--step"),
-    ({"bound_px": 0.0}, "--bound"), ({"bound_px": float("nan")}, "--bound"), ({"bound_px": None}, "--bound"),
-    ({"format": "flo"}, "--bound"), ({"format": "h5", "bound_px": None}, "--dtype"), ({"dtype": "float32"}, "--dtype"),
+    ({"format": "gif"}, "jpg, png, flo, npy, h5"), ({"every": 0}, "`every`"), ({"step": 0}, "`step`"),
+    ({"bound_px": 0.0}, "`bound_px`"), ({"bound_px": float("nan")}, "`bound_px`"), ({"bound_px": None}, "`bound_px`"),
+    ({"format": "flo"}, "`bound_px`"), ({"format": "h5", "bound_px": None}, "`dtype`"),
+    ({"dtype": "float32"}, "`dtype`"),
     ({"format": "npy", "bound_px": None, "dtype": "int8"}, "int8"), ({"device": "tpu"}, "cpu, cuda"),
-    ({"format": "npy", "bound_px": None, "dtype": "float32", "rgb": True}, "--rgb"),
-    ({"start_index": -1}, "--start-index"), ({"short_side_px": 4}, "--short-side")])
+    ({"format": "npy", "bound_px": None, "dtype": "float32", "rgb": True}, "`rgb`"),
+    ({"start_index": -1}, "`start_index`"), ({"short_side_px": 4}, "`short_side_px`")])
 def test_what_can_not_be_is_refused_by_name(wrong, words):
     with pytest.raises(ConfigError, match=words):
         FlowFileSettings(**wrong)

@@ -55,7 +55,7 @@ def test_repeated_rows_and_semicolons_are_several_labels(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("", "no labels"), ("path,label\n", "no labels"), ("path,class\na,b\n", "no column `label`"),
+    ("", "no labels"), ("path,label\n", "no labels"), ("path,class\na,b\n", "no column 'label'"),
     ("a.avi,\n", "line 1"), ("a.avi,run,dev\n", "unknown split 'dev'"), ("a,run,train\na,sit,test\n", "line 2"),
 ])
 def test_a_bad_label_file_is_refused_with_its_line(tmp_path, text, words):

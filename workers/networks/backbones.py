@@ -145,13 +145,13 @@ class TimmBackbone(Backbone):
     def pretrained(self) -> State:
         """Return the published weights: from timm's cache, or by timm's own download."""
         if not self._config.has_weights:
-            raise ResourceError(f"nobody published weights for {self.name}; give your own with --weights FILE")
+            raise ResourceError(f"nobody published weights for {self.name}; give a file of your own as `weights`")
         try:
             return timm.create_model(self.name, pretrained=True).state_dict()  # type: ignore[no-any-return]
         except (OSError, RuntimeError) as error:
             raise ResourceError(
                 f"the weights of {self.name} are not on this machine and their download failed ({error}). Run once "
-                f"where the network is reached, or give a file with --weights FILE, or use {DEFAULT_BACKBONE}, whose "
+                f"where the network is reached, or give a file as `weights`, or use {DEFAULT_BACKBONE}, whose "
                 "weights are installed") from error
 
 
@@ -190,7 +190,7 @@ class AlexNet(Backbone):
             return weights.get_state_dict(progress=False, check_hash=True)  # type: ignore[no-any-return]
         except (OSError, RuntimeError) as error:
             raise ResourceError(f"the weights of alexnet are not on this machine and their download failed ({error}); "
-                                "give a file with --weights FILE") from error
+                                "give a file as `weights`") from error
 
 
 def _named(**modules: nn.Module) -> Any:  # noqa: ANN401 - nn.Sequential's own typing wants an OrderedDict

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from pipeline.jobs.job import Job, Summary
-from pipeline.jobs.job import extract as do
+from pipeline.jobs.job import Job, Summary, do_job
 from pipeline.planning.find import Found, find_files, find_videos
 from schemas.config import ExtractSettings, Sampling
 from schemas.errors import ResourceError
 from schemas.flow_config import FlowFileSettings
+from schemas.options import OptionValue
 from schemas.streams import Options, Stream, with_weights
 from vidu_pipe.features import FeatureStore
 from vidu_pipe.options import ExtractOptions, FlowFileOptions
@@ -75,7 +75,7 @@ def extract(
     if weights:
         asked = replace(asked, streams=with_weights(asked.streams, weights))
     prepared, tensors = prepare(asked)
-    summary = do(Job(videos=found, settings=prepared, weights=tensors, out=Path(out), **more))
+    summary = do_job(Job(videos=found, settings=prepared, weights=tensors, out=Path(out), **more))
     _refuse_incomplete(summary, incomplete=incomplete)
     return FeatureStore(summary.store, summary)
 
@@ -83,9 +83,9 @@ def extract(
 _FRAME_FIELDS = ("short_side_px", "upscale", "device", "precision", "feature_dtype")
 
 
-def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tvl1", options: Mapping[str, Any] | None
-               = None, device: str = "auto", incomplete: bool = False, root: Path | None = None,
-               keep_suffix: bool = False, **others: Unpack[FlowFileOptions]) -> Summary:
+def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tvl1",
+               options: Mapping[str, OptionValue] | None = None, device: str = "auto", incomplete: bool = False,
+               root: Path | None = None, keep_suffix: bool = False, **others: Unpack[FlowFileOptions]) -> Summary:
     """Write optical flow of videos as images, arrays or `.flo` files, as denseflow lays them out.
 
     Args:
@@ -120,7 +120,7 @@ def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tv
         method=method, options=checked_options(method, chosen, given), device=chosen, **fields)
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     _refuse_unknown(more)
-    summary = do(Job(videos=found, settings=settings, weights={}, out=Path(out), shard_frames=1, **more))
+    summary = do_job(Job(videos=found, settings=settings, weights={}, out=Path(out), shard_frames=1, **more))
     _refuse_incomplete(summary, incomplete=incomplete)
     return summary
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import TrainSettings
 from schemas.errors import ConfigError
+from schemas.plain import Plain
 from vidu_pipe.extraction import Videos, found_videos
 from vidu_pipe.options import EngineOptions, FilePath, TrainOptions
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.report.facts.compare import Comparison
 
 # what is trained when nothing else is said: every stream alone, and all fusions of them
-_TRAIN_FUSION: dict[str, Any] = {"command": "train-fusion", "alone": True,
+_TRAIN_FUSION: Plain = {"command": "train-fusion", "alone": True,
                                  "fusions": ("concat", "average", "score", "gated")}
 
 
@@ -52,7 +53,7 @@ def train(store: FilePath | Sequence[FilePath], out: FilePath | None = None, **o
     return learn(request_of(store, dict(options)), Path(out) if out else None)
 
 
-def request_of(store: FilePath | Sequence[FilePath], options: dict[str, Any]) -> "Request":
+def request_of(store: FilePath | Sequence[FilePath], options: Plain) -> "Request":
     """Sort the options of `train` into the records they belong to.
 
     Raises:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from schemas.arrays import Array
 from schemas.disk.files import refusals
 from schemas.disk.shard import Shard, open_shard
 from schemas.disk.store import Store, VideoRows
@@ -61,7 +62,7 @@ class Dataset:
             stop = high
         yield slice(start, stop)
 
-    def moments(self, stream: str, videos: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def feature_statistics(self, stream: str, videos: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, float32 (D,), over all moments of `videos`."""
         table = self.streams[stream]
         total, count = torch.zeros(2, table.shape[1], dtype=torch.float64, device=table.device), 0
@@ -108,7 +109,7 @@ def read_dataset(store: Store, videos: Sequence[VideoRows], *, streams: Sequence
         raise ConfigError(f"{store.root} holds no video to learn from; `vidu-pipe status {store.root}` tells more")
     lengths = np.array([video.moments for video in videos])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    tables: dict[str, NDArray[Any]] = {}
+    tables: dict[str, Array] = {}
     for shard, ranges in _runs(videos, offsets).items():
         with open_shard(store.shard_path(shard)) as file:
             layout = _layout(store, file, streams)
@@ -151,13 +152,13 @@ def _layout(store: Store, shard: Shard, streams: Sequence[str]) -> dict[str, tup
 
 
 def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_bytes: int,
-              spill_dir: Path | None) -> dict[str, NDArray[Any]]:
+              spill_dir: Path | None) -> dict[str, Array]:
     size = sum(rows * dim * dtype.itemsize for dim, dtype in layout.values())
     if size <= memory_bytes:
         return {name: np.empty((rows, dim), dtype) for name, (dim, dtype) in layout.items()}
-    logger.info("features take %.1f GB, more than --memory allows: they are paged from a temporary file in %s",
+    logger.info("features take %.1f GB, more than `memory_bytes` allows: they are paged from a temporary file in %s",
                 size / 1e9, spill_dir or tempfile.gettempdir())
-    tables: dict[str, NDArray[Any]] = {}
+    tables: dict[str, Array] = {}
     for name, (dim, dtype) in layout.items():
         with tempfile.TemporaryFile(dir=spill_dir) as file:  # the map keeps its own handle on the nameless file
             with refusals(Path(spill_dir or tempfile.gettempdir())):  # a page without room would end the process
@@ -166,7 +167,7 @@ def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_by
     return tables
 
 
-def _not_finite(table: NDArray[Any]) -> int | None:
+def _not_finite(table: Array) -> int | None:
     """Return the first row of a table (N, D) that holds NaN or infinity."""
     for start in range(0, len(table), CHECK_ROWS):
         finite = np.isfinite(table[start:start + CHECK_ROWS])

@@ -13,7 +13,7 @@ from pipeline.learn.data.splits import Fold, check_classes, check_leaks, cut_val
 from pipeline.learn.data.stores import Joined
 from pipeline.learn.data.targets import Targets, frequent, label_rows, make_targets, tell_partial
 from pipeline.learn.request import Request, SplitChoice
-from pipeline.learn.runs.run import SplitRow
+from pipeline.learn.runs.records import SplitRow
 from pipeline.learn.settings import TrainSettings
 from schemas.disk.store import Store, VideoRows
 from schemas.errors import ConfigError
@@ -68,7 +68,7 @@ class Material:
         return [self.folds, *self.again][place] if self.again else self.folds
 
 
-def prepare(request: Request) -> Material:
+def read_material(request: Request) -> Material:
     """Read the stores and divide their videos; all that can be wrong with the request shows here, before work."""
     stores = Joined.open(request.stores)
     videos = videos_of(stores)
@@ -99,7 +99,8 @@ def prepare(request: Request) -> Material:
     if kind == "made" or not any(part == "val" for part in parts.values()):
         _check_validation([*itertools.chain(folds, *again), *([last] if last else [])], request.training)
     elif request.training.val_fraction is not None:
-        raise ConfigError("--val cuts a validation part, and the labels' split has one already: leave --val out")
+        raise ConfigError("`val_fraction` cuts a validation part, and the labels' split has one already: leave "
+                          "it out")
     data = stores.read(videos, streams=request.streams, memory_bytes=request.memory_bytes)
     return Material(data, stores.stores, targets, groups, prints, folds, again, last, kind)
 
@@ -126,7 +127,7 @@ def _parts(choice: SplitChoice, labels: dict[str, LabelRow]) -> tuple[dict[str, 
     """Video id -> part, and where that comes from; parts are empty when a split is to be made."""
     if choice.files is not None:
         if choice.folds is not None:
-            raise ConfigError("--split-files fixes the split, --folds and --leave-one-group-out make one: choose")
+            raise ConfigError("`split_files` fixes the split, `folds` and `leave_one_group_out` make one: choose")
         return match_parts(read_split_files(choice.files, choice.number), labels), "official"
     given = {name: row.split for name, row in labels.items()}
     if choice.folds is None and any(given.values()):
@@ -157,16 +158,16 @@ def _check_repeats(request: Request, repeats: Sequence[Sequence[Fold]], *, cross
     if asked == 1:
         return
     if request.seeds > 1:
-        raise ConfigError("--repeats gives every repeat a seed of its own, so --seeds says nothing beside it: choose")
+        raise ConfigError("`repeats` gives every repeat a seed of its own, so `seeds` says nothing beside it: choose")
     if not crossed or request.split.folds == 0:
-        raise ConfigError("--repeats makes the folds of cross-validation anew: it needs --folds K of 2 or more, and no "
+        raise ConfigError("`repeats` makes the folds of cross-validation anew: it needs `folds` of 2 or more, and no "
                           "split that is given")
     different = len({frozenset(fold.test.tobytes() for fold in folds) for folds in repeats})
     if different == 1:
-        raise ConfigError(f"--repeats {asked}: so few groups make the same folds each time; fewer --folds vary, or "
-                          "--seeds, on the same folds")
+        raise ConfigError(f"`repeats` {asked}: so few groups make the same folds each time; fewer `folds` vary, or "
+                          "`seeds`, on the same folds")
     if different < asked:
-        logger.warning("--repeats %d: so few groups make only %d different sets of folds", asked, different)
+        logger.warning("`repeats` %d: so few groups make only %d different sets of folds", asked, different)
 
 
 def _given_fold(parts: Sequence[str], groups: Sequence[str], targets: Targets, request: Request) -> Fold:
@@ -188,18 +189,18 @@ def _check_validation(folds: Sequence[Fold], training: TrainSettings) -> None:
         ConfigError: `--patience` is given and a training has no validation part.
     """
     if training.patience and not all(len(fold.val) for fold in folds):
-        raise ConfigError(f"--patience {training.patience} waits for a validation loss, and there is no validation "
-                          "part: --val 0.2 cuts one where there are videos enough")
+        raise ConfigError(f"`patience` {training.patience} waits for a validation loss, and there is no validation "
+                          "part: `val_fraction` 0.2 cuts one where there are videos enough")
     asked = training.val_fraction
     if not asked:
         return
     shares = [len(fold.val) / (len(fold.val) + len(fold.train)) for fold in folds]
     none, far = shares.count(0.0), max(shares, key=lambda share: abs(share - asked))
     if none:
-        logger.warning("--val %g: in %d of %s there is no validation part, since every cut by groups would take all "
-                       "training videos of a class", asked, none, counted(len(folds), "training"))
+        logger.warning("`val_fraction` %g: in %d of %s there is no validation part, since every cut by groups would "
+                       "take all training videos of a class", asked, none, counted(len(folds), "training"))
     elif abs(far - asked) > VAL_TOLERANCE:
-        logger.warning("--val %g: groups are not parted, so the nearest cut is %.2f in one of %s", asked, far,
+        logger.warning("`val_fraction` %g: groups are not parted, so the nearest cut is %.2f in one of %s", asked, far,
                        counted(len(folds), "training"))
 
 

@@ -66,9 +66,9 @@ def _matched(pattern: str, video_id: str) -> str:
     try:
         match = re.search(pattern, video_id)
     except re.error as error:
-        raise ConfigError(f"--group-by {pattern!r} is not a regular expression: {error}") from error
+        raise ConfigError(f"`group_by` {pattern!r} is not a regular expression: {error}") from error
     if match is None:
-        raise ConfigError(f"--group-by {pattern!r} finds no group in {video_id!r}; every video id must match")
+        raise ConfigError(f"`group_by` {pattern!r} finds no group in {video_id!r}; every video id must match")
     return "/".join(part or "" for part in match.groups()) if match.groups() else match[0]
 
 
@@ -160,13 +160,13 @@ def made_folds(groups: Sequence[str], classes: NDArray[np.int64], names: Sequenc
         if len(held) < 2:
             count = int((classes == place).sum())
             raise ConfigError(f"class {names[int(place)]!r} has {counted(count, 'video')} from 1 recording: too few to "
-                              f"learn from one and test on another; add videos of it, or --min-videos {count + 1} "
+                              f"learn from one and test on another; add videos of it, or `min_videos` {count + 1} "
                               "leaves it out")
     if folds == 0:
         array = np.array(groups, dtype=np.str_)
         return [np.flatnonzero(array == name) for name in distinct]
     if folds > len(distinct):
-        raise ConfigError(f"--folds {folds} is more than there are recordings ({len(distinct)})")
+        raise ConfigError(f"`folds` {folds} is more than there are recordings ({len(distinct)})")
     parts = deal(groups, classes, max(folds, 2) if folds > 1 else min(5, len(distinct)), seed)
     return [np.flatnonzero(parts == part) for part in range(folds)]
 
@@ -265,8 +265,8 @@ def check_classes(names: Sequence[str], members: NDArray[np.bool_], fold: Fold) 
     """
     if not len(fold.train) or not len(fold.test):
         raise ConfigError(f"the split leaves {counted(len(fold.train), 'video')} to train on and {len(fold.test)} to "
-                          "test on; videos of both parts are needed, or --folds K, which makes a split of its own")
+                          "test on; videos of both parts are needed, or `folds`, which makes a split of its own")
     missing = np.flatnonzero(members[fold.test].any(0) & ~members[fold.train].any(0))
     if len(missing):
         raise ConfigError(f"class {names[missing[0]]!r} is tested but has no training video in one of the folds; "
-                          "fewer or other groups, more videos, or leaving it out (--min-videos N) would mend it")
+                          "fewer or other groups, more videos, or leaving it out (`min_videos`) would mend it")

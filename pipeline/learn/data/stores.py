@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from schemas.config import ExtractSettings, differences
 from schemas.disk.shard import Origin
 from schemas.disk.store import Store, VideoRows
 from schemas.errors import ConfigError
+from schemas.plain import Plain
 from schemas.words import counted
 
 logger = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ def _first(marks: NDArray[np.bool_]) -> int | None:
     return int(marks.argmax()) if marks.any() else None
 
 
-def streams_of(origin: Origin) -> dict[str, dict[str, Any]]:
+def streams_of(origin: Origin) -> dict[str, Plain]:
     """Return, by the name of every stream of a store, the settings that decide its features: plain JSON values.
 
     Two stores in which these are the same hold the same features in that column, whatever stands beside it.

@@ -88,14 +88,14 @@ def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dic
     if odd:
         raise ConfigError(f"a folder is one label, and {folder_label(odd[0])!r} of {odd[0]!r} would be read as "
                           f"several, since {LABEL_SEPARATOR!r} stands between labels of a video: rename the folder, "
-                          "or give --labels CSV if its videos do have several labels")
+                          "or give a CSV as `labels` if its videos do have several labels")
     rows = {video.id: LabelRow(video.id, split_labels(video.label or folder_label(video.id)), video.split, video.group)
             for video in videos}
     bare = [video_id for video_id, row in rows.items() if not row.labels]
     if bare:
         raise ConfigError(f"{counted(len(bare), 'video has', 'videos have')} no label, the first is "
                           f"{bare[0]!r}: put each video into a folder named after its class, or give "
-                          "--labels CSV with lines of path,label")
+                          "a CSV of lines path,label as `labels`")
     return rows
 
 
@@ -111,7 +111,7 @@ def frequent(rows: Mapping[str, LabelRow], least: int) -> dict[str, LabelRow]:
                        len(rare), counted(least, "video"), counted(len(rows) - len(kept), "video"),
                        ", ".join(rare[:10]) + ", ..." * (len(rare) > 10))
     if not kept:
-        raise ConfigError(f"--min-videos {least}: no class has so many videos; the largest has "
+        raise ConfigError(f"`min_videos` {least}: no class has so many videos; the largest has "
                           f"{max(counts.values(), default=0)}")
     return kept
 

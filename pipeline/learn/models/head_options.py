@@ -2,15 +2,15 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
 
 from pipeline.learn.models.heads import HEADS
 from schemas.errors import ConfigError
+from schemas.options import OptionValue
 
 _TRUE, _FALSE = ("yes", "true", "1"), ("no", "false", "0")
 
 
-def parse_head_options(head: str, texts: Sequence[str]) -> dict[str, Any]:
+def parse_head_options(head: str, texts: Sequence[str]) -> dict[str, OptionValue]:
     """Turn `NAME=VALUE` texts into the options of a head, each of the type its signature says.
 
     Raises:
@@ -19,20 +19,20 @@ def parse_head_options(head: str, texts: Sequence[str]) -> dict[str, Any]:
     if head not in HEADS:
         raise ConfigError(f"unknown head {head!r}; known: {', '.join(HEADS)}")
     legal = {name: kind for name, kind in inspect.signature(HEADS[head]).parameters.items() if name != "dim"}
-    options: dict[str, Any] = {}
+    options: dict[str, OptionValue] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         known = ", ".join(f"{one}={_told(kind.default)}" for one, kind in legal.items()) or "none"
         if not equals or name not in legal:
-            raise ConfigError(f"--head-option {text}: head {head} takes NAME=VALUE of these, shown with their "
+            raise ConfigError(f"`head_options` {text}: head {head} takes NAME=VALUE of these, shown with their "
                               f"defaults: {known}")
         if name in options:
-            raise ConfigError(f"--head-option {name} is given twice")
+            raise ConfigError(f"`head_options` {name} is given twice")
         options[name] = _parsed(text, value, legal[name].annotation)
     return options
 
 
-def _parsed(text: str, value: str, kind: type) -> Any:  # noqa: ANN401 - int, float or bool
+def _parsed(text: str, value: str, kind: type[OptionValue]) -> OptionValue:
     if kind is bool and value.lower() in (*_TRUE, *_FALSE):
         return value.lower() in _TRUE
     try:
@@ -41,7 +41,7 @@ def _parsed(text: str, value: str, kind: type) -> Any:  # noqa: ANN401 - int, fl
     except ValueError:
         pass
     wanted = {int: "a whole number", float: "a number", bool: "yes or no"}[kind]
-    raise ConfigError(f"--head-option {text}: {value!r} is not {wanted}")
+    raise ConfigError(f"`head_options` {text}: {value!r} is not {wanted}")
 
 
 def _told(default: object) -> str:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.learn.data.targets import Targets
 from pipeline.learn.models.fusion import FUSIONS
@@ -11,6 +10,7 @@ from pipeline.learn.models.heads import make_head
 from pipeline.learn.request import Request
 from pipeline.learn.settings import ModelSettings
 from schemas.errors import ConfigError
+from schemas.plain import Plain
 from schemas.words import counted
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Row:
     model: ModelSettings
     parts: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the row as plain JSON values."""
         return {"name": self.name, "parts": list(self.parts), "model": self.model.as_dict()}
 
@@ -60,8 +60,8 @@ def make_rows(request: Request, dims: dict[str, int], targets: Targets) -> list[
         if request.alone:
             logger.warning("there is one stream, %s, so there is nothing to fuse", next(iter(dims)))
         elif request.fusions != (PLAIN,):
-            raise ConfigError(f"--fusion {','.join(request.fusions)} joins streams, and there is one, "
-                              f"{next(iter(dims))}: leave --fusion out")
+            raise ConfigError(f"`fusions` {','.join(request.fusions)} joins streams, and there is one, "
+                              f"{next(iter(dims))}: leave `fusions` out")
         return [Row(next(iter(dims)), settings(list(dims), PLAIN))]
     if isinstance(request.score_weights, tuple) and len(request.score_weights) != len(dims):
         raise ConfigError(f"{counted(len(request.score_weights), 'score weight')} for {counted(len(dims), 'stream')} "

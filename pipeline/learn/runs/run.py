@@ -51,24 +51,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from html import escape
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from pipeline.learn.runs.records import (
     TOP,
-    ClassResult,
     Labels,
     MetricsLine,
     Prediction,
     Results,
-    RowResult,
     Scores,
     SplitRow,
-    Versus,
 )
 from pipeline.learn.settings import ModelSettings
+from schemas.arrays import Array
 from schemas.disk.files import (
     is_there,
     locked,
@@ -76,26 +73,14 @@ from schemas.disk.files import (
     read_csv,
     reading,
     refusals,
-    sweep,
+    remove_leftovers,
     write_csv,
     write_lines,
-    writing,
+    write_npz,
 )
 from schemas.errors import ConfigError, StoreError
-from schemas.plain import read_json, read_json_lines, to_record
+from schemas.plain import Plain, read_json, read_json_lines, to_record
 from schemas.words import counted
-
-__all__ = [
-    "ClassResult",
-    "Prediction",
-    "Results",
-    "RowResult",
-    "Run",
-    "Scores",
-    "SplitRow",
-    "Versus",
-    "write_predictions",
-]
 
 RUN_SCHEMA = 5
 
@@ -108,7 +93,7 @@ class Run:
         settings: settings.json as plain values.
     """
 
-    def __init__(self, root: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, root: Path, settings: Plain) -> None:
         """Use `create` or `open`."""
         self.root = root
         self.settings = settings
@@ -130,7 +115,7 @@ class Run:
             yield
 
     @classmethod
-    def create(cls, root: Path, settings: dict[str, Any]) -> "Run":
+    def create(cls, root: Path, settings: Plain) -> "Run":
         """Begin a run in a new or empty directory, or go on with one that was begun with the same settings.
 
         Whoever trains holds it (`hold`).
@@ -142,24 +127,24 @@ class Run:
         settings = _as_read(settings)
         make_folder(root)
         for folder in (root, root / "resume"):
-            sweep(folder)
+            remove_leftovers(folder)
         _refuse_others(root)
         if is_there(root / "settings.json"):
-            known = read_json(root / "settings.json", dict[str, Any])
+            known = read_json(root / "settings.json", Plain)
             if known != settings:
                 changed = sorted(key for key in known | settings if known.get(key) != settings.get(key))
                 raise ConfigError(f"{root} holds an unfinished run with other settings ({', '.join(changed)}), or its "
                                   "videos or labels have changed since; repeat its command to finish it, or choose "
-                                  "another --out")
+                                  "another `out`")
         run = cls(root, settings)
         run.write_json("settings.json", settings)
         return run
 
     @classmethod
-    def is_unfinished(cls, root: Path, settings: dict[str, Any]) -> bool:
+    def is_unfinished(cls, root: Path, settings: Plain) -> bool:
         """Tell whether `root` holds a run that was begun with these settings and not completed."""
         begun = is_there(root / "settings.json") and not is_there(root / "results.json")
-        return begun and read_json(root / "settings.json", dict[str, Any]) == _as_read(settings)
+        return begun and read_json(root / "settings.json", Plain) == _as_read(settings)
 
     @classmethod
     def open(cls, root: Path) -> "Run":
@@ -170,7 +155,7 @@ class Run:
         """
         if not is_there(root / "settings.json"):
             raise StoreError(f"no run in {root} (it has no settings.json); `vidu-pipe train-fusion` makes one")
-        settings = read_json(root / "settings.json", dict[str, Any])
+        settings = read_json(root / "settings.json", Plain)
         if settings.get("schema") != RUN_SCHEMA:
             raise StoreError(f"{root}: a run of schema {settings.get('schema')!r}; this version reads {RUN_SCHEMA}: "
                              "train it again, or read it with the version that made it")
@@ -218,7 +203,7 @@ class Run:
         """Return what the run found."""
         return read_json(self.root / "results.json", Results)
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[Plain]:
         """Return the lines of metrics.jsonl."""
         return [dict(line) for line in read_json_lines(self.root / "metrics.jsonl", MetricsLine)]
 
@@ -253,7 +238,7 @@ class Run:
         """Write labels.json."""
         self.write_json("labels.json", {"schema": RUN_SCHEMA, "classes": classes, "multilabel": multilabel})
 
-    def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
+    def write_metrics(self, rows: Iterable[Plain]) -> None:
         """Write metrics.jsonl."""
         write_lines(self.root / "metrics.jsonl", (json.dumps(row) for row in rows))
 
@@ -268,11 +253,10 @@ class Run:
 
     def write_scores(self, scores: Scores) -> None:
         """Write scores.npz."""
-        arrays: dict[str, Any] = {"names": np.array(scores.names, dtype=np.str_), "labels": scores.labels,
-                                  "classes": np.array(scores.classes, dtype=np.str_), "folds": scores.folds,
-                                  "seeds": scores.seeds}
-        with writing(self.root / "scores.npz") as file:
-            np.savez(file, **arrays | scores.rows)
+        arrays: dict[str, Array] = {
+            "names": np.array(scores.names, dtype=np.str_), "labels": scores.labels,
+            "classes": np.array(scores.classes, dtype=np.str_), "folds": scores.folds, "seeds": scores.seeds}
+        write_npz(self.root / "scores.npz", arrays | scores.rows)
 
     def finish(self, results: Results) -> None:
         """Write results.json, which makes the run complete."""
@@ -292,11 +276,11 @@ def _refuse_others(root: Path) -> None:
     with refusals(root, "read"):
         present = {child.name for child in root.iterdir()} - {"resume"}
     if "results.json" in present:
-        raise ConfigError(f"{root} holds a complete run; choose another --out")
+        raise ConfigError(f"{root} holds a complete run; choose another `out`")
     if present and "settings.json" not in present:
-        raise ConfigError(f"{root} is not a run, and not empty; choose another --out")
+        raise ConfigError(f"{root} is not a run, and not empty; choose another `out`")
 
 
-def _as_read(settings: dict[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps({"schema": RUN_SCHEMA} | settings))
+def _as_read(settings: Plain) -> Plain:
+    plain: Plain = json.loads(json.dumps({"schema": RUN_SCHEMA} | settings))
     return plain

@@ -19,5 +19,5 @@ def prepare_torch(device: str, threads: int) -> torch.device:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
     if device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError("no CUDA device is available here; --device cpu works everywhere")
+        raise ResourceError("no CUDA device is available here; `device` cpu works everywhere")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

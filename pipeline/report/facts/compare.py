@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,11 @@ from pipeline.learn.judging.metrics import HALF, judge, out_of_fold_thresholds, 
 from pipeline.learn.judging.results import mean_values
 from pipeline.learn.judging.statistics import bootstrap_mean, holm, sign_flip_p, unit_numbers
 from pipeline.learn.runs.origins import known_stores
-from pipeline.learn.runs.run import Results, Run, Scores
+from pipeline.learn.runs.records import Results, Scores
+from pipeline.learn.runs.run import Run
 from pipeline.report.facts.facts import members_of, trained_as
 from schemas.errors import ConfigError
+from schemas.plain import Plain
 from schemas.words import counted, flat
 
 
@@ -176,7 +177,7 @@ def _read(text: str) -> _Judged:
                    results.varied)
 
 
-def _features(run: Run) -> dict[str, Any]:
+def _features(run: Run) -> Plain:
     """Where a run's features lie, and what made each stream: the same words however many stores they lie in."""
     known = known_stores(run)
     return {"stores": [store.path for store in known],

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.learn.judging.metrics import CALIBRATION_BINS, hits
 from pipeline.learn.runs.origins import known_stores
-from pipeline.learn.runs.run import Results, Run, Scores
+from pipeline.learn.runs.records import Results, Scores
+from pipeline.learn.runs.run import Run
 from pipeline.learn.training.experiment import ALL_VIDEOS
+from schemas.plain import Plain
 from schemas.words import flat
 
 CURVES = ("train_loss", "val_loss", "train_top1", "val_top1")
@@ -154,14 +155,14 @@ def members_of(scores: Scores) -> NDArray[np.bool_]:
     return np.asarray(scores.labels[:, None] == np.arange(len(scores.classes)), dtype=np.bool_)
 
 
-def _curves(lines: Sequence[dict[str, Any]]) -> list[Curve]:
+def _curves(lines: Sequence[Plain]) -> list[Curve]:
     rows = list(dict.fromkeys(line["row"] for line in lines))
     found = (_curve(row, metric, [line for line in lines if line["row"] == row and line["fold"] != ALL_VIDEOS])
              for row in rows for metric in CURVES)
     return [curve for curve in found if curve is not None]
 
 
-def _curve(row: str, metric: str, lines: Sequence[dict[str, Any]]) -> Curve | None:
+def _curve(row: str, metric: str, lines: Sequence[Plain]) -> Curve | None:
     by_epoch: dict[int, list[float]] = {}
     for line in lines:
         if line[metric] is not None:
@@ -216,9 +217,9 @@ def provenance(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
     return {title: tuple(flat(values)) for title, values in sections.items()}
 
 
-def trained_as(settings: dict[str, Any], name: str) -> dict[str, Any]:
+def trained_as(settings: Plain, name: str) -> Plain:
     """Return how a row was trained; of a row that was put together, how its parts were, which are trained alike."""
     rows = {row["name"]: row for row in settings["rows"]}
     row = rows[name]
-    training: dict[str, Any] = rows[row["parts"][0]]["training"] if row["parts"] else row["training"]
+    training: Plain = rows[row["parts"][0]]["training"] if row["parts"] else row["training"]
     return training

@@ -131,7 +131,7 @@ def _tsne(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], str, str]:
     from sklearn.manifold import TSNE
 
     if len(vectors) < 4:
-        raise ConfigError(f"a t-SNE map needs at least 4 videos, not {len(vectors)}; --map pca")
+        raise ConfigError(f"a t-SNE map needs at least 4 videos, not {len(vectors)}; `map` pca")
     reduced, _ = principal(vectors, min(_TSNE_DIMS, *vectors.shape))
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(reduced)

@@ -225,7 +225,7 @@ def test_inspect_tells_a_bad_shard_from_a_traceback(run, store):
 @pytest.mark.parametrize("command", ["status", "verify", "inspect"])
 def test_what_is_no_store_is_answered_with_the_command_that_makes_one(run, tmp_path, command):
     code, _, err = run(command, tmp_path)
-    assert (code, "vidu-pipe extract --out" in err) == (1, True)
+    assert (code, "`vidu-pipe extract` with --out" in err) == (1, True)
 
 
 def plan_words(world, out, *more):

@@ -144,7 +144,7 @@ def test_options_that_would_be_left_aside_are_refused(vidu, features, words, mes
 
 
 def test_training_without_a_store_says_what_makes_one(vidu):
-    with pytest.raises(ViduError, match="vidu-pipe extract --out features"):
+    with pytest.raises(ViduError, match="`vidu-pipe extract` with --out features"):
         vidu("train-pooling")
 
 

@@ -102,8 +102,8 @@ def test_streams_of_different_lengths_are_refused_or_cut_when_asked(tmp_path):
 
 @pytest.mark.parametrize(("arrays", "words"), [
     ({}, "holds no .npy"), ({"v": np.array(["x"])}, "not features"), ({"v": np.ones((0, 3))}, "no features"),
-    ({"v": np.array([[np.nan]])}, "NaN"), ({"v": np.array([[1e6]])}, r"beyond float16 .* --dtype float32"),
-    ({"u": np.array([[1e-9]]), "v": np.array([[2e-8]])}, r"too small for float16 .* --dtype float32"),
+    ({"v": np.array([[np.nan]])}, "NaN"), ({"v": np.array([[1e6]])}, r"beyond float16 .* `dtype` float32"),
+    ({"u": np.array([[1e-9]]), "v": np.array([[2e-8]])}, r"too small for float16 .* `dtype` float32"),
     ({"u": np.ones((2, 3)), "v": np.ones((2, 4))}, "has streams and dims"),
 ])
 def test_features_that_are_none_are_refused_with_their_file(tmp_path, arrays, words):

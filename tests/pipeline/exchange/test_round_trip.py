@@ -119,13 +119,13 @@ def test_a_label_file_has_the_last_word_over_what_export_knew(make_store, tmp_pa
 
 @pytest.mark.parametrize("source", ["", "  "])
 def test_features_of_unknown_origin_are_refused(make_store, source):
-    with pytest.raises(ConfigError, match="say with --source what computed the features"):
+    with pytest.raises(ConfigError, match="say with `source` what computed the features"):
         make_store({"v": {"rgb": np.ones((1, 2))}}, source=source)
 
 
 def test_files_of_different_dtypes_are_stored_alike_only_when_asked(make_store):
     videos = {"u": {"rgb": np.ones((1, 2), np.float16)}, "v": {"rgb": np.ones((1, 2), np.float32)}}
-    with pytest.raises(ConfigError, match=r"v\.npz is to be stored as float32, .*u\.npz as float16; .* --dtype"):
+    with pytest.raises(ConfigError, match=r"v\.npz is to be stored as float32, .*u\.npz as float16; .* `dtype`"):
         make_store(videos, dtype="")
     assert make_store(videos, name="asked", dtype="float16").origin.settings["dtype"] == "float16"
 

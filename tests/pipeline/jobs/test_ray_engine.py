@@ -47,7 +47,7 @@ def test_ray_that_does_not_start_is_started_once_more(starts, caplog):
 def test_ray_that_does_not_start_at_all_is_told_in_words(starts):
     asked, failing = starts
     failing[0] = 9
-    with pytest.raises(ResourceError, match=r"does not start on this machine: The current node.*--inline"):
+    with pytest.raises(ResourceError, match=r"does not start on this machine: The current node.*`inline`"):
         cluster._start(ClusterOptions(workers=2))
     with pytest.raises(ResourceError, match=r"no Ray at 10\.0\.0\.1:6379: The current node"):
         cluster._start(ClusterOptions(address="10.0.0.1:6379"))

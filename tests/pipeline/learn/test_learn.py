@@ -110,7 +110,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(halves, tmp_path
                      training=replace(QUICK, val_fraction=0.2))
     whole = learn(request, tmp_path / "whole")
     monkeypatch.setattr(checkpoint, "CHECKPOINT_EVERY_S", 0.0)
-    close = checkpoint.State.close_epoch
+    close = checkpoint.TrainingState.close_epoch
     calls = []
 
     def interrupt(state, row, path):
@@ -120,7 +120,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(halves, tmp_path
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.State, "close_epoch", interrupt)
+        patch.setattr(checkpoint.TrainingState, "close_epoch", interrupt)
         with pytest.raises(KeyboardInterrupt):
             learn(request, tmp_path / "broken")
     with pytest.raises(StoreError, match="unfinished"):
@@ -178,7 +178,7 @@ def test_two_trainings_at_once_never_share_a_run(halves, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             learn(request)
     with Run.hold(tmp_path / "runs/fusion-1"):  # as another process that goes on with it
-        with pytest.raises(BusyError, match=r"fusion-1 is being written by process \d+ on .*another --out"):
+        with pytest.raises(BusyError, match=r"fusion-1 is being written by process \d+ on .*another `out`"):
             learn(request, tmp_path / "runs/fusion-1")
         assert learn(request).root.name == "fusion-2"
     assert learn(request).root.name == "fusion-1"
@@ -437,7 +437,7 @@ def test_what_can_not_be_done_is_refused_before_work(halves, tmp_path, changes, 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_missing_device_is_a_resource_error(halves, tmp_path):
-    with pytest.raises(ResourceError, match="--device cpu"):
+    with pytest.raises(ResourceError, match="`device` cpu"):
         learn(fusion(halves, device="cuda"), tmp_path / "run")
 
 

@@ -100,7 +100,8 @@ def test_options_of_gradient_descent_are_said_to_be_left_aside_where_nothing_is_
                                                                                                caplog):
     rng = np.random.default_rng(0)
     videos = {f"{c}/{n}": {"rgb": rng.normal(size=(2, 3))} for c in "ab" for n in range(6)}
-    request = Request(command="train-pooling", store=make_store(videos).root, quiet=True, split=SplitChoice(folds=2),
+    request = Request(command="train-pooling", stores=(make_store(videos).root,), quiet=True,
+                      split=SplitChoice(folds=2),
                       training=TrainSettings(epochs=2, learning_rate=0.1, class_weights=True))
     learn(request, tmp_path / "linear")
     assert "--epochs, --learning-rate: of gradient descent, and left aside" in caplog.text

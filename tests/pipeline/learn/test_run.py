@@ -11,7 +11,7 @@ from pipeline.learn.data.dataset import _allocate
 from pipeline.learn.models.model import VideoClassifier, load_model, save_model
 from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import ModelSettings
-from pipeline.learn.training.checkpoint import State
+from pipeline.learn.training.checkpoint import TrainingState
 from schemas.errors import ResourceError, StoreError
 from tests.pipeline.report.synthetic import make_run
 
@@ -81,7 +81,7 @@ MODEL = ModelSettings(streams={"rgb": 300}, classes=4)
 
 def a_state():
     model = VideoClassifier(MODEL)
-    return State(model, torch.optim.AdamW(model.parameters()), lambda progress: progress, torch.Generator())
+    return TrainingState(model, torch.optim.AdamW(model.parameters()), lambda progress: progress, torch.Generator())
 
 
 def test_a_checkpoint_that_is_missing_or_damaged_is_a_store_error(tmp_path):

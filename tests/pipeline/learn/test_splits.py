@@ -65,7 +65,7 @@ def test_a_class_of_one_recording_is_refused_by_name():
 
 
 def test_more_folds_than_recordings_are_refused():
-    with pytest.raises(ConfigError, match="--folds 5 is more"):
+    with pytest.raises(ConfigError, match="`folds` 5 is more"):
         made_folds(["a", "b", "a", "b"], np.array([0, 0, 1, 1]), ["x", "y"], folds=5, seed=0)
 
 

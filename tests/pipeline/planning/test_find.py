@@ -88,7 +88,7 @@ def test_any_file_name_is_an_id(tmp_path, name):
 
 def test_two_files_of_one_id_are_both_named_and_keeping_suffixes_helps(tmp_path):
     touch(tmp_path, "a/clip.mp4", "a/clip.avi")
-    with pytest.raises(ConfigError, match=r"'a/clip'.*clip\.avi.*clip\.mp4.*--keep-suffix"):
+    with pytest.raises(ConfigError, match=r"'a/clip'.*clip\.avi.*clip\.mp4.*`keep_suffix`"):
         find_videos(str(tmp_path))
     assert ids(str(tmp_path), keep_suffix=True) == ["a/clip.avi", "a/clip.mp4"]
 
@@ -144,7 +144,7 @@ def test_one_video_is_enough(tmp_path):
 def test_a_file_outside_the_root_is_named(tmp_path):
     touch(tmp_path, "in/a.mp4", "out/b.mp4")
     (tmp_path / "list.txt").write_text("in/a.mp4\nout/b.mp4\n")
-    with pytest.raises(ConfigError, match=r"out/b\.mp4 lies outside .*/in.*--root"):
+    with pytest.raises(ConfigError, match=r"out/b\.mp4 lies outside .*/in.*`root`"):
         find_videos(str(tmp_path / "list.txt"), root=tmp_path / "in")
 
 
@@ -154,7 +154,7 @@ def test_a_file_outside_the_root_is_named(tmp_path):
 def test_nothing_to_do_is_an_error_that_names_what_was_asked(tmp_path, make):
     make(tmp_path)
     asked = next((str(child) for child in tmp_path.iterdir()), str(tmp_path / "no*where"))
-    with pytest.raises(ConfigError, match="--videos"):
+    with pytest.raises(ConfigError, match="`videos`"):
         find_videos(asked)
 
 

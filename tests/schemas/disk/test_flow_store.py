@@ -46,7 +46,7 @@ def test_an_output_is_named_by_its_video(tmp_path, settings, name):
 
 
 def test_a_folder_inside_another_videos_folder_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"'a/b'.*'a'.*--keep-suffix"):
+    with pytest.raises(ConfigError, match=r"'a/b'.*'a'.*`keep_suffix`"):
         begin(tmp_path / "jpg").check_ids(["a/b", "c", "a"])
     begin(tmp_path / "jpg2").check_ids(["a.mp4", "a/b", "ab"])
     begin(tmp_path / "npy", format="npy", bound_px=None, dtype="float32").check_ids(["a/b", "a"])

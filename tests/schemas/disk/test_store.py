@@ -25,7 +25,7 @@ def test_a_store_opens_as_it_was_made(tmp_path):
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match=r"not a store.*thesis\.tex.*another --out"):
+    with pytest.raises(ConfigError, match=r"not a store.*thesis\.tex.*another `out`"):
         Store.create(tmp_path, ORIGIN)
     assert [child.name for child in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -55,7 +55,7 @@ def test_a_store_that_can_not_be_made_is_a_resource_error(tmp_path):
 
 
 def test_no_store_is_answered_with_the_command_that_makes_one(tmp_path):
-    with pytest.raises(StoreError, match="vidu-pipe extract --out"):
+    with pytest.raises(StoreError, match="`vidu-pipe extract` with `out`"):
         Store.open(tmp_path)
 
 

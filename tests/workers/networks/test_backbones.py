@@ -287,16 +287,16 @@ def no_network(*_args, **_options):
 
 def test_weights_that_can_not_be_fetched_say_what_to_do(monkeypatch):
     monkeypatch.setattr(timm, "create_model", no_network)
-    with pytest.raises(ResourceError, match=rf"resnet18 .*Name or service.*--weights FILE.*{DEFAULT_BACKBONE}"):
+    with pytest.raises(ResourceError, match=rf"resnet18 .*Name or service.*`weights`.*{DEFAULT_BACKBONE}"):
         make_backbone("resnet18").pretrained()
     monkeypatch.setattr(torchvision.models.AlexNet_Weights, "get_state_dict", no_network)
-    with pytest.raises(ResourceError, match=r"alexnet .*Name or service.*--weights FILE"):
+    with pytest.raises(ResourceError, match=r"alexnet .*Name or service.*`weights`"):
         make_backbone("alexnet").pretrained()
 
 
 def test_an_architecture_without_published_weights_asks_for_a_file_at_once(monkeypatch):
     monkeypatch.setattr(timm, "create_model", no_network)
-    with pytest.raises(ResourceError, match=r"nobody published weights for botnet50ts_256; .*--weights FILE"):
+    with pytest.raises(ResourceError, match=r"nobody published weights for botnet50ts_256; .*`weights`"):
         make_backbone("botnet50ts_256").pretrained()
 
 
