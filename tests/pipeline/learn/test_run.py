@@ -71,7 +71,7 @@ def test_what_a_killed_run_left_half_written_is_taken_over(tmp_path):
     (tmp_path / "run/resume").mkdir(parents=True)
     for name in (".settings.json.0123.tmp", "resume/.rgb.pt.0123.tmp"):
         (tmp_path / "run" / name).write_text("{")
-    (tmp_path / "run/settings.json").write_text(json.dumps({"schema": 4, "command": "train"}))
+    (tmp_path / "run/settings.json").write_text(json.dumps({"schema": 5, "command": "train"}))
     Run.create(tmp_path / "run", {"command": "train"})
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == ["resume", "settings.json"]
 
