@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from schemas.plain import Plain
 
 data_options = [
-    click.option("--store", type=FILE, default=Path("features"), show_default=True, help="Where the features are."),
+    click.option("--store", "stores", type=FILE, multiple=True, default=(Path("features"),), show_default=True,
+                 help="Where the features are. Given several times: stores of the same moments, joined; labels, splits "
+                 "and groups are those of the first."),
     click.option("--out", type=FILE, help="The run's directory.  [default: runs/<kind>-N]"),
     click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  [default: the plan's, or folders]"),
-    click.option("--streams", help="Comma-separated.  [default: all of the store]"),
+    click.option("--streams", help="Comma-separated.  [default: all of the stores]"),
     click.option("--min-videos", type=click.IntRange(1), default=1, show_default=True, metavar="N",
                  help="Classes of fewer videos are left out."),
 ]
@@ -130,7 +132,7 @@ def _learn(command: str, options: LearnFlags, *, head: str, fusions: tuple[str, 
     request = Request(
         command=command, head=head, head_options=parse_head_options(head, options["head_options"]), fusions=fusions,
         alone=alone, score_weights=score_weights, streams=_names(options["streams"] or ""), split=split,
-        training=training, memory_bytes=int(options["memory_gb"] * 1e9), store=options["store"],
+        training=training, memory_bytes=int(options["memory_gb"] * 1e9), stores=options["stores"],
         labels=options["labels"], min_videos=options["min_videos"], hidden=options["hidden"],
         dropout=options["dropout"], seed=options["seed"], seeds=options["seeds"], device=options["device"],
         threads=options["threads"], quiet=options["quiet"])
@@ -153,20 +155,22 @@ def _learn(command: str, options: LearnFlags, *, head: str, fusions: tuple[str, 
 
 @click.command("evaluate")
 @click.argument("run", type=FILE)
-@click.option("--store", type=FILE, help="Features to judge on.  [default: those of the run]")
+@click.option("--store", "stores", type=FILE, multiple=True,
+              help="Features to judge on; given several times where they lie in several stores.  "
+              "[default: those of the run]")
 @click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  "
               "[default: the run's on its own store, else the plan's, or folders]")
 @click.option("--part", type=click.Choice(["train", "val", "test", "all"]),
               help="Which part of the split to judge.  [default: test, or all where no split names one]")
 @click.option("--out", type=FILE, help="CSV of predictions to write.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-def evaluate(run: Path, store: Path | None, labels: Path | None, part: str | None, out: Path | None,
+def evaluate(run: Path, stores: tuple[Path, ...], labels: Path | None, part: str | None, out: Path | None,
              device: str) -> None:
     """Judge a run's model on another store, or on a part of its own."""
     from pipeline.cli.tables import evaluation_table
     from pipeline.learn.evaluate import evaluate_run
 
-    click.echo(evaluation_table(evaluate_run(run, store=store, labels=labels, part=part, out=out, device=device)))
+    click.echo(evaluation_table(evaluate_run(run, stores=stores, labels=labels, part=part, out=out, device=device)))
 
 
 def _names(text: str) -> tuple[str, ...]:

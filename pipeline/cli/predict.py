@@ -114,11 +114,11 @@ def _tell(predictions: "Predictions", top: int) -> None:
 def _tell_bad(predictions: "Predictions") -> int:
     for line in predictions.bad.lines():
         click.echo(told(line), err=True)
-    for trace in predictions.summary.traces:
+    for trace in predictions.traces:
         click.echo(f"\nA bug in vidu-pipe; please report it:\n{trace}", err=True)
-    for lost in predictions.summary.lost:
+    for lost in predictions.lost:
         click.echo(told(f"not made: shard {lost.task.shard}: {lost.why}"), err=True)
-    if predictions.summary.lost:
+    if predictions.lost:
         return 1
     return 3 if predictions.bad.failed or predictions.bad.partial else 0
 

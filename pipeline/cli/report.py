@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", type=FILE)
 @click.option("--out", type=FILE, help="The HTML file.  [default: report.html in the run]")
-@click.option("--store", type=FILE, help="Where the features are, for the map.  [default: where they were]")
+@click.option("--store", "stores", type=FILE, multiple=True, help="Where the features are, for the map; given several "
+              "times where they lie in several stores.  [default: where they were]")
 @click.option("--map", "method", default="pca", show_default=True, help="Of the features: pca or tsne.")
 @click.option("--mistakes", type=click.IntRange(0), default=12, show_default=True,
               help="How many of the hardest mistakes are shown.")
 @click.option("--tensorboard", is_flag=True, help="Write the learning curves as event files into the run too.")
-def report(run: Path, out: Path | None, store: Path | None, method: str, mistakes: int, *, tensorboard: bool) -> None:
+def report(run: Path, out: Path | None, stores: tuple[Path, ...], method: str, mistakes: int, *,
+           tensorboard: bool) -> None:
     """Make one HTML file of a run: numbers with intervals, curves, confusions, mistakes with pictures, provenance.
 
     The file needs no network and no script. Frames are drawn when the videos are still there.
@@ -32,7 +34,7 @@ def report(run: Path, out: Path | None, store: Path | None, method: str, mistake
 
     if tensorboard:
         click.echo(f"learning curves: tensorboard --logdir {write_events(Run.open(run))}")
-    path = make_report(run, out=out, store=store, method=method, mistakes=mistakes)
+    path = make_report(run, out=out, stores=stores, method=method, mistakes=mistakes)
     click.echo(f"{path} ({path.stat().st_size / 1024:,.0f} KiB)")
 
 

@@ -92,7 +92,7 @@ class FlowFlags(VideoFlags, JobFlags):
 class LearnFlags(TypedDict):
     """Values of the options that all training commands share; None: not given."""
 
-    store: Path
+    stores: tuple[Path, ...]
     out: Path | None
     labels: Path | None
     streams: str | None

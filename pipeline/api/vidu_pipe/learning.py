@@ -25,13 +25,14 @@ _TRAIN_FUSION: Plain = {"command": "train-fusion", "alone": True,
                                  "fusions": ("concat", "average", "score", "gated")}
 
 
-def train(store: FilePath, out: FilePath | None = None, **options: Unpack[TrainOptions]) -> Run:
+def train(store: FilePath | Sequence[FilePath], out: FilePath | None = None, **options: Unpack[TrainOptions]) -> Run:
     """Train classifiers over the features of a store, and judge each on videos that it has not seen.
 
         run = train("features", head="lstm", fusions=["concat"], leave_one_group_out=True, epochs=40)
 
     Args:
-        store: its folder, or what `open_store` returned.
+        store: its folder, or what `open_store` returned; or a list of several stores of the same moments, of which the
+            columns are joined: labels, splits and groups are those of the first.
         out: the run's folder; None: the next free one in `runs/`, or the unfinished one of this very call.
         options: of the model (`head`, `head_options`, `fusions`, `alone`, `streams`, `hidden`, `dropout`), of the
             labels and their split (`labels`, `folds`, `leave_one_group_out`, `group_by`, `split_files`,
@@ -44,7 +45,7 @@ def train(store: FilePath, out: FilePath | None = None, **options: Unpack[TrainO
 
     Raises:
         ConfigError: what is asked for can not be done with these videos and labels.
-        StoreError: the store can not be read.
+        StoreError: a store can not be read.
         ResourceError: no such device, or the run can not be written.
     """
     from pipeline.learn.learn import learn
@@ -52,7 +53,7 @@ def train(store: FilePath, out: FilePath | None = None, **options: Unpack[TrainO
     return learn(request_of(store, dict(options)), Path(out) if out else None)
 
 
-def request_of(store: FilePath, options: Plain) -> "Request":
+def request_of(store: FilePath | Sequence[FilePath], options: Plain) -> "Request":
     """Sort the options of `train` into the records they belong to.
 
     Raises:
@@ -77,7 +78,7 @@ def request_of(store: FilePath, options: Plain) -> "Request":
     for values in given.values():
         values |= {name: Path(values[name]) for name in ("labels", "files") if values.get(name) is not None}
         values |= {name: tuple(values[name]) for name in ("fusions", "streams") if name in values}
-    return Request(store=Path(store), training=TrainSettings(**given[TrainSettings]),
+    return Request(stores=_folders(store), training=TrainSettings(**given[TrainSettings]),
                    split=SplitChoice(**given[SplitChoice]), **_TRAIN_FUSION | given[Request])
 
 
@@ -126,13 +127,17 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
     return predict_videos(job, on_timeline)
 
 
-def evaluate(run: FilePath | Run, store: FilePath | None = None, *, labels: FilePath | None = None,
+def evaluate(run: FilePath | Run, store: FilePath | Sequence[FilePath] | None = None, *, labels: FilePath | None = None,
              part: str | None = None, out: FilePath | None = None, device: str = "auto") -> "Evaluation":
-    """Judge a run's model on another store, or on a part of its own; see `pipeline.learn.evaluate.evaluate_run`."""
+    """Judge a run's model on another store (or several, joined as for `train`), or on a part of its own.
+
+    See `pipeline.learn.evaluate.evaluate_run`.
+    """
     from pipeline.learn.evaluate import evaluate_run
 
-    store, labels, out = (None if path is None else Path(path) for path in (store, labels, out))
-    return evaluate_run(_folder(run), store=store, labels=labels, part=part, out=out, device=device)
+    labels, out = (None if path is None else Path(path) for path in (labels, out))
+    return evaluate_run(_folder(run), stores=() if store is None else _folders(store), labels=labels, part=part,
+                        out=out, device=device)
 
 
 def compare(runs: Sequence[FilePath | Run]) -> "Comparison":
@@ -150,14 +155,14 @@ def compare(runs: Sequence[FilePath | Run]) -> "Comparison":
     return compare_runs([str(run.root) if isinstance(run, Run) else os.fspath(run) for run in runs])
 
 
-def report(run: FilePath | Run, out: FilePath | None = None, *, store: FilePath | None = None, map: str = "pca",  # noqa: A002
-           mistakes: int = 12) -> Path:
+def report(run: FilePath | Run, out: FilePath | None = None, *, store: FilePath | Sequence[FilePath] | None = None,
+           map: str = "pca", mistakes: int = 12) -> Path:  # noqa: A002
     """Write a run as one HTML file that needs neither network nor scripts.
 
     Args:
         run: a run, or its folder.
         out: the file; None: `report.html` in the run.
-        store: where the features are, for the map of them; None: where they were.
+        store: where the features are, for the map of them, in one store or several; None: where they were.
         map: `pca` or `tsne`.
         mistakes: how many of the hardest mistakes are shown.
 
@@ -166,8 +171,12 @@ def report(run: FilePath | Run, out: FilePath | None = None, *, store: FilePath 
     """
     from pipeline.report.make import make_report
 
-    return make_report(_folder(run), out=Path(out) if out else None, store=Path(store) if store else None, method=map,
-                       mistakes=mistakes)
+    return make_report(_folder(run), out=Path(out) if out else None, stores=() if store is None else _folders(store),
+                       method=map, mistakes=mistakes)
+
+
+def _folders(stores: FilePath | Sequence[FilePath]) -> tuple[Path, ...]:
+    return (Path(stores),) if isinstance(stores, str | os.PathLike) else tuple(Path(store) for store in stores)
 
 
 def _folder(run: FilePath | Run) -> Path:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from schemas.arrays import Array
 from schemas.disk.files import refusals
-from schemas.disk.shard import Origin, Shard, open_shard
+from schemas.disk.shard import Shard, open_shard
 from schemas.disk.store import Store, VideoRows
 from schemas.errors import ConfigError, StoreError
 
@@ -38,14 +38,12 @@ class Dataset:
         paths: V absolute paths of the files.
         offsets: int64 (V + 1,); video v has the rows `offsets[v]:offsets[v + 1]`.
         streams: name -> (N, D) float16 or float32.
-        origin: what made the store.
     """
 
     ids: tuple[str, ...]
     paths: tuple[str, ...]
     offsets: NDArray[np.int64]
     streams: dict[str, Tensor]
-    origin: Origin
 
     @property
     def dims(self) -> dict[str, int]:
@@ -126,7 +124,7 @@ def read_dataset(store: Store, videos: Sequence[VideoRows], *, streams: Sequence
                     if (bad := _not_finite(rows)) is not None:
                         raise StoreError(_blame(name, place + bad, videos, offsets))
     return Dataset(tuple(video.id for video in videos), tuple(video.path for video in videos), offsets,
-                   {name: torch.from_numpy(table) for name, table in tables.items()}, store.origin)
+                   {name: torch.from_numpy(table) for name, table in tables.items()})
 
 
 def _runs(videos: Sequence[VideoRows], offsets: NDArray[np.int64]) -> dict[str, list[tuple[int, int, int]]]:
@@ -182,6 +180,21 @@ def _blame(stream: str, row: int, videos: Sequence[VideoRows], offsets: NDArray[
     video = int(np.searchsorted(offsets, row, side="right")) - 1
     return (f"stream {stream} of video {videos[video].id} holds NaN or infinity at moment {row - offsets[video]}; "
             "leave the video out, or make its features anew")
+
+
+def read_moments(store: Store, videos: Sequence[VideoRows]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return frame indices int64 (N,) and presentation times float64 (N,) of the moments of videos, one after another.
+
+    Raises:
+        StoreError: a shard can not be read.
+    """
+    offsets = np.cumsum([0, *(video.moments for video in videos)])
+    frame, pts_s = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.float64)
+    for shard, ranges in _runs(videos, offsets).items():
+        with open_shard(store.shard_path(shard)) as file:
+            for start, stop, place in ranges:
+                frame[place:place + stop - start], pts_s[place:place + stop - start] = file.moments(start, stop)
+    return frame, pts_s
 
 
 def fingerprints(store: Store, videos: Sequence[VideoRows]) -> tuple[str, ...]:

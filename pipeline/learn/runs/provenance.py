@@ -34,7 +34,7 @@ def run_settings(request: Request, material: Material, rows: Sequence[Row], devi
                   "files": str(split.files) if split.files else "", "number": split.number if split.files else None,
                   "labels": str(request.labels) if request.labels else "", "min_videos": request.min_videos,
                   "digest": split_digest(material)},
-        "store": {"path": str(request.store.resolve()), **asdict(material.data.origin)},
+        "stores": [{"path": str(store.root.resolve()), **asdict(store.origin)} for store in material.stores],
         "software": versions(SOFTWARE),
     }
 

@@ -1,4 +1,4 @@
-"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 4).
+"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 5).
 
     settings.json        what was asked, all of it:
                            schema, command, seed, seeds, threads, device, score_weights
@@ -10,8 +10,9 @@
                            split     kind (csv | official | made), folds (0: leave one group out), repeats,
                                      group_by, ...,
                                      digest of the videos, their lengths, labels, groups and parts
-                           store     {path, kind, digest, settings, software}: the origin of the features; `settings`
-                                     is what `ExtractSettings.from_dict` reads when kind is `extract`
+                           stores    [{path, kind, digest, settings, software}, ...]: the origins of the features,
+                                     the first one that of the labels too; `settings` is what
+                                     `ExtractSettings.from_dict` reads when kind is `extract`
                            software  version by library
     labels.json          {schema, classes: [name, ...], multilabel}; position = column of every score
     splits.csv           video,path,label,group,fold,part,fingerprint  one line a video; `fold` is the one in which it
@@ -80,7 +81,7 @@ from schemas.errors import ConfigError, StoreError
 from schemas.plain import Plain, read_json, read_json_lines, to_record
 from schemas.words import counted
 
-RUN_SCHEMA = 4
+RUN_SCHEMA = 5
 
 
 class Run:

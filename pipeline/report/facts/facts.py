@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.learn.judging.metrics import CALIBRATION_BINS, hits
+from pipeline.learn.runs.origins import known_stores
 from pipeline.learn.runs.records import Results, Scores
 from pipeline.learn.runs.run import Run
 from pipeline.learn.training.experiment import ALL_VIDEOS
@@ -204,12 +205,15 @@ def _confused(results: Results, classes: Sequence[str]) -> list[Confused]:
 
 def provenance(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
     """Tell where a run comes from: sections of (name, value) lines."""
-    settings, store, kept = run.settings, run.settings["store"], run.results().kept
+    settings, kept, known = run.settings, run.results().kept, known_stores(run)
     top = {key: value for key, value in settings.items() if not isinstance(value, dict | list) and key != "schema"}
+    numbers = [f" {place}" if len(known) > 1 else "" for place in range(1, len(known) + 1)]
+    features = {f"Features{number}": {"path": store.path, "kind": store.kind, "digest": store.digest} | store.settings
+                for number, store in zip(numbers, known, strict=True)}
+    versions = {f"Versions, features{number}": store.software for number, store in zip(numbers, known, strict=True)}
     sections = {"Run": {"directory": run.root.resolve(), **top}, "Kept model": run.model_settings().as_dict(),
                 "Training": trained_as(settings, kept), "Split": settings["split"],
-                "Features": {name: store[name] for name in ("path", "kind", "digest")} | store["settings"],
-                "Versions, features": store["software"], "Versions, learning": settings["software"]}
+                **features, **versions, "Versions, learning": settings["software"]}
     return {title: tuple(flat(values)) for title, values in sections.items()}
 
 

@@ -32,7 +32,7 @@ def make_run(root: Path, *, classes, names, labels, paths=None, rows=("rgb", "fl
         skill: share of videos that a row is made to be right about.
         seed: of the die.
         groups: names; each video its own by default.
-        store: settings["store"]; imported features by default.
+        store: the one of settings["stores"]; imported features by default.
         multilabel: labels are (V, C).
         epochs: lines of metrics.jsonl a row.
         seeds: how many times every row is made, each time by other dice.
@@ -57,8 +57,8 @@ def make_run(root: Path, *, classes, names, labels, paths=None, rows=("rgb", "fl
         "training": TrainSettings().as_dict(),
         "split": {"kind": "made", "folds": 2, "trainings": 2, "group_by": "", "files": "", "number": None,
                   "labels": ""},
-        "store": store or {"path": str(root / "no-store"), "kind": "import", "digest": "0" * 16,
-                           "settings": {"streams": ["rgb", "flow"]}, "software": {"numpy": "0.0"}},
+        "stores": [store or {"path": str(root / "no-store"), "kind": "import", "digest": "0" * 16,
+                             "settings": {"streams": STREAMS}, "software": {"numpy": "0.0"}}],
         "software": {"torch": "0.0"}})
     run.write_labels(list(classes), multilabel=multilabel)
     paths = paths or [f"/nowhere/{name}.avi" for name in names]

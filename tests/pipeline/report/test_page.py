@@ -148,7 +148,7 @@ def test_without_the_store_there_is_no_map_and_the_page_says_why(run, caplog):
     page = page_of(run)
     assert "No map: no store in" in page.text
     with pytest.raises(StoreError, match="no store in"):
-        make_report(run.root, store=run.root / "nowhere")
+        make_report(run.root, stores=(run.root / "nowhere",))
 
 
 def test_pictures_of_videos_that_are_gone_leave_words_instead(run):
