@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.jobs.engine import Lost
 from pipeline.jobs.job import Job, Summary, do_job
@@ -29,6 +28,7 @@ from pipeline.stored import in_one_pass
 from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.streams import with_weights
+from vidu_pipe.options import EngineOptions
 from workers.networks.backbones import State
 from workers.tools import feature_software
 
@@ -59,7 +59,7 @@ class PredictJob:
     mixed_software: bool = False
     keep: Path | None = None
     window: int = 0
-    engine: dict[str, Any] = field(default_factory=dict)
+    engine: EngineOptions = field(default_factory=EngineOptions)
 
 
 @dataclass(frozen=True, slots=True)

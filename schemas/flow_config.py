@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from schemas.checks import known, within
 from schemas.config import DEVICES, FEATURE_DTYPES, ExtractSettings, digest_of
@@ -76,16 +76,17 @@ class FlowFileSettings:
                               f"{', '.join(FOLDER_FORMATS)}, not {self.format}")
 
     @classmethod
-    def with_defaults(cls, **fields: Any) -> "FlowFileSettings":  # noqa: ANN401 - as the attributes
+    def with_defaults(cls, **fields: object) -> "FlowFileSettings":
         """Return settings in which bound and dtype have defaults where the format has a use for them.
 
         Raises:
             ConfigError: as for the class itself.
         """
         name = fields.get("format", "jpg")
-        defaults = {"bound_px": DEFAULT_FLOW_BOUND_PX if name in IMAGE_FORMATS else None,
-                    "dtype": "float32" if name in ARRAY_FORMATS else None}
-        return cls(**defaults | {field: value for field, value in fields.items() if value is not None})
+        given: Plain = {field: value for field, value in fields.items() if value is not None}
+        defaults: Plain = {"bound_px": DEFAULT_FLOW_BOUND_PX if name in IMAGE_FORMATS else None,
+                           "dtype": "float32" if name in ARRAY_FORMATS else None}
+        return cls(**defaults | given)
 
     def _belongs(self, option: str, given: bool, formats: tuple[str, ...]) -> None:
         if given != (self.format in formats):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from schemas.config import ExtractSettings
 from schemas.disk.flow_store import FlowStore
 from schemas.disk.store import Store
-from schemas.flow_config import FlowFileSettings
+from schemas.flow_config import FlowFileSettings, Settings
 from schemas.plan import ShardReport, ShardTask
 from workers.ledger import Progress
 
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 S_contra = TypeVar("S_contra", contravariant=True)  # settings
 T = TypeVar("T")  # tools
 D_contra = TypeVar("D_contra", contravariant=True)  # where to: a store on disk
+
+
+class TaskTools(Protocol):
+    """What an engine knows of tools: whose they are."""
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of the job."""
+        ...
 
 
 class Product(Protocol[S_contra, T, D_contra]):

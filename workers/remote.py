@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 StreamWeights = dict[str, "State"]
 _TELL_EVERY_S = 0.5
-_tools: dict[str, Any] = {}  # one entry: a worker process serves one job
+_tools: dict[str, object] = {}  # one entry: a worker process serves one job
 
 
 def shard_on_worker(
@@ -49,7 +49,7 @@ def rehearse_on_worker(
         pass
 
 
-def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: Store) -> Any:  # noqa: ANN401
+def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: Store) -> object:
     if settings.digest not in _tools:
         product = PRODUCTS[settings.kind]
         if product.software(settings) != store.origin.software:

@@ -9,7 +9,7 @@ from schemas.config import ExtractSettings
 from schemas.disk.shard import Origin
 from schemas.errors import MachineError, ResourceError, is_machines
 from schemas.software import versions
-from schemas.streams import FlowMethodSettings
+from schemas.streams import FlowMethodSettings, Stream
 from workers.flow import FlowMethod, make_flow
 from workers.networks.backbones import State
 from workers.streams import EXTRACTORS, Extractor
@@ -32,7 +32,7 @@ class Tools:
     settings: ExtractSettings
     origin: Origin
     flow: Mapping[FlowMethodSettings, FlowMethod]
-    streams: Mapping[str, Extractor]
+    streams: Mapping[str, Extractor[Stream]]
 
 
 def feature_software(device: str) -> dict[str, str]:

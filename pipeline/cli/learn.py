@@ -2,12 +2,16 @@
 
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.tables import results_table
+from pipeline.cli.values import LearnFlags
+
+if TYPE_CHECKING:
+    from schemas.plain import Plain
 
 data_options = [
     click.option("--store", "stores", type=FILE, multiple=True, default=(Path("features"),), show_default=True,
@@ -74,20 +78,20 @@ shared_options = stack_options([*data_options, *split_options, *optimiser_option
 @click.option("--pool", default="mean", show_default=True, help="mean, max, attention, hard_attention or netvlad.")
 @click.option("--fusion", default="concat", show_default=True, help="How streams are joined.")
 @shared_options
-def train_pooling(pool: str, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def train_pooling(pool: str, fusion: str, **options: Unpack[LearnFlags]) -> None:
     """Train a classifier over the pooled moments of each video."""
     if pool in ("lstm", "gru"):
         raise click.UsageError(f"{pool} is no pool: vidu-pipe train-lstm --cell {pool}")
-    _learn("train-pooling", head=pool, fusions=(fusion,), **options)
+    _learn("train-pooling", options, head=pool, fusions=(fusion,))
 
 
 @click.command("train-lstm")
 @click.option("--cell", type=click.Choice(["lstm", "gru"]), default="lstm", show_default=True)
 @click.option("--fusion", default="concat", show_default=True, help="How streams are joined.")
 @shared_options
-def train_lstm(cell: str, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def train_lstm(cell: str, fusion: str, **options: Unpack[LearnFlags]) -> None:
     """Train a recurrent classifier over the moments of each video."""
-    _learn("train-lstm", head=cell, fusions=(fusion,), **options)
+    _learn("train-lstm", options, head=cell, fusions=(fusion,))
 
 
 @click.command("train-fusion")
@@ -97,16 +101,14 @@ def train_lstm(cell: str, fusion: str, **options: Any) -> None:  # noqa: ANN401 
 @click.option("--score-weights", default="equal", show_default=True,
               help="Of late fusion: equal, fit (on validation), or numbers in the order of streams, as 1,1.5.")
 @shared_options
-def train_fusion(head: str, fusions: str, score_weights: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def train_fusion(head: str, fusions: str, score_weights: str, **options: Unpack[LearnFlags]) -> None:
     """Train every stream alone and their fusions, and tell whether fusion helps."""
-    _learn("train-fusion", head=head, fusions=_names(fusions), alone=True, score_weights=_weights(score_weights),
-           **options)
+    _learn("train-fusion", options, head=head, fusions=_names(fusions), alone=True,
+           score_weights=_weights(score_weights))
 
 
-def _learn(command: str, *, head: str, head_options: tuple[str, ...], stores: tuple[Path, ...], out: Path | None,
-           labels: Path | None, streams: str | None, folds: int | None, repeats: int, leave_one_group_out: bool,
-           group_by: str, split_files: Path | None, split_number: int | None, memory_gb: float, report: bool,
-           tensorboard: bool, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def _learn(command: str, options: LearnFlags, *, head: str, fusions: tuple[str, ...], alone: bool = False,
+           score_weights: str | tuple[float, ...] = "equal") -> None:
     from dataclasses import fields
 
     from pipeline.learn.learn import learn
@@ -114,33 +116,39 @@ def _learn(command: str, *, head: str, head_options: tuple[str, ...], stores: tu
     from pipeline.learn.request import Request, SplitChoice
     from pipeline.learn.settings import TrainSettings
 
-    if tensorboard:
+    if options["tensorboard"]:
         from pipeline.report.tensorboard import event_writer, write_events
 
         event_writer()  # what is not installed is said before training, not after it
-    if leave_one_group_out and folds is not None:
+    if options["leave_one_group_out"] and options["folds"] is not None:
         raise click.UsageError("--folds and --leave-one-group-out exclude each other")
-    if split_number is not None and split_files is None:
+    if options["split_number"] is not None and options["split_files"] is None:
         raise click.UsageError("--split-number says which split of --split-files FOLDER, which is not given")
-    names = {field.name for field in fields(TrainSettings)}
-    training = TrainSettings(**_given(**{name: options.pop(name) for name in names & set(options)}))
-    split = SplitChoice(folds=0 if leave_one_group_out else folds, group_by=group_by, files=split_files,
-                        number=split_number or 1, repeats=repeats)
+    flags: Plain = dict(options)
+    names = [field.name for field in fields(TrainSettings)]
+    training = TrainSettings(**{name: flags[name] for name in names if flags.get(name) is not None})
+    split = SplitChoice(folds=0 if options["leave_one_group_out"] else options["folds"], group_by=options["group_by"],
+                        files=options["split_files"], number=options["split_number"] or 1, repeats=options["repeats"])
+    request = Request(
+        command=command, head=head, head_options=parse_head_options(head, options["head_options"]), fusions=fusions,
+        alone=alone, score_weights=score_weights, streams=_names(options["streams"] or ""), split=split,
+        training=training, memory_bytes=int(options["memory_gb"] * 1e9), stores=options["stores"],
+        labels=options["labels"], min_videos=options["min_videos"], hidden=options["hidden"],
+        dropout=options["dropout"], seed=options["seed"], seeds=options["seeds"], device=options["device"],
+        threads=options["threads"], quiet=options["quiet"])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
     try:
-        run = learn(Request(command=command, head=head, head_options=parse_head_options(head, head_options),
-                            stores=stores, labels=labels, streams=_names(streams or ""), split=split, training=training,
-                            memory_bytes=int(memory_gb * 1e9), **options), out)
+        run = learn(request, options["out"])
     except KeyboardInterrupt:
         click.echo("\ninterrupted. What is trained is kept; the same command again goes on there.", err=True)
         raise click.exceptions.Exit(130) from None
     click.echo(results_table(run.results()))
     click.echo(f"\nrun     {run.root}")
-    if report:
+    if options["report"]:
         from pipeline.report.make import make_report
 
         click.echo(f"report  {make_report(run.root)}")
-    if tensorboard:
+    if options["tensorboard"]:
         click.echo(f"curves  tensorboard --logdir {write_events(run)}")
     click.echo(f"next    vidu-pipe predict --run {run.root} --videos FOLDER")
 
@@ -163,10 +171,6 @@ def evaluate(run: Path, stores: tuple[Path, ...], labels: Path | None, part: str
     from pipeline.learn.evaluate import evaluate_run
 
     click.echo(evaluation_table(evaluate_run(run, stores=stores, labels=labels, part=part, out=out, device=device)))
-
-
-def _given(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - click gives them as keywords
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _names(text: str) -> tuple[str, ...]:

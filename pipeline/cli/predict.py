@@ -8,22 +8,23 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO, Unpack
 
 import click
 
 from pipeline.cli.flags import told
 from pipeline.cli.options import FILE, found_of, video_options
 from pipeline.cli.tables import table
+from pipeline.cli.values import PredictFlags
 from schemas.words import counted
 
 if TYPE_CHECKING:
     from pipeline.learn.predict import Timeline
+    from pipeline.learn.runs.run import Run
     from pipeline.predict_videos import Predictions
 
 logger = logging.getLogger(__name__)
 
-ENGINE = ("inline", "workers", "retries", "gpus_per_task", "quiet")
 DEFAULT_WINDOW = 11
 
 
@@ -48,7 +49,7 @@ DEFAULT_WINDOW = 11
 @click.option("--retries", type=click.IntRange(0), default=2, show_default=True)
 @click.option("--inline", is_flag=True, help="Work in this process, without Ray: quickest for a clip or two.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its options say
+def predict(**options: Unpack[PredictFlags]) -> int:
     """Say what videos show, by a run's model.
 
     Features are made with the settings kept in the run, and removed afterwards unless --keep-store names a folder.
@@ -60,14 +61,16 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
     from pipeline.learn.runs.run import Run
     from pipeline.predict_videos import PredictJob, predict_videos
 
-    folder: Path | None = options["timeline"]
+    folder = options["timeline"]
     run = Run.open(options["run"])
-    weights = {name: options[option] for name, option in (("", "weights"), ("flow", "flow_weights")) if options[option]}
+    files = {"": options["weights"], "flow": options["flow_weights"]}
     job = PredictJob(
-        run=run.root, videos=found_of(options), weights=weights,
+        run=run.root, videos=found_of(options),
+        weights={name: file for name, file in files.items() if file},
         device=options["device"] or "", mixed_software=options["mixed_software"], keep=options["keep_store"],
         window=options["window"] if folder else 0,
-        engine={name: options[name] for name in ENGINE} | {"address": options["ray_address"]})
+        engine={"inline": options["inline"], "address": options["ray_address"], "workers": options["workers"],
+                "retries": options["retries"], "gpus_per_task": options["gpus_per_task"], "quiet": options["quiet"]})
     _make_room([folder, *(file.parent for file in (options["csv_file"], options["json_file"]) if file is not None)])
     predictions = predict_videos(job, None if folder is None else lambda line: _keep_timeline(line, folder, run))
     _tell(predictions, options["top"])
@@ -140,7 +143,7 @@ def _write_json(stream: TextIO, predictions: "Predictions", top: int) -> None:
                "videos": videos, "failed": failed}, stream, indent=1)
 
 
-def _keep_timeline(timeline: "Timeline", folder: Path, run: Any) -> None:  # noqa: ANN401 - Run, imported on demand
+def _keep_timeline(timeline: "Timeline", folder: Path, run: "Run") -> None:
     from pipeline.report.make import write_page
     from pipeline.report.pages.timeline import timeline_page
 

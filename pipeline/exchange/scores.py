@@ -8,6 +8,7 @@ is ever joined by position.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,8 +67,7 @@ class ScoreSet:
             raise ConfigError(f"{self.title}: {counted(len(self.classes), 'class name')} for "
                               f"{counted(self.scores.shape[1], 'column')}")
         if len(set(self.names)) != len(self.names):
-            seen: set[str] = set()
-            twice = next(name for name in self.names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            twice = next(name for name, times in Counter(self.names).items() if times > 1)
             raise ConfigError(f"{self.title}: {twice!r} stands there twice")
         if not np.isfinite(self.scores).all():
             bad = self.names[int(np.flatnonzero(~np.isfinite(self.scores).all(1))[0])]

@@ -38,8 +38,8 @@ class NpyWriter:
         self._file: BinaryIO | None = None
         self._shape = (0, 2, 0, 0)
 
-    def add(self, batch: FlowBatch, pts_s: NDArray[np.float64]) -> None:  # noqa: ARG002 - as H5Writer
-        """Append fields."""
+    def add(self, batch: FlowBatch, _pts_s: NDArray[np.float64]) -> None:
+        """Append fields; the format has no room for times."""
         if self._file is None:
             self._shape = (0, 2, *batch.flow.shape[2:])
             self._file = self._path.open("wb")

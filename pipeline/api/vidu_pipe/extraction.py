@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from pipeline.jobs.job import Job, Summary, do_job
 from pipeline.planning.find import Found, find_files, find_videos
@@ -12,6 +12,7 @@ from schemas.config import ExtractSettings, Sampling
 from schemas.errors import ResourceError
 from schemas.flow_config import FlowFileSettings
 from schemas.options import OptionValue
+from schemas.plain import Plain
 from schemas.streams import Options, Stream, with_weights
 from vidu_pipe.features import FeatureStore
 from vidu_pipe.options import ExtractOptions, FlowFileOptions
@@ -64,7 +65,7 @@ def extract(
     """
     from pipeline.jobs.prepare import prepare
 
-    more: dict[str, Any] = dict(options)
+    more: Plain = dict(options)
     _refuse_unknown(more)
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     asked = replace(settings or ExtractSettings(), **{name: more.pop(name) for name in _FRAME_FIELDS if name in more})
@@ -111,7 +112,7 @@ def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tv
     from workers.devices import resolve_device
     from workers.flow import checked_options
 
-    more: dict[str, Any] = dict(others)
+    more: Plain = dict(others)
     given: Options = tuple(sorted((options or {}).items()))
     chosen = resolve_device(device)
     names = FlowFileSettings.__dataclass_fields__

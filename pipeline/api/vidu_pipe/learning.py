@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import TrainSettings
@@ -123,19 +123,22 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     files = {name: Path(file) for name, file in (weights or {}).items()}
     job = PredictJob(run=_folder(run), videos=found, weights=files, device=device, mixed_software=mixed_software,
-                     keep=Path(keep) if keep else None, window=window, engine=dict(engine))
+                     keep=Path(keep) if keep else None, window=window, engine=engine)
     return predict_videos(job, on_timeline)
 
 
-def evaluate(run: FilePath | Run, store: FilePath | Sequence[FilePath] | None = None,
-             **more: Any) -> "Evaluation":  # noqa: ANN401 - those of `evaluate_run`
+def evaluate(run: FilePath | Run, store: FilePath | Sequence[FilePath] | None = None, *,
+             labels: FilePath | None = None, part: str | None = None, out: FilePath | None = None,
+             device: str = "auto") -> "Evaluation":
     """Judge a run's model on another store (or several, joined as for `train`), or on a part of its own.
 
     See `pipeline.learn.evaluate.evaluate_run`.
     """
     from pipeline.learn.evaluate import evaluate_run
 
-    return evaluate_run(_folder(run), stores=() if store is None else _folders(store), **more)
+    labels, out = (None if path is None else Path(path) for path in (labels, out))
+    return evaluate_run(_folder(run), stores=() if store is None else _folders(store), labels=labels, part=part,
+                        out=out, device=device)
 
 
 def compare(runs: Sequence[FilePath | Run]) -> "Comparison":

@@ -146,7 +146,7 @@ def train_epoch(state: TrainingState, task: Task, loss: Loss, settings: TrainSet
         if not math.isfinite(number := value.item()):
             raise StoreError(_blame(task, videos, scores.detach()))
         model.zero_grad()  # the optimizer's own is the same, with a record for the profiler each time
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         if settings.clip_norm:
             nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         state.optimizer.step()

@@ -80,7 +80,7 @@ def test_narrow_features_of_which_a_common_offset_is_the_largest_part_are_learnt
     request = Request(command="train-pooling", stores=(make_store(videos).root,), quiet=True,
                       split=SplitChoice(folds=3))
     run = learn(request, tmp_path / "run")
-    assert run.results().rows[0].metrics["top1"] > 0.95  # with 60 epochs of gradient descent 0.16
+    assert run.results().rows[0].metrics["top1"] > 0.95  # with 60 epochs of gradient descent 0.08, less than chance
     assert {row["solver"] for row in (row["training"] for row in run.settings["rows"])} == {"l-bfgs"}
 
 
