@@ -127,8 +127,9 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
     return predict_videos(job, on_timeline)
 
 
-def evaluate(run: FilePath | Run, store: FilePath | Sequence[FilePath] | None = None, *, labels: FilePath | None = None,
-             part: str | None = None, out: FilePath | None = None, device: str = "auto") -> "Evaluation":
+def evaluate(run: FilePath | Run, store: FilePath | Sequence[FilePath] | None = None, *,
+             labels: FilePath | None = None, part: str | None = None, out: FilePath | None = None,
+             device: str = "auto") -> "Evaluation":
     """Judge a run's model on another store (or several, joined as for `train`), or on a part of its own.
 
     See `pipeline.learn.evaluate.evaluate_run`.
