@@ -11,6 +11,7 @@ from pipeline.cli.running import job_fields, run_job, run_options, tell
 from schemas.config import FEATURE_DTYPES
 from schemas.errors import ConfigError
 from schemas.flow_config import FLOW_FORMATS
+from schemas.options import parse_pairs, typed
 
 if TYPE_CHECKING:
     from pipeline.jobs.job import Summary
@@ -80,8 +81,6 @@ def _only(allowed: set[str], way: str) -> None:
 
 def method_options(options: dict[str, Any]) -> dict[str, Any]:
     """Read the texts of --flow-option NAME=VALUE."""
-    from schemas.options import parse_pairs, typed
-
     pairs = parse_pairs("flow_options", options["flow_options"])
     return {option: typed(option, text, None) for option, text in pairs.items()}
 

@@ -8,6 +8,7 @@ import click
 
 from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.tables import results_table
+from schemas.options import parse_names, parse_pairs
 
 data_options = [
     click.option("--store", type=FILE, default=Path("features"), show_default=True, help="Where the features are."),
@@ -76,7 +77,7 @@ def train_pooling(pool: str, fusion: str, **options: Any) -> None:  # noqa: ANN4
     """Train a classifier over the pooled moments of each video."""
     if pool in ("lstm", "gru"):
         raise click.UsageError(f"{pool} is no pool: vidu-pipe train-lstm --cell {pool}")
-    _learn("train-pooling", head=pool, fusions=(fusion,), **options)
+    _learn("train-pooling", head=pool, fusions=(fusion,), alone=False, **options)
 
 
 @click.command("train-lstm")
@@ -85,7 +86,7 @@ def train_pooling(pool: str, fusion: str, **options: Any) -> None:  # noqa: ANN4
 @shared_options
 def train_lstm(cell: str, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     """Train a recurrent classifier over the moments of each video."""
-    _learn("train-lstm", head=cell, fusions=(fusion,), **options)
+    _learn("train-lstm", head=cell, fusions=(fusion,), alone=False, **options)
 
 
 @click.command("train-fusion")
@@ -97,49 +98,29 @@ def train_lstm(cell: str, fusion: str, **options: Any) -> None:  # noqa: ANN401 
 @shared_options
 def train_fusion(head: str, fusions: str, score_weights: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     """Train every stream alone and their fusions, and tell whether fusion helps."""
-    _learn("train-fusion", head=head, fusions=_names(fusions), alone=True, score_weights=_weights(score_weights),
-           **options)
+    _learn("train-fusion", head=head, fusions=parse_names(fusions), score_weights=score_weights, **options)
 
 
-def _learn(command: str, *, head: str, head_options: tuple[str, ...], store: Path, out: Path | None,
-           labels: Path | None, streams: str | None, folds: int | None, repeats: int, leave_one_group_out: bool,
-           group_by: str, split_files: Path | None, split_number: int | None, memory_gb: float, report: bool,
-           tensorboard: bool, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
-    from dataclasses import fields
+def _learn(command: str, *, store: Path, out: Path | None, head_options: tuple[str, ...], streams: str | None,
+           memory_gb: float, report: bool, tensorboard: bool, **options: Any) -> None:  # noqa: ANN401 - see above
+    from vidu_pipe import report as make_report
+    from vidu_pipe import train
 
-    from pipeline.learn.learn import learn
-    from pipeline.learn.models.head_options import parse_head_options
-    from pipeline.learn.request import Request, SplitChoice
-    from pipeline.learn.settings import TrainSettings
-
-    if tensorboard:
-        from pipeline.report.tensorboard import event_writer, write_events
-
-        event_writer()  # what is not installed is said before training, not after it
-    if leave_one_group_out and folds is not None:
-        raise click.UsageError("--folds and --leave-one-group-out exclude each other")
-    if split_number is not None and split_files is None:
-        raise click.UsageError("--split-number says which split of --split-files FOLDER, which is not given")
-    names = {field.name for field in fields(TrainSettings)}
-    training = TrainSettings(**_given(**{name: options.pop(name) for name in names & set(options)}))
-    split = SplitChoice(folds=0 if leave_one_group_out else folds, group_by=group_by, files=split_files,
-                        number=split_number or 1, repeats=repeats)
+    asked = {name: value for name, value in options.items() if value is not None}
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
     try:
-        run = learn(Request(command=command, head=head, head_options=parse_head_options(head, head_options),
-                            store=store, labels=labels, streams=_names(streams or ""), split=split, training=training,
-                            memory_bytes=int(memory_gb * 1e9), **options), out)
+        run = train(store, out, command=command, head_options=parse_pairs("head_options", head_options),
+                    streams=parse_names(streams or ""), memory_bytes=int(memory_gb * 1e9), tensorboard=tensorboard,
+                    **asked)
     except KeyboardInterrupt:
         click.echo("\ninterrupted. What is trained is kept; the same command again goes on there.", err=True)
         raise click.exceptions.Exit(130) from None
-    click.echo(results_table(run.results()))
+    click.echo(results_table(run.results))
     click.echo(f"\nrun     {run.root}")
     if report:
-        from pipeline.report.make import make_report
-
-        click.echo(f"report  {make_report(run.root)}")
+        click.echo(f"report  {make_report(run)}")
     if tensorboard:
-        click.echo(f"curves  tensorboard --logdir {write_events(run)}")
+        click.echo(f"curves  tensorboard --logdir {run.root / 'tensorboard'}")
     click.echo(f"next    vidu-pipe predict --run {run.root} --videos FOLDER")
 
 
@@ -152,32 +133,9 @@ def _learn(command: str, *, head: str, head_options: tuple[str, ...], store: Pat
               help="Which part of the split to judge.  [default: test, or all where no split names one]")
 @click.option("--out", type=FILE, help="CSV of predictions to write.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-def evaluate(run: Path, store: Path | None, labels: Path | None, part: str | None, out: Path | None,
-             device: str) -> None:
+def evaluate(run: Path, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
     """Judge a run's model on another store, or on a part of its own."""
     from pipeline.cli.tables import evaluation_table
-    from pipeline.learn.evaluate import evaluate_run
+    from vidu_pipe import evaluate as judge
 
-    click.echo(evaluation_table(evaluate_run(run, store=store, labels=labels, part=part, out=out, device=device)))
-
-
-def _given(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - click gives them as keywords
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _weights(text: str) -> str | tuple[float, ...]:
-    if text in ("equal", "fit"):
-        return text
-    try:
-        weights = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is neither equal, fit, nor numbers as in 1,1.5",
-                                 param_hint="--score-weights") from None
-    if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-        raise click.BadParameter("weights must be finite and not negative, and one positive",
-                                 param_hint="--score-weights")
-    return weights
+    click.echo(evaluation_table(judge(run, **options)))

@@ -121,7 +121,7 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     probabilities = model.probabilities(scores).numpy()
     several = model.settings.multilabel
     prints = fingerprints(features, videos)
-    least = np.array(run.results().thresholds or HALF)
+    least = np.array(run.results.thresholds or HALF)
     groups = _groups(run, features, data.ids, prints, rows)
     values = main_values(targets.members, probabilities, multilabel=several)
     seed = int(run.settings["seed"])
@@ -140,7 +140,7 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
 
 def _held_out(run: Run, parts: Mapping[str, str], *, own: bool) -> str:
     """Return the part that the model was not trained on, by the split that holds here."""
-    if own and run.results().trained_on == "all videos":
+    if own and run.results.trained_on == "all videos":
         raise ConfigError(f"the model of {run.root} was trained on all videos of its store, so none is left to judge "
                           "it by; what was found out of fold stands in its report. another `store` judges it on other "
                           "videos, `part` all on these in spite of all")
@@ -170,7 +170,7 @@ def _groups(run: Run, store: Store, ids: Sequence[str], prints: Sequence[str],
 
 def _seen(run: Run, store: Store, data: Dataset, prints: Sequence[str]) -> int:
     """Count the videos that the kept model was trained on: by id in the run's own store, by content everywhere."""
-    crossed = run.results().trained_on == "all videos"
+    crossed = run.results.trained_on == "all videos"
     trained = [row for row in run.splits() if crossed or row.part != "test"]
     ids = {row.video for row in trained} if _is_own(run, store) else set()
     marks, paths = {row.fingerprint for row in trained} - {""}, {row.path for row in trained}

@@ -132,7 +132,7 @@ def read_report(run: Run) -> ReportData:
     Raises:
         StoreError: a file of the run is damaged.
     """
-    results, scores = run.results(), run.scores()
+    results, scores = run.results, run.scores()
     classes, multilabel = run.labels()
     probabilities, members = scores.rows[results.kept].astype(np.float64), members_of(scores)
     paths = {row.video: row.path for row in run.splits()}
@@ -203,7 +203,7 @@ def _confused(results: Results, classes: Sequence[str]) -> list[Confused]:
 
 def provenance(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
     """Tell where a run comes from: sections of (name, value) lines."""
-    settings, store, kept = run.settings, run.settings["store"], run.results().kept
+    settings, store, kept = run.settings, run.settings["store"], run.results.kept
     top = {key: value for key, value in settings.items() if not isinstance(value, dict | list) and key != "schema"}
     sections = {"Run": {"directory": run.root.resolve(), **top}, "Kept model": run.model_settings().as_dict(),
                 "Training": trained_as(settings, kept), "Split": settings["split"],

@@ -16,7 +16,7 @@ from schemas.errors import ResourceError, StoreError
 from tests.pipeline.report.synthetic import make_run
 
 READERS = {
-    "settings.json": Run.open, "results.json": lambda root: Run.open(root).results(),
+    "settings.json": Run.open, "results.json": lambda root: Run.open(root).results,
     "labels.json": lambda root: Run.open(root).labels(), "metrics.jsonl": lambda root: Run.open(root).metrics(),
     "predictions.csv": lambda root: Run.open(root).predictions(), "splits.csv": lambda root: Run.open(root).splits(),
     "scores.npz": lambda root: Run.open(root).scores(), "model.json": lambda root: Run.open(root).model_settings(),
@@ -56,7 +56,7 @@ def test_a_file_cut_short_or_of_something_else_is_a_store_error(root, name, dama
     ("results.json", '"streams": [', '"streams": [3,', "str"),
     ("labels.json", "false", "0", "multilabel"), ("metrics.jsonl", '"epoch": 0', '"epoch": "0"', "line 1.*epoch"),
     ("metrics.jsonl", '"val_top1"', '"val_top2"', "line 1.*val_top1"), ("model.json", '"dropout": 0.5', '"dropout": 7',
-                                                                         "dropout must be"),
+                                                                         "`dropout` must be"),
     ("model.json", '"hidden": 0', '"hidden": "0"', "hidden"), ("splits.csv", "fold", "folds", "line 2.*fold"),
     ("splits.csv", ",0,test", ",zero,test", "line 2.*int"), ("predictions.csv", "c,0,0", "c,0,x", "line 4")])
 def test_a_value_of_another_type_is_a_store_error_that_names_it(root, name, old, new, words):
