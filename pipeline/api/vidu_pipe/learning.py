@@ -13,6 +13,7 @@ from schemas.errors import ConfigError
 from schemas.options import parse_weights
 from vidu_pipe.extraction import Videos, found_videos
 from vidu_pipe.options import EngineOptions, FilePath, TrainOptions
+from vidu_pipe.restored import left_as_found
 
 if TYPE_CHECKING:
     from pipeline.learn.evaluate import Evaluation
@@ -26,6 +27,7 @@ _TRAIN_FUSION: dict[str, Any] = {"command": "train-fusion", "alone": True,
                                  "fusions": ("concat", "average", "score", "gated")}
 
 
+@left_as_found()
 def train(store: FilePath, out: FilePath | None = None, *, tensorboard: bool = False,
           **options: Unpack[TrainOptions]) -> Run:
     """Train classifiers over the features of a store, and judge each on videos that it has not seen.
@@ -106,6 +108,7 @@ def open_run(path: FilePath) -> Run:
     return Run.open(Path(path))
 
 
+@left_as_found()
 def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FilePath | None = None,
             weights: Mapping[str, FilePath] | None = None, device: str = "", mixed_software: bool = False,
             on_timeline: "Callable[[Timeline], None] | None" = None, timelines: FilePath | None = None,
@@ -153,6 +156,7 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
     return predict_videos(job, keep_timeline)
 
 
+@left_as_found()
 def evaluate(run: FilePath | Run, store: FilePath | None = None, *, labels: FilePath | None = None,
              part: str | None = None, out: FilePath | None = None, device: str = "auto") -> "Evaluation":
     """Judge a run's model on another store, or on a part of its own.
@@ -197,6 +201,7 @@ def compare(runs: Sequence[FilePath | Run], *, html: FilePath | None = None) -> 
     return comparison
 
 
+@left_as_found()
 def report(run: FilePath | Run, out: FilePath | None = None, *, store: FilePath | None = None, map: str = "pca",  # noqa: A002
            mistakes: int = 12, tensorboard: bool = False) -> Path:
     """Write a run as one HTML file that needs neither network nor scripts.
