@@ -1,30 +1,37 @@
 """From video files to what a run's model says of them: extraction as the run's features were made, then the model.
 
 The one place where both wings meet, and they meet on disk: in a store that is removed afterwards unless it is wanted.
+A run over several stores, which one extraction can not make, takes one for each kind of settings; they are joined as
+for training.
 """
 
+import itertools
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from pipeline.jobs.job import Job, Summary, extract
+from pipeline.jobs.engine import Lost
+from pipeline.jobs.job import Job, Summary, do_job
 from pipeline.jobs.prepare import prepare
+from pipeline.learn.data.stores import Joined
 from pipeline.learn.models.model import load_model
-from pipeline.learn.predict import Predictor, Said, Timeline
+from pipeline.learn.predict import Judgement, Predictor, Timeline
+from pipeline.learn.runs.origins import known_stores
 from pipeline.learn.runs.records import top_classes
 from pipeline.learn.runs.run import Run
 from pipeline.learn.training.repeatable import prepare_torch
 from pipeline.planning.find import Found
 from pipeline.planning.outcomes import BadVideos
+from pipeline.stored import in_one_pass
 from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.streams import with_weights
+from vidu_pipe.options import EngineOptions
 from workers.networks.backbones import State
-from workers.tools import software
+from workers.tools import feature_software
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +47,8 @@ class PredictJob:
             name means the first stream with a network, and those on the same backbone.
         device: `cpu` or `cuda`; empty: as the run's features were made.
         mixed_software: accept other versions of libraries than the features were made with.
-        keep: folder for the store of the videos' features; None: it is removed afterwards.
+        keep: folder for the store of the videos' features; None: it is removed afterwards. Where it takes several
+            stores they are folders `1`, `2`, ... in it.
         window: moments in a timeline's window; 0: no timelines.
         engine: options of `Job`: inline, address, workers, retries, gpus_per_task, quiet.
     """
@@ -52,7 +60,7 @@ class PredictJob:
     mixed_software: bool = False
     keep: Path | None = None
     window: int = 0
-    engine: dict[str, Any] = field(default_factory=dict)
+    engine: EngineOptions = field(default_factory=EngineOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ class Predictions:
         multilabel: probabilities are of each class by itself.
         said: of every video that gave a moment, by id.
         bad: videos that gave none, and videos that broke off.
-        summary: of the extraction.
+        summaries: of the extraction, or of one for each kind of settings.
     """
 
     run: Path
@@ -75,9 +83,19 @@ class Predictions:
     head: str
     classes: tuple[str, ...]
     multilabel: bool
-    said: tuple[Said, ...]
+    said: tuple[Judgement, ...]
     bad: BadVideos
-    summary: Summary
+    summaries: tuple[Summary, ...]
+
+    @property
+    def lost(self) -> list[Lost]:
+        """Shards given up, with the reason."""
+        return [lost for summary in self.summaries for lost in summary.lost]
+
+    @property
+    def traces(self) -> list[str]:
+        """Each distinct bug's traceback."""
+        return list(dict.fromkeys(trace for summary in self.summaries for trace in summary.traces))
 
     def top(self, index: int, count: int) -> tuple[tuple[str, float], ...]:
         """Return the most probable classes of a video with their probabilities, by its place in `said`."""
@@ -99,26 +117,30 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
     run = Run.open(job.run)
     (classes, multilabel), results = run.labels(), run.results
     model = load_model(run.model_settings(), run.model_path)  # a run that is damaged says so before the long part
-    settings, weights = same_extraction(run, job)
+    extractions = same_extractions(run, job)
     wanted = {found.id for found in job.videos}
     with _folder(job.keep) as folder:
-        summary = extract(Job(videos=job.videos, settings=settings, weights=weights, out=folder,
-                              mixed_software=job.mixed_software, **job.engine))
-        rows = [video for video in summary.store.video_rows() if video.id in wanted]
-        said: list[Said] = []
+        folders = [folder / str(place) for place in range(1, len(extractions) + 1)] if extractions[1:] else [folder]
+        summaries = tuple(do_job(Job(videos=job.videos, settings=settings, weights=weights, out=out,
+                                     mixed_software=job.mixed_software, **job.engine))
+                          for out, (settings, weights) in zip(folders, extractions, strict=True))
+        stores = Joined.of([summary.store for summary in summaries])
+        there = wanted.intersection(*stores.rows)
+        rows = [video for video in stores.videos if video.id in there]
+        said: list[Judgement] = []
         if rows:
-            device = prepare_torch(settings.device, int(run.settings["threads"]))
-            predictor = Predictor(model, summary.store, rows, device)
+            device = prepare_torch(extractions[0][0].device, int(run.settings["threads"]))
+            predictor = Predictor(model, stores, rows, device)
             said = predictor.said()
             if job.window and on_timeline is not None:
                 for index in range(len(rows)):
                     on_timeline(predictor.timeline(index, job.window))
     return Predictions(run.root, results.kept, model.settings.head, classes, multilabel, tuple(said),
-                       summary.bad.among(wanted), summary)
+                       _all_bad(summaries).among(wanted), summaries)
 
 
-def same_extraction(run: Run, job: PredictJob) -> tuple[ExtractSettings, dict[str, State]]:
-    """Prepare an extraction with the settings kept in a run, of the streams its model uses.
+def same_extractions(run: Run, job: PredictJob) -> list[tuple[ExtractSettings, dict[str, State]]]:
+    """Prepare an extraction with the settings kept in a run, of the streams its model uses, or as many as that takes.
 
     With `job.keep` every stream is extracted, so that the store kept is one the run's own features compare with.
 
@@ -127,17 +149,30 @@ def same_extraction(run: Run, job: PredictJob) -> tuple[ExtractSettings, dict[st
         ResourceError: their device is not here.
         StoreError: libraries differ, and that is not accepted.
     """
-    store = run.settings["store"]
-    if store["kind"] != "extract":
+    streams = tuple(run.model_settings().streams)
+    stores = known_stores(run, () if job.keep else streams)
+    if any(store.kind != ExtractSettings.kind for store in stores):
         raise ConfigError(f"{run.root} was trained on imported features, which were not made by this program, so it "
                           "can not make them of new videos: import theirs too, and let `vidu-pipe evaluate` judge them")
-    known = ExtractSettings.from_dict(store["settings"])
-    _check_software(run, store["software"], software(known.device), accepted=job.mixed_software)
-    known = _on_device(run, known, job.device)
-    known = replace(known, streams=with_weights(known.streams, {name: str(file) for name, file in job.weights.items()}))
-    if job.keep is None:
-        known = known.only(tuple(run.model_settings().streams))
-    return prepare(known)
+    each = [ExtractSettings.from_dict(store.settings) for store in stores]
+    for store, settings in zip(stores, each, strict=True):
+        _check_software(run, store.software, feature_software(settings.device), accepted=job.mixed_software)
+    each = _with_weights([_on_device(run, settings, job.device) for settings in each], job.weights)
+    return [prepare(settings if job.keep else settings.only(streams)) for settings in in_one_pass(each)]
+
+
+def _with_weights(each: Sequence[ExtractSettings], files: Mapping[str, Path]) -> list[ExtractSettings]:
+    """Give the streams of all extractions their files of weights, as if they were one."""
+    streams = iter(with_weights(tuple(stream for settings in each for stream in settings.streams),
+                                {name: str(file) for name, file in files.items()}))
+    return [replace(settings, streams=tuple(itertools.islice(streams, len(settings.streams)))) for settings in each]
+
+
+def _all_bad(summaries: Sequence[Summary]) -> BadVideos:
+    """Every video that failed in one of the extractions, and every other one that broke off in one."""
+    failed = {one.id: one for summary in reversed(summaries) for one in summary.failed}
+    partial = {one.id: one for summary in reversed(summaries) for one in summary.partial if one.id not in failed}
+    return BadVideos(tuple(partial[name] for name in sorted(partial)), tuple(failed[name] for name in sorted(failed)))
 
 
 def _on_device(run: Run, known: ExtractSettings, asked: str) -> ExtractSettings:

@@ -1,11 +1,14 @@
 """Settings that lie on disk: in a TOML file, in a store, in a run."""
 
 import tomllib
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
 
 from schemas.config import ExtractSettings
+from schemas.disk.shard import Origin
 from schemas.errors import ConfigError
 
 
@@ -37,18 +40,41 @@ def stored_settings(path: Path) -> ExtractSettings:
         ConfigError: there is neither in `path`, or the features were imported.
         StoreError: it is damaged.
     """
+    from pipeline.learn.runs.origins import known_stores
     from pipeline.learn.runs.run import Run
     from schemas.disk.store import Store
 
+    known: list[Origin] = []
     if Store.exists(path):
-        origin = Store.open(path).origin
-        kind, plain = origin.kind, origin.settings
+        known.append(Store.open(path).origin)
     elif (path / "settings.json").exists():
-        store = Run.open(path).settings["store"]
-        kind, plain = store["kind"], store["settings"]
+        known.extend(known_stores(Run.open(path)))
     else:
         raise ConfigError(f"`like` {path}: neither a store nor a run")
-    if kind != ExtractSettings.kind:
-        raise ConfigError(f"`like` {path}: its features were not extracted by this program ({kind}), so there are no "
-                          "settings to take")
-    return ExtractSettings.from_dict(plain)
+    for origin in known:
+        if origin.kind != ExtractSettings.kind:
+            raise ConfigError(f"`like` {path}: its features were not extracted by this program ({origin.kind}), so "
+                              "there are no settings to take")
+    joined = in_one_pass(ExtractSettings.from_dict(origin.settings) for origin in known)
+    if len(joined) > 1:
+        raise ConfigError(f"`like` {path}: it was trained on stores that no one extraction makes; choose one of them: "
+                          + ", ".join(getattr(origin, "path", "") for origin in known))
+    return joined[0]
+
+
+def in_one_pass(each: Iterable[ExtractSettings]) -> list[ExtractSettings]:
+    """Join the settings of extractions that differ in nothing but their streams: one extraction makes them all.
+
+    Those that have different streams of one name stay apart.
+    """
+    joined: list[ExtractSettings] = []
+    for settings in each:
+        for place, other in enumerate(joined):
+            streams = {stream.name: stream for stream in other.streams}
+            more = {stream.name: stream for stream in settings.streams}
+            if replace(settings, streams=other.streams) == other and streams | more == more | streams:
+                joined[place] = replace(other, streams=tuple((streams | more).values()))
+                break
+        else:
+            joined.append(settings)
+    return joined

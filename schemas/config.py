@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from operator import or_
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.checks import known, within
 from schemas.errors import ConfigError
+from schemas.plain import Plain
 from schemas.records import record_of
 from schemas.streams import Flow, Needs, Rgb, Stream
 
@@ -58,7 +59,7 @@ class Sampling:
         if self.fps is not None:
             object.__setattr__(self, "fps", float(self.fps))  # 5 and 5.0 are one setting, so one digest
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the way that is chosen, as plain JSON values."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
@@ -142,14 +143,14 @@ class ExtractSettings:
         """Return the same without the streams that are not named."""
         return replace(self, streams=tuple(stream for stream in self.streams if stream.name in names))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the settings as plain values, for JSON and TOML alike; what is empty is left out."""
         return {"sampling": self.sampling.as_dict(), "short_side_px": self.short_side_px, "upscale": self.upscale,
                 "device": self.device, "precision": self.precision, "feature_dtype": self.feature_dtype,
                 "stream": [stream.as_dict() for stream in self.streams]}
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> "ExtractSettings":
+    def from_dict(cls, plain: Mapping[str, object]) -> "ExtractSettings":
         """Rebuild settings from `as_dict`; what is left out has its default.
 
         Raises:
@@ -175,19 +176,19 @@ class ExtractSettings:
         return differences(self.as_dict(), other.as_dict())
 
 
-def digest_of(plain: dict[str, Any]) -> str:
+def digest_of(plain: Plain) -> str:
     """Return 16 hexadecimal digits that are the same exactly when all plain settings are."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def differences(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+def differences(mine: Plain, theirs: Plain) -> list[str]:
     """List the plain settings that differ, one line each: `name: mine, theirs`."""
     mine, theirs = _flat(mine), _flat(theirs)
     return [f"{key}: {mine.get(key, 'absent')}, {theirs.get(key, 'absent')}"
             for key in sorted(mine | theirs) if mine.get(key) != theirs.get(key)]
 
 
-def _flat(value: object, prefix: str = "") -> dict[str, Any]:
+def _flat(value: object, prefix: str = "") -> Plain:
     """{"a": {"b": 1}} -> {"a.b": 1}; list items are keyed by their own name where they have one."""
     if isinstance(value, dict):
         items = value.items()

@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from schemas.checks import known, within
 from schemas.config import DEVICES, FEATURE_DTYPES, ExtractSettings, digest_of
 from schemas.errors import ConfigError
-from schemas.streams import DEFAULT_FLOW_BOUND_PX
+from schemas.plain import Plain
+from schemas.streams import DEFAULT_FLOW_BOUND_PX, Options
 
 IMAGE_FORMATS = ("jpg", "png")  # a picture a component; displacements become 8 bits
 FOLDER_FORMATS = (*IMAGE_FORMATS, "flo")  # a folder a video
@@ -39,7 +40,7 @@ class FlowFileSettings:
 
     kind: ClassVar[str] = "flow"
     method: str = "tvl1"
-    options: tuple[tuple[str, Any], ...] = ()
+    options: Options = ()
     format: str = "jpg"
     bound_px: float | None = DEFAULT_FLOW_BOUND_PX
     dtype: str | None = None
@@ -75,16 +76,17 @@ class FlowFileSettings:
                               f"{', '.join(FOLDER_FORMATS)}, not {self.format}")
 
     @classmethod
-    def with_defaults(cls, **fields: Any) -> "FlowFileSettings":  # noqa: ANN401 - as the attributes
+    def with_defaults(cls, **fields: object) -> "FlowFileSettings":
         """Return settings in which bound and dtype have defaults where the format has a use for them.
 
         Raises:
             ConfigError: as for the class itself.
         """
         name = fields.get("format", "jpg")
-        defaults = {"bound_px": DEFAULT_FLOW_BOUND_PX if name in IMAGE_FORMATS else None,
-                    "dtype": "float32" if name in ARRAY_FORMATS else None}
-        return cls(**defaults | {field: value for field, value in fields.items() if value is not None})
+        given: Plain = {field: value for field, value in fields.items() if value is not None}
+        defaults: Plain = {"bound_px": DEFAULT_FLOW_BOUND_PX if name in IMAGE_FORMATS else None,
+                           "dtype": "float32" if name in ARRAY_FORMATS else None}
+        return cls(**defaults | given)
 
     def _belongs(self, option: str, given: bool, formats: tuple[str, ...]) -> None:
         if given != (self.format in formats):
@@ -105,13 +107,13 @@ class FlowFileSettings:
         """Return the first frame of every pair of a video of so many frames."""
         return range(0, max(0, frames - self.step), self.every)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the settings as plain JSON values."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain: Plain = json.loads(json.dumps(asdict(self)))
         return plain
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "FlowFileSettings":
+    def from_dict(cls, plain: Plain) -> "FlowFileSettings":
         """Rebuild settings from `as_dict`.
 
         Raises:

@@ -1,15 +1,15 @@
 """Arrays that travel inside a worker: checked at birth, read-only afterwards."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.arrays import Array
 from schemas.errors import ConfigError
 
 
-def frozen(array: NDArray[Any], *, name: str, dtype: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
+def frozen(array: Array, *, name: str, dtype: str, shape: tuple[int | None, ...]) -> Array:
     """Check one array and make it read-only.
 
     Args:
@@ -98,14 +98,14 @@ class FeatureBatch:
         if not np.isfinite(self.features).all():
             raise ConfigError(f"the {self.stream} network gave NaN or infinity: check its weights and `precision`")
 
-    def stored(self, dtype: str) -> NDArray[Any]:
+    def stored(self, dtype: str) -> Array:
         """Return the features (N, D) as they are stored.
 
         Raises:
             ConfigError: a number is too large for that dtype.
         """
         with np.errstate(over="ignore"):
-            values: NDArray[Any] = self.features.astype(dtype)
+            values: Array = self.features.astype(dtype)
         if not np.isfinite(values).all():
             largest = np.abs(self.features).max()
             raise ConfigError(f"features of {self.stream} reach {largest:g}, too large for {dtype}; "

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from schemas.errors import ConfigError
 
+OptionValue = int | float | bool | str
 _TRUE, _FALSE = ("yes", "true", "1"), ("no", "false", "0")
 _WANTED = {int: "a whole number", float: "a number", bool: "yes or no"}
 
@@ -31,7 +31,7 @@ def parse_pairs(what: str, texts: Iterable[str]) -> dict[str, str]:
     return pairs
 
 
-def typed(what: str, text: str, kind: type | None) -> Any:  # noqa: ANN401 - int, float, bool or str
+def typed(what: str, text: str, kind: type[OptionValue] | None) -> OptionValue:
     """Read a value of a type; without one, a number where it reads as a number, else the text.
 
     Raises:

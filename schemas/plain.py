@@ -12,6 +12,7 @@ from schemas.disk.files import reading
 from schemas.errors import StoreError
 
 Record = TypeVar("Record")
+Plain = dict[str, Any]  # an object of JSON; whoever reads one checks what it finds
 
 
 def to_record(plain: object, kind: type[Record], *, cells: bool = False) -> Record:
@@ -30,16 +31,16 @@ def to_record(plain: object, kind: type[Record], *, cells: bool = False) -> Reco
     return record
 
 
-def _refuse_strangers(plain: Any, record: object) -> None:  # noqa: ANN401 - plain values
+def _refuse_strangers(plain: object, record: object) -> None:
     """See that nothing was left out: a field that is not known here says what another version means by it."""
     if isinstance(record, tuple | list):
-        if record and is_dataclass(record[0]):
+        if record and is_dataclass(record[0]) and isinstance(plain, tuple | list):
             for value, made in zip(plain, record, strict=True):
                 _refuse_strangers(value, made)
         return
-    kind: Any = type(record)
+    kind: type = type(record)
     known = _names(kind) if is_dataclass(record) else record.keys() if isinstance(record, dict) else None
-    if known is None:
+    if known is None or not isinstance(plain, dict):
         return
     if not plain.keys() <= known:
         raise ValueError(f"unknown field {min(map(str, plain.keys() - known))!r}")
@@ -50,7 +51,7 @@ def _refuse_strangers(plain: Any, record: object) -> None:  # noqa: ANN401 - pla
 
 
 @cache
-def _names(kind: Any) -> frozenset[str]:  # noqa: ANN401 - the class of a record
+def _names(kind: type) -> frozenset[str]:
     return frozenset(field.name for field in fields(kind))
 
 

@@ -10,12 +10,11 @@ import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from schemas.checks import known
 from schemas.disk.files import stays_inside
 from schemas.errors import StoreError
-from schemas.plain import parsed, to_record
+from schemas.plain import Plain, parsed, to_record
 from schemas.words import counted
 
 PLAN_SCHEMA = 3
@@ -294,7 +293,7 @@ class Plan:
         try:
             for line in lines:
                 number += 1
-                row = parsed(line, dict[str, Any])
+                row = parsed(line, Plain)
                 match known("line", row.pop("type", None), _LINES):
                     case "plan":
                         _check_schema(row)  # before a line of another version is misread
@@ -316,7 +315,7 @@ class Plan:
         return cls(head.shard_frames, tuple(videos.values()), tuple(failures), tuple(shards))
 
 
-def _check_schema(row: dict[str, Any]) -> None:
+def _check_schema(row: Plain) -> None:
     if row.get("schema") != PLAN_SCHEMA:
         raise StoreError(f"plan of schema {row.get('schema')}; this version reads schema {PLAN_SCHEMA}. Make the store "
                          "anew in another folder, or read it with the version that made it")
@@ -354,7 +353,7 @@ class _ShardLine:
     """A shard as it is written: its segments' frames are packed, and each has its video's attempt."""
 
     shard: str
-    segments: tuple[dict[str, Any], ...]
+    segments: tuple[Plain, ...]
 
     def task(self, videos: dict[tuple[str, int], Video]) -> ShardTask:
         if not self.shard.isdecimal():
@@ -366,7 +365,7 @@ class _ShardLine:
         return ShardTask(self.shard, segments, tuple(used.values()))
 
 
-def _segment(plain: dict[str, Any]) -> Segment:
+def _segment(plain: Plain) -> Segment:
     if "hand_on" not in plain:
         raise ValueError("a segment without 'hand_on'")
     segment = to_record(plain | {"frames": _unpack(plain.get("frames"))}, Segment)

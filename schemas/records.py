@@ -3,12 +3,15 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from schemas.errors import ConfigError
 from schemas.plain import to_record
 
-Record = TypeVar("Record")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
 
 
 def record_of(kind: type[Record], plain: object, where: str) -> Record:
@@ -24,7 +27,7 @@ def record_of(kind: type[Record], plain: object, where: str) -> Record:
     """
     if not isinstance(plain, Mapping):
         raise ConfigError(f"{where or 'settings'}: a table of fields is needed, not {plain!r}")
-    legal = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+    legal = [one.name for one in fields(kind)]
     for name in plain:
         if name not in legal:
             raise ConfigError(f"unknown field {_path(where, str(name))!r}; {_nearest(str(name), legal)}")

@@ -8,10 +8,12 @@ a stream by name. A new kind of stream is a class here, one line of `STREAMS`, a
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 from schemas.checks import known, within
 from schemas.errors import ConfigError
+from schemas.options import OptionValue
+from schemas.plain import Plain
 from schemas.records import record_of
 
 CROPS = ("network", "none")
@@ -19,7 +21,7 @@ DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 DEFAULT_FLOW_BOUND_PX = 20.0  # the field's value; how strongly a network sees a pixel of motion is `widened`'s business
 REFERENCE_SHORT_SIDE_PX = 256  # `Flow.bound_px` is given for frames of this short side
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-Options = tuple[tuple[str, Any], ...]  # options of a method, (name, value) pairs sorted by name
+Options = tuple[tuple[str, OptionValue], ...]  # options of a method, (name, value) pairs sorted by name
 S = TypeVar("S", bound="Stream")
 Offsets = frozenset[int]  # frames, counted from a moment's own frame
 
@@ -105,9 +107,9 @@ class Stream:
         """Tell what of a video the stream looks at around a moment."""
         raise NotImplementedError
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the settings as plain JSON values; what is empty is left out."""
-        plain: dict[str, Any] = {"kind": self.kind}
+        plain: Plain = {"kind": self.kind}
         for one in fields(self):
             value = getattr(self, one.name)
             if value not in (None, "", ()):
@@ -115,18 +117,19 @@ class Stream:
         return plain
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any], where: str = "stream") -> "Stream":
+    def from_dict(cls, plain: Mapping[str, object], where: str = "stream") -> "Stream":
         """Rebuild a stream of any kind from `as_dict`.
 
         Raises:
             ConfigError: the kind, a field or a value is not known; the message names it by `where`.
         """
-        if not isinstance(plain, Mapping) or not isinstance(plain.get("kind"), str):
+        kind = plain.get("kind") if isinstance(plain, Mapping) else None
+        if not isinstance(kind, str):
             raise ConfigError(f"{where}: a stream is a table with a kind, one of {', '.join(STREAMS)}")
-        settings = STREAMS[known(f"{where} kind", plain["kind"], tuple(STREAMS))]
+        settings = STREAMS[known(f"{where} kind", kind, tuple(STREAMS))]
         values = {name: value for name, value in plain.items() if name != "kind"}
-        if isinstance(values.get("options"), Mapping):
-            values["options"] = tuple(sorted(values["options"].items()))
+        if isinstance(options := values.get("options"), Mapping):
+            values["options"] = tuple(sorted(options.items()))
         return record_of(settings, values, where)
 
 
@@ -255,7 +258,7 @@ def with_weights(streams: tuple[Stream, ...], files: Mapping[str, str]) -> tuple
                  and stream.backbone == backbone else stream for stream in streams)
 
 
-def changed(stream: S, **values: Any) -> S:  # noqa: ANN401 - as dataclasses.replace
+def changed(stream: S, **values: object) -> S:
     """Return a stream with other values.
 
     Raises:
@@ -264,4 +267,5 @@ def changed(stream: S, **values: Any) -> S:  # noqa: ANN401 - as dataclasses.rep
     names = tuple(one.name for one in fields(stream))
     for name in values:
         known(f"field of stream {stream.name}", name, names)
-    return replace(stream, **values)
+    given: Plain = values  # of the fields' own types
+    return replace(stream, **given)

@@ -1,7 +1,6 @@
 """How numbers and settings are said to people: in messages, tables and pages alike."""
 
 import re
-from typing import Any
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -22,7 +21,7 @@ def plural(noun: str) -> str:
     return f"{noun[:-1]}ies" if re.search(r"[^aeiou]y$", noun) else f"{noun}s"
 
 
-def flat(values: Any, prefix: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - plain JSON values of any kind
+def flat(values: object, prefix: str = "") -> list[tuple[str, str]]:
     """{"a": {"b": 1}} -> [("a.b", "1")]: nested settings as lines of a table.
 
     Items of a list are named by their own `name`, or as pairs of name and value, else by their place; lists of single

@@ -279,6 +279,34 @@ def test_every_public_name_says_what_it_is(path):
     assert [node.name for node in public(tree.body) if not ast.get_docstring(node)] == []
 
 
+def meanings(path: str) -> Iterator[tuple[str, str]]:
+    """Public classes, functions and names of types that a file defines, each with its place."""
+    for node in TREES[path].body:
+        named = node.targets if isinstance(node, ast.Assign) and not is_type_variable(node.value) else []
+        types = (name.id for name in named if isinstance(name, ast.Name) and name.id[1:] != name.id[1:].upper())
+        names = [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else types
+        place = place_of_function(path) if isinstance(node, ast.FunctionDef) else path
+        yield from ((name, place) for name in names if not name.startswith("_") and name != "logger")
+
+
+def is_type_variable(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and ast.unparse(value.func) in {"TypeVar", "ParamSpec"}
+
+
+def place_of_function(path: str) -> str:
+    """A command is the library's function of its name; the engines of TV-L1 are one computation in three languages."""
+    places = {"pipeline/cli/": "vidu_pipe", "pipeline/api/": "vidu_pipe", "workers/flow/tvl1/": "tvl1"}
+    return next((place for start, place in places.items() if path.startswith(start)), path)
+
+
+def test_a_name_means_one_thing_in_the_whole_house():
+    homes: dict[str, set[str]] = {}
+    for path in IDS:
+        for name, place in meanings(path):
+            homes.setdefault(name, set()).add(place)
+    assert {name: sorted(places) for name, places in homes.items() if len(places) > 1} == {}
+
+
 @pytest.mark.parametrize("path", IDS)
 def test_files_and_functions_stay_short_enough_to_read(path):
     assert len((ROOT / path).read_text().splitlines()) < LONGEST_FILE

@@ -43,7 +43,7 @@ class FlowTools:
     flow: FlowMethod
 
 
-def software() -> dict[str, str]:
+def flow_software() -> dict[str, str]:
     """Return the versions of the libraries that can change flow files, and of Python."""
     return versions(_SOFTWARE)
 
@@ -84,8 +84,8 @@ class FolderWriter:
         self._settings = settings
         self._fields = self._frames = settings.start_index
 
-    def add(self, batch: FlowBatch, pts_s: NDArray[np.float64]) -> None:  # noqa: ARG002 - files have no room for times
-        """Write fields."""
+    def add(self, batch: FlowBatch, _pts_s: NDArray[np.float64]) -> None:
+        """Write fields; images and .flo files have no room for times."""
         settings, mark = self._settings, self._settings.step_mark
         for field in batch.flow:
             name = f"{mark}_{self._fields:05d}.{settings.format}"

@@ -8,17 +8,17 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.arrays import Array
 from schemas.frames import FlowBatch, FrameBatch
 from schemas.plan import Segment
 from schemas.streams import FlowMethodSettings, Needs, Offsets
 from workers.pacing import FlowFunction, PacedFlow
 
-Held = dict[int, NDArray[Any]]  # pictures by frame index, in ascending order
+Held = dict[int, Array]  # pictures by frame index, in ascending order
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Pictures:
         return np.stack(_nearest(held, frames))
 
 
-def _nearest(held: Held, frames: Iterable[int]) -> list[NDArray[Any]]:
+def _nearest(held: Held, frames: Iterable[int]) -> list[Array]:
     """The picture of each frame; else the last one before it; else the first there is."""
     keys = list(held)
     return [held[frame] if frame in held else held[keys[max(0, bisect_right(keys, frame) - 1)]] for frame in frames]

@@ -5,23 +5,42 @@ made, so that nobody waits for networks that are not used.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from schemas.config import ExtractSettings
+from schemas.disk.flow_store import FlowStore
+from schemas.disk.store import Store
+from schemas.flow_config import FlowFileSettings, Settings
 from schemas.plan import ShardReport, ShardTask
 from workers.ledger import Progress
 
 if TYPE_CHECKING:
+    from workers.flow_process import FlowTools
     from workers.networks.backbones import State
+    from workers.tools import Tools
+
+S_contra = TypeVar("S_contra", contravariant=True)  # settings
+T = TypeVar("T")  # tools
+D_contra = TypeVar("D_contra", contravariant=True)  # where to: a store on disk
 
 
-class Product(Protocol):
-    """How one kind of settings becomes files; tools, settings and store are those of that kind."""
+class TaskTools(Protocol):
+    """What an engine knows of tools: whose they are."""
 
-    def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401 - each kind has its own
+    @property
+    def settings(self) -> Settings:
+        """Settings of the job."""
+        ...
+
+
+class Product(Protocol[S_contra, T, D_contra]):
+    """How one kind of settings becomes files."""
+
+    def software(self, settings: S_contra) -> dict[str, str]:
         """Return the versions of the libraries, and the arithmetic, that can change a bit of it."""
         ...
 
-    def make_tools(self, settings: Any, weights: "dict[str, State]") -> Any:  # noqa: ANN401 - each kind has its own
+    def make_tools(self, settings: S_contra, weights: "dict[str, State]") -> T:
         """Prepare, once per process, what tasks share.
 
         Raises:
@@ -29,11 +48,11 @@ class Product(Protocol):
         """
         ...
 
-    def make(self, task: ShardTask, tools: Any, store: Any) -> Iterator[Progress | ShardReport]:  # noqa: ANN401
+    def make(self, task: ShardTask, tools: T, store: D_contra) -> Iterator[Progress | ShardReport]:
         """Do one task: its output appears whole or not at all, the report last; the report is the last word said."""
         ...
 
-    def rehearse(self, task: ShardTask, tools: Any) -> Iterator[Progress]:  # noqa: ANN401 - each kind has its own
+    def rehearse(self, task: ShardTask, tools: T) -> Iterator[Progress]:
         """Do all of a task's work that could end the process, and write nothing; a task without segments too."""
         ...
 
@@ -41,25 +60,25 @@ class Product(Protocol):
 class Features:
     """A store of features: `vidu-pipe extract`."""
 
-    def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401 - see Product
+    def software(self, settings: ExtractSettings) -> dict[str, str]:
         """See `Product`."""
-        from workers.tools import software
+        from workers.tools import feature_software
 
-        return software(settings.device)
+        return feature_software(settings.device)
 
-    def make_tools(self, settings: Any, weights: "dict[str, State]") -> Any:  # noqa: ANN401 - see Product
+    def make_tools(self, settings: ExtractSettings, weights: "dict[str, State]") -> "Tools":
         """See `Product`."""
         from workers.tools import make_tools
 
         return make_tools(settings, weights)
 
-    def make(self, task: ShardTask, tools: Any, store: Any) -> Iterator[Progress | ShardReport]:  # noqa: ANN401
+    def make(self, task: ShardTask, tools: "Tools", store: Store) -> Iterator[Progress | ShardReport]:
         """See `Product`."""
         from workers.process import make_shard
 
         return make_shard(task, tools, store)
 
-    def rehearse(self, task: ShardTask, tools: Any) -> Iterator[Progress]:  # noqa: ANN401 - see Product
+    def rehearse(self, task: ShardTask, tools: "Tools") -> Iterator[Progress]:
         """See `Product`."""
         from workers.process import rehearse
 
@@ -69,32 +88,33 @@ class Features:
 class FlowFiles:
     """Files of optical flow: `vidu-pipe flow`."""
 
-    def software(self, settings: Any) -> dict[str, str]:  # noqa: ANN401, ARG002 - see Product
+    def software(self, _settings: FlowFileSettings) -> dict[str, str]:
         """See `Product`."""
-        from workers.flow_process import software
+        from workers.flow_process import flow_software
 
-        return software()
+        return flow_software()
 
-    def make_tools(self, settings: Any, weights: "dict[str, State]") -> Any:  # noqa: ANN401, ARG002 - see Product
+    def make_tools(self, settings: FlowFileSettings, _weights: "dict[str, State]") -> "FlowTools":
         """See `Product`; there are no weights."""
         from workers.flow_process import make_flow_tools
 
         return make_flow_tools(settings)
 
-    def make(self, task: ShardTask, tools: Any, store: Any) -> Iterator[Progress | ShardReport]:  # noqa: ANN401
+    def make(self, task: ShardTask, tools: "FlowTools", store: FlowStore) -> Iterator[Progress | ShardReport]:
         """See `Product`."""
         from workers.flow_process import make_flow_files
 
         return make_flow_files(task, tools, store)
 
-    def rehearse(self, task: ShardTask, tools: Any) -> Iterator[Progress]:  # noqa: ANN401 - see Product
+    def rehearse(self, task: ShardTask, tools: "FlowTools") -> Iterator[Progress]:
         """See `Product`."""
         from workers.flow_process import rehearse_flow
 
         return rehearse_flow(task, tools)
 
 
-PRODUCTS: dict[str, Product] = {
+# Settings, tools and store of one line fit each other: the settings' `kind` chooses the line, and all else follows.
+PRODUCTS: dict[str, Product[Any, Any, Any]] = {
     "extract": Features(),
     "flow": FlowFiles(),
 }

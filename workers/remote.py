@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
 
@@ -16,13 +16,13 @@ from workers.products import PRODUCTS
 if TYPE_CHECKING:
     from workers.networks.backbones import State
 
-Weights = dict[str, "State"]
+StreamWeights = dict[str, "State"]
 _TELL_EVERY_S = 0.5
-_tools: dict[str, Any] = {}  # one entry: a worker process serves one job
+_tools: dict[str, object] = {}  # one entry: a worker process serves one job
 
 
 def shard_on_worker(
-    tasks: tuple[ShardTask, ...], settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store,
+    tasks: tuple[ShardTask, ...], settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: Store,
 ) -> Iterator[Progress | ShardReport]:
     """Make a shard, and those that go on from it, on whatever machine this is; run by Ray as a streaming task.
 
@@ -42,14 +42,14 @@ def shard_on_worker(
 
 
 def rehearse_on_worker(
-    task: ShardTask, settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store,
+    task: ShardTask, settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: Store,
 ) -> None:
     """Do all of a shard's work and write nothing: to find out which video ends the process that decodes it."""
     for _ in PRODUCTS[settings.kind].rehearse(task, _worker_tools(settings, weights, store)):
         pass
 
 
-def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[Weights]"], store: Store) -> Any:  # noqa: ANN401
+def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: Store) -> object:
     if settings.digest not in _tools:
         product = PRODUCTS[settings.kind]
         if product.software(settings) != store.origin.software:

@@ -9,7 +9,7 @@ from schemas.config import ExtractSettings
 from schemas.disk.shard import Origin
 from schemas.errors import MachineError, ResourceError, is_machines
 from schemas.software import versions
-from schemas.streams import FlowMethodSettings
+from schemas.streams import FlowMethodSettings, Stream
 from workers.flow import FlowMethod, make_flow
 from workers.networks.backbones import State
 from workers.streams import EXTRACTORS, Extractor
@@ -32,17 +32,17 @@ class Tools:
     settings: ExtractSettings
     origin: Origin
     flow: Mapping[FlowMethodSettings, FlowMethod]
-    streams: Mapping[str, Extractor]
+    streams: Mapping[str, Extractor[Stream]]
 
 
-def software(device: str) -> dict[str, str]:
+def feature_software(device: str) -> dict[str, str]:
     """Return the versions of the libraries that can change a feature, and of Python; of a GPU, its arithmetic too."""
     return versions(_SOFTWARE) | ({"tf32": "off"} if device == "cuda" else {})
 
 
-def origin_of(settings: ExtractSettings) -> Origin:
+def feature_origin(settings: ExtractSettings) -> Origin:
     """Return what stores made here with these settings say of themselves."""
-    return Origin("extract", settings.as_dict(), settings.digest, software(settings.device))
+    return Origin("extract", settings.as_dict(), settings.digest, feature_software(settings.device))
 
 
 def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
@@ -73,4 +73,4 @@ def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
         if is_machines(error):
             raise MachineError(f"no memory for the networks on {settings.device}: {error}") from error
         raise
-    return Tools(settings, origin_of(settings), methods, streams)
+    return Tools(settings, feature_origin(settings), methods, streams)

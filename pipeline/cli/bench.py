@@ -10,7 +10,7 @@ from pipeline.cli.options import FILE, count
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pipeline.flow.bench import Row
+    from pipeline.flow.bench import BenchRow
 
 
 @click.group()
@@ -57,7 +57,7 @@ def flow(video: Path | None, size: str, seconds: float) -> int:
     return 1 if insane else 0
 
 
-def _line(row: "Row", baseline: float | None) -> str:
+def _line(row: "BenchRow", baseline: float | None) -> str:
     speed = "not sane" if row.pairs_per_s is None else count(row.pairs_per_s)
     ratio = count(row.pairs_per_s / baseline) if row.pairs_per_s and baseline else ""
     apart = "" if row.apart_px is None else f" {row.apart_px:>18.3f}"

@@ -1,13 +1,14 @@
 """`vidu-pipe extract`, `vidu-pipe plan` and `vidu-pipe config`."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from pipeline.cli.options import FILE, count, duration, found_of, video_options
 from pipeline.cli.running import job_fields, run_job, run_options, tell
 from pipeline.cli.settings import settings_of, settings_options
+from pipeline.cli.values import ExtractFlags, PlanFlags, SettingsFlags
 from schemas.words import counted
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @settings_options
 @run_options
 @click.option("--shard-frames", type=click.IntRange(1), help="Work of a shard in frames.  [default: by the job]")
-def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its options say
+def extract(**options: Unpack[ExtractFlags]) -> int:
     """Turn videos into a feature store.
 
     The same command again resumes: what is done stays, what is bad or missing is made, new videos are added.
@@ -35,10 +36,10 @@ def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
         assert store.summary is not None
         return store.summary
 
-    done = run_job(options, make)
+    done = run_job(options, options["out"], make)
     if done is None:
         return 130
-    return tell(*done, options, unit="shard", following=f"Next: vidu-pipe inspect {options['out']}")
+    return tell(*done, options["out"], unit="shard", following=f"Next: vidu-pipe inspect {options['out']}")
 
 
 @click.command()
@@ -47,7 +48,7 @@ def extract(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
 @settings_options
 @click.option("--shard-frames", type=click.IntRange(1), help="Work of a shard in frames.  [default: by the job]")
 @click.option("--workers", type=click.IntRange(1), help="How many will run at a time.  [default: one a core]")
-def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its options say
+def plan(**options: Unpack[PlanFlags]) -> int:
     """Show what extract would do, and how long it would take on this machine. Writes nothing."""
     began = time.perf_counter()
     found, asked = found_of(options), settings_of(options)  # what is quick to refuse, before torch is imported
@@ -79,7 +80,7 @@ def plan(**options: Any) -> int:  # noqa: ANN401 - click hands over what its opt
 
 @click.command()
 @settings_options
-def config(**options: Any) -> None:  # noqa: ANN401 - click hands over what its options say
+def config(**options: Unpack[SettingsFlags]) -> None:
     """Print the settings that these options mean, as a TOML file for --config."""
     from pipeline.stored import to_toml
 

@@ -27,6 +27,7 @@ FLAGS = {
 # Where one command has a name of its own for a field.
 OWN_FLAGS = {
     "predict": {"keep": "--keep-store", "out": "--keep-store"},
+    "report": {"map": "--map"},
     "train-pooling": {"head": "--pool"},
     "train-lstm": {"head": "--cell"},
 }

@@ -1,13 +1,14 @@
 """`vidu-pipe flow`: files of optical flow, without features."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 from click.core import ParameterSource
 
 from pipeline.cli.options import FILE, found_of
 from pipeline.cli.running import job_fields, run_job, run_options, tell
+from pipeline.cli.values import FlowFlags
 from schemas.config import FEATURE_DTYPES
 from schemas.errors import ConfigError
 from schemas.flow_config import FLOW_FORMATS
@@ -15,6 +16,7 @@ from schemas.options import parse_pairs, typed
 
 if TYPE_CHECKING:
     from pipeline.jobs.job import Summary
+    from schemas.options import OptionValue
     from workers.flow import FlowMethod
 
 _METHOD = {"method", "flow_options", "device"}
@@ -25,7 +27,8 @@ _PREVIEW = _METHOD | _VIDEOS | {"preview", "scale"}
 
 
 @click.command()
-@click.option("--videos", help="Folder, glob, text file of paths, CSV with path,label[,split], or one video.")
+@click.option("--videos", default="",
+              help="Folder, glob, text file of paths, CSV with path,label[,split], or one video.")
 @click.option("--root", type=FILE, help="Folder that video ids are relative to.")
 @click.option("--keep-suffix", is_flag=True, help="Keep suffixes in ids, for one name in several formats.")
 @click.option("--out", type=FILE, help="Folder for the files; with --pair, the .flo file.")
@@ -46,7 +49,7 @@ _PREVIEW = _METHOD | _VIDEOS | {"preview", "scale"}
 @click.option("--scale", type=click.FloatRange(0, min_open=True),
               help="Displacement of the full colour in a preview, in pixels.  [default: by the flow]")
 @run_options
-def flow(**options: Any) -> int:  # noqa: ANN401 - click hands over what its options say
+def flow(**options: Unpack[FlowFlags]) -> int:
     """Write optical flow of videos as denseflow does, or of two pictures, or draw it.
 
     \b
@@ -59,15 +62,17 @@ def flow(**options: Any) -> int:  # noqa: ANN401 - click hands over what its opt
     """  # noqa: D301 - click's mark for lines that stay apart
     if options["pair"]:
         _only(_PAIR, "--pair")
-        return _write_pair(options)
+        return _write_pair(options, options["pair"])
     if not options["videos"]:
         raise ConfigError("say which: --videos DIR, or --pair A.png B.png")
     if options["preview"]:
         _only(_PREVIEW, "--preview")
-        return _draw(options)
-    if options["scale"] is not None or not options["out"]:
-        raise ConfigError("--scale belongs to --preview" if options["out"] else "--out is missing: where to write?")
-    return _write(options)
+        return _draw(options, options["preview"])
+    if not options["out"]:
+        raise ConfigError("--out is missing: where to write?")
+    if options["scale"] is not None:
+        raise ConfigError("--scale belongs to --preview")
+    return _write(options, options["out"])
 
 
 def _only(allowed: set[str], way: str) -> None:
@@ -79,39 +84,39 @@ def _only(allowed: set[str], way: str) -> None:
             raise ConfigError(f"{parameter.opts[0]} means nothing with {way}")
 
 
-def method_options(options: dict[str, Any]) -> dict[str, Any]:
+def method_options(options: FlowFlags) -> "dict[str, OptionValue]":
     """Read the texts of --flow-option NAME=VALUE."""
     pairs = parse_pairs("flow_options", options["flow_options"])
     return {option: typed(option, text, None) for option, text in pairs.items()}
 
 
-def _method(options: dict[str, Any]) -> "FlowMethod":
+def _method(options: FlowFlags) -> "FlowMethod":
     from workers.devices import resolve_device
     from workers.flow import make_flow
 
     return make_flow(options["method"], resolve_device(options["device"]), **method_options(options))
 
 
-def _write(options: dict[str, Any]) -> int:
+def _write(options: FlowFlags, out: Path) -> int:
     def write() -> "Summary":
         from vidu_pipe import flow_files
 
         return flow_files(
-            found_of(options), options["out"], method=options["method"], options=method_options(options),
+            found_of(options), out, method=options["method"], options=method_options(options),
             device=options["device"], format=options["format"], bound_px=options["bound"], dtype=options["dtype"],
             every=options["every"], step=options["step"], rgb=options["rgb"], start_index=options["start_index"],
             short_side_px=options["short_side"], upscale=options["upscale"], incomplete=True, **job_fields(options))
 
-    done = run_job(options, write)
+    done = run_job(options, out, write)
     if done is None:
         return 130
-    return tell(*done, options, unit="video", following=f"Check later: vidu-pipe verify {options['out']}")
+    return tell(*done, out, unit="video", following=f"Check later: vidu-pipe verify {out}")
 
 
-def _draw(options: dict[str, Any]) -> int:
+def _draw(options: FlowFlags, preview: Path) -> int:
     from pipeline.flow.preview import Look, checked_suffix, preview_video
 
-    path: Path = checked_suffix(options["preview"])
+    path = checked_suffix(preview)
     found = found_of(options)
     if len(found) != 1:
         raise ConfigError(f"--preview draws one video; --videos {options['videos']} are {len(found)}")
@@ -122,14 +127,14 @@ def _draw(options: dict[str, Any]) -> int:
     return 0
 
 
-def _write_pair(options: dict[str, Any]) -> int:
+def _write_pair(options: FlowFlags, pair: tuple[Path, Path]) -> int:
     from pipeline.flow.pair import flow_of_pair
 
     out, preview = options["out"], options["preview"]
     if not out and not preview:
         raise ConfigError("--pair: give --out x.flo, or --preview x.png, or both")
     method = _method(options)
-    first, second = options["pair"]
+    first, second = pair
     length_px = flow_of_pair(first, second, method, out=out, preview=preview, scale_px=options["scale"])
     for path in (out, preview):
         if path:

@@ -2,19 +2,25 @@
 
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.tables import results_table
+from pipeline.cli.values import LearnFlags
 from schemas.options import parse_names, parse_pairs
 
+if TYPE_CHECKING:
+    from schemas.plain import Plain
+
 data_options = [
-    click.option("--store", type=FILE, default=Path("features"), show_default=True, help="Where the features are."),
+    click.option("--store", "stores", type=FILE, multiple=True, default=(Path("features"),), show_default=True,
+                 help="Where the features are. Given several times: stores of the same moments, joined; labels, splits "
+                 "and groups are those of the first."),
     click.option("--out", type=FILE, help="The run's directory.  [default: runs/<kind>-N]"),
     click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  [default: the plan's, or folders]"),
-    click.option("--streams", help="Comma-separated.  [default: all of the store]"),
+    click.option("--streams", help="Comma-separated.  [default: all of the stores]"),
     click.option("--min-videos", type=click.IntRange(1), default=1, show_default=True, metavar="N",
                  help="Classes of fewer videos are left out."),
 ]
@@ -53,7 +59,7 @@ optimiser_options = [
                  help="Width of the classifier's hidden layer; 0: linear."),
     click.option("--dropout", type=float, default=0.5, show_default=True),
 ]
-run_options = [
+training_options = [
     click.option("--seed", type=int, default=0, show_default=True),
     click.option("--seeds", type=click.IntRange(1), default=1, show_default=True,
                  help="Train with so many seeds on the same folds; show mean and spread."),
@@ -66,27 +72,27 @@ run_options = [
     click.option("--tensorboard", is_flag=True, help="Write the learning curves as event files into the run too."),
     click.option("--quiet", is_flag=True, help="No progress bars."),
 ]
-shared_options = stack_options([*data_options, *split_options, *optimiser_options, *run_options])
+shared_options = stack_options([*data_options, *split_options, *optimiser_options, *training_options])
 
 
 @click.command("train-pooling")
 @click.option("--pool", default="mean", show_default=True, help="mean, max, attention, hard_attention or netvlad.")
 @click.option("--fusion", default="concat", show_default=True, help="How streams are joined.")
 @shared_options
-def train_pooling(pool: str, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def train_pooling(pool: str, fusion: str, **options: Unpack[LearnFlags]) -> None:
     """Train a classifier over the pooled moments of each video."""
     if pool in ("lstm", "gru"):
         raise click.UsageError(f"{pool} is no pool: vidu-pipe train-lstm --cell {pool}")
-    _learn("train-pooling", head=pool, fusions=(fusion,), alone=False, **options)
+    _learn("train-pooling", options, head=pool, fusions=(fusion,), alone=False)
 
 
 @click.command("train-lstm")
 @click.option("--cell", type=click.Choice(["lstm", "gru"]), default="lstm", show_default=True)
 @click.option("--fusion", default="concat", show_default=True, help="How streams are joined.")
 @shared_options
-def train_lstm(cell: str, fusion: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def train_lstm(cell: str, fusion: str, **options: Unpack[LearnFlags]) -> None:
     """Train a recurrent classifier over the moments of each video."""
-    _learn("train-lstm", head=cell, fusions=(fusion,), alone=False, **options)
+    _learn("train-lstm", options, head=cell, fusions=(fusion,), alone=False)
 
 
 @click.command("train-fusion")
@@ -96,22 +102,23 @@ def train_lstm(cell: str, fusion: str, **options: Any) -> None:  # noqa: ANN401 
 @click.option("--score-weights", default="equal", show_default=True,
               help="Of late fusion: equal, fit (on validation), or numbers in the order of streams, as 1,1.5.")
 @shared_options
-def train_fusion(head: str, fusions: str, score_weights: str, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def train_fusion(head: str, fusions: str, score_weights: str, **options: Unpack[LearnFlags]) -> None:
     """Train every stream alone and their fusions, and tell whether fusion helps."""
-    _learn("train-fusion", head=head, fusions=parse_names(fusions), score_weights=score_weights, **options)
+    _learn("train-fusion", options, head=head, fusions=parse_names(fusions), score_weights=score_weights)
 
 
-def _learn(command: str, *, store: Path, out: Path | None, head_options: tuple[str, ...], streams: str | None,
-           memory_gb: float, report: bool, tensorboard: bool, **options: Any) -> None:  # noqa: ANN401 - see above
+def _learn(command: str, options: LearnFlags, **more: str | bool | tuple[str, ...]) -> None:
     from vidu_pipe import report as make_report
     from vidu_pipe import train
 
-    asked = {name: value for name, value in options.items() if value is not None}
+    flags: Plain = {name: value for name, value in options.items() if value is not None} | more
+    store, out, report = flags.pop("stores"), flags.pop("out", None), flags.pop("report")
+    flags["head_options"] = parse_pairs("head_options", options["head_options"])
+    flags["streams"] = parse_names(options["streams"] or "")
+    flags["memory_bytes"] = int(flags.pop("memory_gb") * 1e9)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
     try:
-        run = train(store, out, command=command, head_options=parse_pairs("head_options", head_options),
-                    streams=parse_names(streams or ""), memory_bytes=int(memory_gb * 1e9), tensorboard=tensorboard,
-                    **asked)
+        run = train(store, out, command=command, **flags)
     except KeyboardInterrupt:
         click.echo("\ninterrupted. What is trained is kept; the same command again goes on there.", err=True)
         raise click.exceptions.Exit(130) from None
@@ -119,23 +126,26 @@ def _learn(command: str, *, store: Path, out: Path | None, head_options: tuple[s
     click.echo(f"\nrun     {run.root}")
     if report:
         click.echo(f"report  {make_report(run)}")
-    if tensorboard:
+    if options["tensorboard"]:
         click.echo(f"curves  tensorboard --logdir {run.root / 'tensorboard'}")
     click.echo(f"next    vidu-pipe predict --run {run.root} --videos FOLDER")
 
 
 @click.command("evaluate")
 @click.argument("run", type=FILE)
-@click.option("--store", type=FILE, help="Features to judge on.  [default: those of the run]")
+@click.option("--store", "stores", type=FILE, multiple=True,
+              help="Features to judge on; given several times where they lie in several stores.  "
+              "[default: those of the run]")
 @click.option("--labels", type=FILE, help="CSV of path,label[,split][,group].  "
               "[default: the run's on its own store, else the plan's, or folders]")
 @click.option("--part", type=click.Choice(["train", "val", "test", "all"]),
               help="Which part of the split to judge.  [default: test, or all where no split names one]")
 @click.option("--out", type=FILE, help="CSV of predictions to write.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-def evaluate(run: Path, **options: Any) -> None:  # noqa: ANN401 - click gives them as keywords
+def evaluate(run: Path, stores: tuple[Path, ...], labels: Path | None, part: str | None, out: Path | None,
+             device: str) -> None:
     """Judge a run's model on another store, or on a part of its own."""
     from pipeline.cli.tables import evaluation_table
     from vidu_pipe import evaluate as judge
 
-    click.echo(evaluation_table(judge(run, **options)))
+    click.echo(evaluation_table(judge(run, stores, labels=labels, part=part, out=out, device=device)))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.values import VideoFlags
+
 if TYPE_CHECKING:
     from pipeline.planning.find import Found
 
@@ -26,7 +28,7 @@ video_options = stack_options([
     click.option("--keep-suffix", is_flag=True, help="Keep suffixes in ids, for one name in several formats."),
 ])
 
-def found_of(options: dict[str, Any]) -> "list[Found]":
+def found_of(options: VideoFlags) -> "list[Found]":
     """Find the videos that the values of `video_options` mean."""
     from vidu_pipe.extraction import found_videos
 

@@ -5,20 +5,19 @@ import logging
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from pipeline.cli.flags import told
 from pipeline.cli.options import FILE, found_of, video_options
 from pipeline.cli.tables import table
+from pipeline.cli.values import PredictFlags
 from schemas.words import counted
 
 if TYPE_CHECKING:
     from pipeline.predict_videos import Predictions
 
-ENGINE = ("inline", "workers", "retries", "gpus_per_task", "quiet")
-_WEIGHTS = (("", "weights"), ("flow", "flow_weights"))  # stream, empty for the first; option
 DEFAULT_WINDOW = 11
 
 
@@ -43,7 +42,7 @@ DEFAULT_WINDOW = 11
 @click.option("--retries", type=click.IntRange(0), default=2, show_default=True)
 @click.option("--inline", is_flag=True, help="Work in this process, without Ray: quickest for a clip or two.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its options say
+def predict(**options: Unpack[PredictFlags]) -> int:
     """Say what videos show, by a run's model.
 
     Features are made with the settings kept in the run, and removed afterwards unless --keep-store names a folder.
@@ -55,13 +54,15 @@ def predict(**options: Any) -> int:  # noqa: ANN401 - click hands over what its 
     from vidu_pipe import predict as predict_them
 
     folder, top = options["timeline"], options["top"]
+    files = {"": options["weights"], "flow": options["flow_weights"]}
     _make_room([folder, *(file.parent for file in (options["csv_file"], options["json_file"]) if file is not None)])
     predictions = predict_them(
         options["run"], found_of(options), keep=options["keep_store"], timelines=folder,
-        weights={name: options[option] for name, option in _WEIGHTS if options[option]},
+        weights={name: file for name, file in files.items() if file},
         device=options["device"] or "", mixed_software=options["mixed_software"],
-        window=options["window"] if folder else 0, address=options["ray_address"],
-        **{name: options[name] for name in ENGINE})
+        window=options["window"] if folder else 0, address=options["ray_address"], inline=options["inline"],
+        workers=options["workers"], retries=options["retries"], gpus_per_task=options["gpus_per_task"],
+        quiet=options["quiet"])
     _tell(predictions, top)
     if folder is not None and predictions.said:
         click.echo(f"timelines: {folder} (windows of {counted(options['window'], 'moment')}, centred, through the "
@@ -100,11 +101,11 @@ def _tell(predictions: "Predictions", top: int) -> None:
 def _tell_bad(predictions: "Predictions") -> int:
     for line in predictions.bad.lines():
         click.echo(told(line), err=True)
-    for trace in predictions.summary.traces:
+    for trace in predictions.traces:
         click.echo(f"\nA bug in vidu-pipe; please report it:\n{trace}", err=True)
-    for lost in predictions.summary.lost:
+    for lost in predictions.lost:
         click.echo(told(f"not made: shard {lost.task.shard}: {lost.why}"), err=True)
-    if predictions.summary.lost:
+    if predictions.lost:
         return 1
     return 3 if predictions.bad.failed or predictions.bad.partial else 0
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from statistics import stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,20 +16,22 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", type=FILE)
 @click.option("--out", type=FILE, help="The HTML file.  [default: report.html in the run]")
-@click.option("--store", type=FILE, help="Where the features are, for the map.  [default: where they were]")
+@click.option("--store", "stores", type=FILE, multiple=True, help="Where the features are, for the map; given several "
+              "times where they lie in several stores.  [default: where they were]")
 @click.option("--map", default="pca", show_default=True, help="Of the features: pca or tsne.")
 @click.option("--mistakes", type=click.IntRange(0), default=12, show_default=True,
               help="How many of the hardest mistakes are shown.")
 @click.option("--tensorboard", is_flag=True, help="Write the learning curves as event files into the run too.")
-def report(run: Path, **options: Any) -> None:  # noqa: ANN401 - click's keywords
+def report(run: Path, out: Path | None, stores: tuple[Path, ...], map: str, mistakes: int, *,  # noqa: A002 - the flag
+           tensorboard: bool) -> None:
     """Make one HTML file of a run: numbers with intervals, curves, confusions, mistakes with pictures, provenance.
 
     The file needs no network and no script. Frames are drawn when the videos are still there.
     """
     from vidu_pipe import report as make_report
 
-    path = make_report(run, **options)
-    if options["tensorboard"]:
+    path = make_report(run, out, store=stores, map=map, mistakes=mistakes, tensorboard=tensorboard)
+    if tensorboard:
         click.echo(f"learning curves: tensorboard --logdir {run / 'tensorboard'}")
     click.echo(f"{path} ({path.stat().st_size / 1024:,.0f} KiB)")
 

@@ -4,16 +4,19 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.flags import told
 from pipeline.cli.options import FILE, amount_of_bytes, count, duration, stack_options
+from pipeline.cli.values import JobFlags
 from schemas.words import counted
 
 if TYPE_CHECKING:
     from pipeline.jobs.job import Summary
+    from vidu_pipe.options import JobOptions
 
 run_options = stack_options([
     click.option("--retry-failed", is_flag=True, help="Try videos again that failed or broke off."),
@@ -27,15 +30,18 @@ run_options = stack_options([
     click.option("--quiet", is_flag=True, help="No progress."),
     click.option("--log-json", type=FILE, help="Append one JSON object a line about what happens."),
 ])
-_JOB_FIELDS = ("retry_failed", "mixed_software", "inline", "workers", "retries", "gpus_per_task", "quiet", "log_json")
 
 
-def job_fields(options: dict[str, Any]) -> dict[str, Any]:
+def job_fields(options: JobFlags) -> "JobOptions":
     """Return what `run_options` say, as fields of a Job."""
-    return {name: options[name] for name in _JOB_FIELDS} | {"address": options["ray_address"]}
+    return {
+        "inline": options["inline"], "address": options["ray_address"], "workers": options["workers"],
+        "retries": options["retries"], "gpus_per_task": options["gpus_per_task"], "quiet": options["quiet"],
+        "retry_failed": options["retry_failed"], "mixed_software": options["mixed_software"],
+        "log_json": options["log_json"]}
 
 
-def run_job(options: dict[str, Any], job: Callable[[], "Summary"]) -> "tuple[Summary, float] | None":
+def run_job(options: JobFlags, out: Path, job: Callable[[], "Summary"]) -> "tuple[Summary, float] | None":
     """Do a job; None when the user interrupts.
 
     Returns:
@@ -48,19 +54,19 @@ def run_job(options: dict[str, Any], job: Callable[[], "Summary"]) -> "tuple[Sum
     try:
         summary = job()
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted. What is done in {options['out']} is safe; the same command again goes on there.",
+        click.echo(f"\ninterrupted. What is done in {out} is safe; the same command again goes on there.",
                    err=True)
         return None
     return summary, time.monotonic() - began
 
 
-def tell(summary: "Summary", elapsed_s: float, options: dict[str, Any], *, unit: str, following: str) -> int:
+def tell(summary: "Summary", elapsed_s: float, out: Path, *, unit: str, following: str) -> int:
     """Print how a job went and return the exit code.
 
     Args:
         summary: of the job.
         elapsed_s: wall-clock seconds.
-        options: of the command.
+        out: the folder that was written to.
         unit: what a task makes.
         following: what to say last when all is done.
     """
@@ -77,7 +83,7 @@ def tell(summary: "Summary", elapsed_s: float, options: dict[str, Any], *, unit:
         click.echo(f"labels: {counted(len(summary.relabelled), 'video has', 'videos have')} another label, split or "
                    f"group now ({summary.relabelled[0]} first)")
     bad = f"{len(summary.partial)} broke off, {len(summary.failed)} failed"
-    click.echo(f"{options['out']}: {counted(len(summary.made), unit)} made, {summary.kept} were done before; {bad}")
+    click.echo(f"{out}: {counted(len(summary.made), unit)} made, {summary.kept} were done before; {bad}")
     if summary.lost:
         click.echo("Run the same command again to try what is missing once more.", err=True)
         return 1

@@ -6,12 +6,13 @@
 """
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.flags import STREAM_FLAGS
 from pipeline.cli.options import FILE, stack_options
+from pipeline.cli.values import SettingsFlags
 from schemas.checks import known
 from schemas.config import ANY_DEVICE, FEATURE_DTYPES, PRECISIONS
 from schemas.errors import ConfigError
@@ -20,9 +21,10 @@ from schemas.streams import CROPS, DEFAULT_BACKBONE, DEFAULT_FLOW_BOUND_PX
 
 if TYPE_CHECKING:
     from schemas.config import ExtractSettings
+    from schemas.plain import Plain
     from schemas.streams import Stream
 
-_FRAME_FLAGS = {"short_side": "short_side_px", "device": "device", "precision": "precision",
+_FRAME_FLAGS = {"short_side": "short_side_px", "upscale": "upscale", "device": "device", "precision": "precision",
                 "feature_dtype": "feature_dtype"}
 _WAYS = ("every", "fps", "samples")
 
@@ -57,7 +59,7 @@ settings_options = stack_options([
 ])
 
 
-def settings_of(options: dict[str, Any]) -> "ExtractSettings":
+def settings_of(options: SettingsFlags) -> "ExtractSettings":
     """Build the settings that the values of `settings_options` mean.
 
     Raises:
@@ -66,16 +68,15 @@ def settings_of(options: dict[str, Any]) -> "ExtractSettings":
     from schemas.config import Sampling
 
     settings = _base(options)
-    ways = {way: options[way] for way in _WAYS if options[way] is not None}
-    given = {field: options[option] for option, field in _FRAME_FLAGS.items() if options[option] is not None}
-    if options["upscale"] is not None:
-        given["upscale"] = options["upscale"]
+    flags: Plain = dict(options)
+    ways = {way: flags[way] for way in _WAYS if flags[way] is not None}
+    given = {field: flags[option] for option, field in _FRAME_FLAGS.items() if flags[option] is not None}
     if ways:
         given["sampling"] = Sampling(**ways)
-    return replace(settings, **given, streams=with_flags(_chosen(settings, options), options))
+    return replace(settings, **given, streams=with_flags(_chosen(settings, options), flags))
 
 
-def _base(options: dict[str, Any]) -> "ExtractSettings":
+def _base(options: SettingsFlags) -> "ExtractSettings":
     from pipeline.stored import read_toml, stored_settings
     from schemas.config import ExtractSettings
 
@@ -86,7 +87,7 @@ def _base(options: dict[str, Any]) -> "ExtractSettings":
     return stored_settings(options["like"]) if options["like"] else ExtractSettings()
 
 
-def _chosen(settings: "ExtractSettings", options: dict[str, Any]) -> "tuple[Stream, ...]":
+def _chosen(settings: "ExtractSettings", options: SettingsFlags) -> "tuple[Stream, ...]":
     """The streams that are meant, before single fields of them are changed."""
     from schemas.streams import STREAMS
 
@@ -113,10 +114,10 @@ def parse_stream(text: str) -> "Stream":
     from schemas.streams import STREAMS, Stream
 
     kind, _, rest = text.partition(":")
-    plain: dict[str, Any] = {"kind": kind.strip()}
+    plain: Plain = {"kind": kind.strip()}
     if plain["kind"] not in STREAMS:
         Stream.from_dict(plain, f"stream {text!r}:")  # names the known kinds
-    legal: dict[str, Any] = {one.name: one.type for one in fields(STREAMS[plain["kind"]])}
+    legal: Plain = {one.name: one.type for one in fields(STREAMS[plain["kind"]])}
     for name, value in parse_pairs("stream", rest.split(",") if rest else ()).items():
         if name in legal and name != "options":
             plain[name] = typed(f"stream {text!r}: {name}", value, legal[name])
@@ -127,7 +128,7 @@ def parse_stream(text: str) -> "Stream":
     return Stream.from_dict(plain, f"stream {text!r}:")
 
 
-def with_flags(streams: "tuple[Stream, ...]", options: dict[str, Any]) -> "tuple[Stream, ...]":
+def with_flags(streams: "tuple[Stream, ...]", options: "Plain") -> "tuple[Stream, ...]":
     """Change single fields of streams by the short flags that are given.
 
     Raises:
@@ -150,7 +151,7 @@ def with_flags(streams: "tuple[Stream, ...]", options: dict[str, Any]) -> "tuple
     return streams
 
 
-def _with(stream: "Stream", field: str, value: Any) -> "Stream":  # noqa: ANN401 - of the field's own type
+def _with(stream: "Stream", field: str, value: object) -> "Stream":
     """Change one field; another network has other weights than those that were recorded."""
     from schemas.streams import changed
 

@@ -44,12 +44,12 @@ def status(store: Path) -> int:
 @STORE
 def verify(store: Path) -> int:
     """Read every shard, compare every checksum, and name every bad shard. Exit code 1: there are some."""
-    from pipeline.jobs.job import verify as check
+    from pipeline.jobs.job import verify_shards
     from schemas.disk.flow_store import open_any
 
     opened = open_any(store)
     plan = opened.read_plan()
-    checked = check(opened, plan)
+    checked = verify_shards(opened, plan)
     bad = [trouble for _, trouble in checked if trouble]
     for trouble in bad:
         click.echo(f"bad: {trouble}")

@@ -9,7 +9,7 @@ from schemas.words import counted
 if TYPE_CHECKING:
     from pipeline.exchange.fusing import FusedScores
     from pipeline.learn.evaluate import Evaluation
-    from pipeline.learn.runs.run import Results, RowResult
+    from pipeline.learn.runs.records import Results, RowResult
 
 MAIN_NAMES = {"top1": "top-1", "lrap": "LRAP"}
 NO_GROUPS = "if some belong together, --group-by REGEX or a column `group` of --labels says so"

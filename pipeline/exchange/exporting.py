@@ -7,9 +7,9 @@ import numpy as np
 
 from pipeline.exchange.feature_files import (
     FORMATS,
+    Annotation,
     Arrays,
     Manifest,
-    Said,
     check_stream_name,
     parquet_library,
     write_arrays,
@@ -44,14 +44,14 @@ def export_store(store: Store, out: Path, *, form: str = "npy") -> int:
         raise ConfigError(f"unknown format {form!r}; known: {', '.join(FORMATS)}")
     if form == "parquet":
         parquet_library()
-    said: dict[str, Said] = {}
+    said: dict[str, Annotation] = {}
     streams: tuple[str, ...] = ()
     if is_there(out) and any(out.iterdir()):
         raise ConfigError(f"{out} is not empty; choose another `out`")
     make_folder(out)
     for video, arrays in read_videos(store):
         write_arrays(out, video.id, arrays, form)
-        said[video.id] = Said(video.label, video.split, video.group)
+        said[video.id] = Annotation(video.label, video.split, video.group)
         streams = tuple(name for name in arrays if name not in ("frame", "pts_s"))
     write_manifest(out, Manifest(form, source_of(store), streams, said))
     return len(said)

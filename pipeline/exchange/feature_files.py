@@ -19,13 +19,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from schemas.disk.files import make_folder, stays_inside, write_bytes, write_lines, writing
+from schemas.arrays import Array
+from schemas.disk.files import make_folder, stays_inside, write_bytes, write_lines, write_npz, writing
 from schemas.errors import ConfigError, ResourceError, StoreError
-from schemas.plain import read_json, to_record
+from schemas.plain import Plain, read_json, to_record
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Array]
 
 FORMATS = ("npy", "npz", "parquet")
 TIME_ARRAYS = ("pts_s", "frame")
@@ -39,7 +39,7 @@ UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, NotImplemented
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Annotation:
     """What people say of a video.
 
     Attributes:
@@ -67,7 +67,7 @@ class Manifest:
     form: str
     source: str
     streams: tuple[str, ...]
-    said: dict[str, Said]
+    said: dict[str, Annotation]
 
 
 def check_stream_name(name: str, where: str) -> None:
@@ -81,7 +81,7 @@ def check_stream_name(name: str, where: str) -> None:
                           f"not one of {', '.join(_RESERVED)}")
 
 
-def read_arrays(path: Path) -> NDArray[Any] | Arrays:
+def read_arrays(path: Path) -> Array | Arrays:
     """Read the one array of an .npy file, or all arrays of an .npz or .parquet file by name.
 
     Raises:
@@ -121,8 +121,7 @@ def write_arrays(out: Path, video_id: str, arrays: Arrays, form: str) -> None:
             np.save(held, values)
             write_bytes(_place(out / name, video_id, form), held.getbuffer())
     elif form == "npz":
-        with writing(_place(out, video_id, form)) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+        write_npz(_place(out, video_id, form), arrays)
     else:
         arrow, parquet = parquet_library()
         columns = {name: arrow.array(list(values)) if values.ndim == 2 else arrow.array(values)
@@ -189,7 +188,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not path.exists():
         return None
     try:
-        plain = read_json(path, dict[str, Any])
+        plain = read_json(path, Plain)
         version = plain.pop("format", None), plain.pop("schema", None)
         manifest = to_record(plain, Manifest) if version == (MANIFEST_FORMAT, MANIFEST_SCHEMA) else None
     except ValueError as error:

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.exchange.scores import Array, ScoreSet, cell_labels, check_place, join, normalise, read_all
+from pipeline.exchange.scores import ScoreSet, cell_labels, check_place, join_scores, normalise, read_all
 from pipeline.learn.data.splits import deal, groups_of, joined_groups
 from pipeline.learn.judging.metrics import Members, hits
 from pipeline.learn.judging.results import main_values
 from pipeline.learn.judging.statistics import bootstrap_mean, sign_flip_p, unit_numbers
 from pipeline.learn.models.score_weights import fit_weights
-from schemas.disk.files import write_csv, writing
+from schemas.arrays import Array
+from schemas.disk.files import write_csv, write_npz
 from schemas.errors import ConfigError
 from schemas.labels import LabelRow, join_labels, match_rows
 from schemas.options import parse_weights
@@ -85,7 +86,7 @@ def fuse_scores(sources: Sequence[str], *, weights: str | Sequence[float] = "equ
         ConfigError: files, names, classes or weights do not fit together.
     """
     wish = parse_weights("weights", weights)
-    sets = join(read_all(sources), common=common)
+    sets = join_scores(read_all(sources), common=common)
     tables = np.stack([normalise(one.scores, how) for one in sets])
     members = _truth(sets, labels)
     groups = groups_of(sets[0].names, pattern=group_by, given=_known_groups(sets, labels))
@@ -196,8 +197,7 @@ def _write(path: Path, first: ScoreSet, fused: Array) -> None:
         arrays |= {"classes": np.array(first.classes)} if first.classes else {}
         arrays |= {"labels": np.array([join_labels(cell) for cell in first.labels])} if first.labels else {}
         arrays |= {"groups": np.array(first.groups)} if first.groups else {}
-        with writing(path) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+        write_npz(path, arrays)
     elif path.suffix == ".csv":
         titles = first.classes or tuple(str(number) for number in range(fused.shape[1]))
         named = [*(["label"] if first.labels else []), *(["group"] if first.labels and first.groups else [])]

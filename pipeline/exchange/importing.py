@@ -12,19 +12,19 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.exchange.feature_files import (
     TIME_ARRAYS,
+    Annotation,
     Manifest,
-    Said,
     check_stream_name,
     read_arrays,
     read_manifest,
 )
+from schemas.arrays import Array
 from schemas.checks import within
 from schemas.config import digest_of
 from schemas.disk.files import file_digest
@@ -66,7 +66,7 @@ class Loaded:
         pts_s: float64 (T,), seconds; all NaN when unknown.
     """
 
-    streams: dict[str, NDArray[Any]]
+    streams: dict[str, Array]
     frame: NDArray[np.int64]
     pts_s: NDArray[np.float64]
 
@@ -110,7 +110,7 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
                 "dtype": _said_dtype(kinds)}
     store = Store.create(out, Origin("import", settings, digest_of(settings), {"numpy": np.__version__}))
     rows = match_rows(labels, {one.id: str(one.files[0].resolve()) for one in sources})
-    said = manifest.said | {name: Said(row.label, row.split, row.group) for name, row in rows.items()}
+    said = manifest.said | {name: Annotation(row.label, row.split, row.group) for name, row in rows.items()}
     tasks: list[ShardTask] = []
     for number, videos in enumerate(_packed(sources, folders, kinds, dtype, fps=fps, shortest=shortest)):
         tasks.append(_write(store, f"{number:06d}", videos, said, kinds))
@@ -170,7 +170,7 @@ def find_sources(folders: Mapping[str, Path], *, suffix: str = "") -> list[Sourc
 
 
 def _load(source: Source, folders: Mapping[str, Path], *, fps: float | None, shortest: bool) -> Loaded:
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Array] = {}
     for stream, path in zip(folders, source.files, strict=True):
         loaded = read_arrays(path)
         arrays |= loaded if isinstance(loaded, dict) else {stream or "features": loaded}
@@ -190,7 +190,7 @@ def _load(source: Source, folders: Mapping[str, Path], *, fps: float | None, sho
                   times.get("frame", np.full(length, -1))[:length].astype(np.int64), pts_s[:length].astype(np.float64))
 
 
-def _time(values: NDArray[Any], name: str, source: Source) -> NDArray[Any]:
+def _time(values: Array, name: str, source: Source) -> Array:
     """Check an array of times or frame indices; NaN and -1 throughout are how a store says that it knows none."""
     numbers = values.ndim == 1 and values.dtype.kind in ("iu" if name == "frame" else "iuf")
     unknown = numbers and bool((values == -1).all() if name == "frame" else np.isnan(values).all())
@@ -202,7 +202,7 @@ def _time(values: NDArray[Any], name: str, source: Source) -> NDArray[Any]:
     return values
 
 
-def _checked(table: NDArray[Any], stream: str, source: Source) -> NDArray[Any]:
+def _checked(table: Array, stream: str, source: Source) -> Array:
     where = f"{', '.join(map(str, source.files))}: stream {stream!r}"
     if table.ndim < 1 or table.dtype.kind not in "fiu":
         raise ConfigError(f"{where} is an array of {table.dtype} of shape {table.shape}, not features (T, ...)")
@@ -215,7 +215,7 @@ def _checked(table: NDArray[Any], stream: str, source: Source) -> NDArray[Any]:
     return flat
 
 
-def _kind(table: NDArray[Any], dtype: str) -> tuple[int, str]:
+def _kind(table: Array, dtype: str) -> tuple[int, str]:
     """(D, dtype as stored): float16 only where the file holds that or it is asked for."""
     return table.shape[1], dtype or ("float16" if table.dtype.kind == "f" and table.dtype.itemsize == 2 else "float32")
 
@@ -252,9 +252,9 @@ def _check_kinds(source: Source, found: Kinds, first: Source, kinds: Kinds) -> N
                           f"{_said_dtype(kinds)}; choose one for all with `dtype`")
 
 
-def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], said: Mapping[str, Said],
+def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], said: Mapping[str, Annotation],
            kinds: Kinds) -> ShardTask:
-    planned = tuple(_video(source, loaded, said.get(source.id, Said())) for source, loaded in videos)
+    planned = tuple(_video(source, loaded, said.get(source.id, Annotation())) for source, loaded in videos)
     stops = np.cumsum([len(loaded.frame) for _, loaded in videos]).tolist()
     starts = [0, *stops[:-1]]
     segments = tuple(SegmentRows(v, 0, stop - start, start, stop, "ok")
@@ -271,7 +271,7 @@ def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], sa
         for video, (_, loaded) in zip(planned, videos, strict=True)), planned)
 
 
-def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]]) -> NDArray[Any]:
+def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]]) -> Array:
     """Join a stream's features (N, D); refuse numbers that `dtype` can not hold, too large or too small."""
     parts, largest, lost = [], 0.0, 0.0
     for source, loaded in videos:
@@ -292,7 +292,7 @@ def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]])
     return np.concatenate(parts)
 
 
-def _video(source: Source, loaded: Loaded, said: Said) -> Video:
+def _video(source: Source, loaded: Loaded, said: Annotation) -> Video:
     digest = hashlib.sha256("".join(file_digest(path)[0] for path in source.files).encode()).hexdigest()
     timed = not np.isnan(loaded.pts_s).any()
     duration_s = float(loaded.pts_s[-1] - loaded.pts_s[0]) if timed else 0.0

@@ -8,16 +8,16 @@ is ever joined by position.
 """
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.exchange.feature_files import read_arrays
 from pipeline.learn.runs.run import Run
+from schemas.arrays import Array
 from schemas.errors import ConfigError
 from schemas.labels import join_labels, match_names, split_labels
 from schemas.words import counted
@@ -25,7 +25,6 @@ from schemas.words import counted
 NORMALISATIONS = ("relu-l1", "softmax", "none")
 _FIXED = ("names", "labels", "classes", "folds", "seeds", "groups")
 
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,7 @@ class ScoreSet:
             raise ConfigError(f"{self.title}: {counted(len(self.classes), 'class name')} for "
                               f"{counted(self.scores.shape[1], 'column')}")
         if len(set(self.names)) != len(self.names):
-            seen: set[str] = set()
-            twice = next(name for name in self.names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            twice = next(name for name, times in Counter(self.names).items() if times > 1)
             raise ConfigError(f"{self.title}: {twice!r} stands there twice")
         if not np.isfinite(self.scores).all():
             bad = self.names[int(np.flatnonzero(~np.isfinite(self.scores).all(1))[0])]
@@ -198,7 +196,7 @@ def _read_csv(path: Path) -> ScoreSet:
     return ScoreSet(path.stem, tuple(row[0] for row in rows), scores, labels, tuple(header[first:]), groups)
 
 
-def join(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
+def join_scores(sets: Sequence[ScoreSet], *, common: bool = False) -> list[ScoreSet]:
     """Bring score sets into one order of videos and classes, that of the first.
 
     Videos are joined by name, with or without the suffix of their file, and called by the shortest.

@@ -47,7 +47,7 @@ class KnownPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BenchRow:
     """What was found of one method.
 
     Attributes:
@@ -142,7 +142,7 @@ def variants(devices: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
 
 def bench_flow(
     pair: KnownPair, video: NDArray[np.uint8] | None, *, seconds: float, devices: tuple[str, ...],
-) -> Iterator[Row]:
+) -> Iterator[BenchRow]:
     """Check and time every method, the baseline first.
 
     Args:
@@ -159,7 +159,7 @@ def bench_flow(
         sane = error_px < _SANE * pair.error_px(np.zeros_like(pair.flow))
         apart_px = None if reference is None else float(np.hypot(*(method(frames[:2])[0] - reference)).mean())
         rate = pairs_per_s(method, frames, seconds, device) if sane else None
-        yield Row(f"{name} {preset}".strip(), device, rate, error_px, apart_px)
+        yield BenchRow(f"{name} {preset}".strip(), device, rate, error_px, apart_px)
 
 
 def _checked_px(method: FlowMethod, pair: KnownPair) -> float:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pipeline.jobs.job import good_reports, refuse_other
 from pipeline.planning.find import Found
-from pipeline.planning.plan import compare, extended, first_plan
+from pipeline.planning.plan import extended, first_plan, update_of
 from pipeline.planning.probing import in_own_process, plan_videos
 from schemas.config import ExtractSettings
 from schemas.disk.store import Store
 from schemas.plan import Failure, Plan, ShardReport, ShardTask, Video, runs
 from workers.networks.backbones import State
 from workers.process import rehearse
-from workers.tools import make_tools, origin_of
+from workers.tools import feature_origin, make_tools
 
 CALIBRATION_S = 1.0
 ENGINE_S = 4.0  # Ray's own start and end on this machine; measured on 2 cores, little depends on them
@@ -89,10 +89,10 @@ def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, S
     plan, reports = Plan(0, (), (), ()), dict[str, ShardReport]()
     if Store.exists(out) and (out / "plan.jsonl").exists():
         store = Store.open(out)
-        refuse_other(store, origin_of(settings), mixed_software=True)
+        refuse_other(store, feature_origin(settings), mixed_software=True)
         old = store.read_plan()
         reports = good_reports(store, old)
-        update = compare(old, found, list(reports.values()), retry_failed=False)
+        update = update_of(old, found, list(reports.values()), retry_failed=False)
         new, relabelled = len(update.new), len(update.relabelled)
         plan = extended(update.plan, plan_videos(update.new, settings, inline=False))
     else:

@@ -3,13 +3,12 @@
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pipeline.jobs.engine import Died, Done, Event, Lost, Told
 from schemas.disk.store import Store
 from schemas.errors import ViduError, is_machines
 from schemas.plan import ShardReport, ShardTask
-from workers.products import PRODUCTS
+from workers.products import PRODUCTS, TaskTools
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class InlineEngine:
         slots: one at a time.
     """
 
-    tools: Any
+    tools: TaskTools
     store: Store
     retries: int = 2
     slots: int = 1

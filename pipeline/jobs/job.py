@@ -14,7 +14,7 @@ from pipeline.jobs.progress import Display
 from pipeline.planning.find import Found
 from pipeline.planning.kept_probes import KeptProbes
 from pipeline.planning.outcomes import BadVideos, Partial, bad_videos
-from pipeline.planning.plan import Planned, compare, extended, first_plan
+from pipeline.planning.plan import Attempt, Planned, extended, first_plan, update_of
 from pipeline.planning.probing import plan_videos
 from schemas.config import differences
 from schemas.disk.flow_store import STORES, FlowStore
@@ -117,7 +117,7 @@ class Summary:
         return dict(total)
 
 
-def extract(job: Job) -> Summary:
+def do_job(job: Job) -> Summary:
     """Do a job; doing it again resumes it.
 
     Raises:
@@ -199,7 +199,7 @@ def up_to_date(store: Store, job: Job) -> tuple[Plan, tuple[str, ...]]:
     if (store.root / "plan.jsonl").exists():
         old = store.read_plan()
         reports = [report for task in old.shards if (report := store.report(task.shard))]
-        update = compare(old, job.videos, reports, retry_failed=job.retry_failed)
+        update = update_of(old, job.videos, reports, retry_failed=job.retry_failed)
         plan = extended(update.plan, _probed(update.new, job, kept)) if update.new else update.plan
         relabelled = update.relabelled
         if plan is old:
@@ -211,14 +211,14 @@ def up_to_date(store: Store, job: Job) -> tuple[Plan, tuple[str, ...]]:
     return plan, relabelled
 
 
-def _probed(new: Sequence[tuple[Found, int]], job: Job, kept: KeptProbes) -> list[Planned | Failure]:
+def _probed(new: Sequence[Attempt], job: Job, kept: KeptProbes) -> list[Planned | Failure]:
     logger.info("probing %s", counted(len(new), "file"))
     return plan_videos(new, job.settings, inline=job.inline, kept=kept)
 
 
 def good_reports(store: Store, plan: Plan) -> dict[str, ShardReport]:
     """Return the reports of the shards that are done; a shard whose file is not what was written is not done."""
-    checked = verify(store, plan)
+    checked = verify_shards(store, plan)
     for trouble in (trouble for _, trouble in checked if trouble):
         logger.warning("bad shard, to be made again: %s", trouble)
     return {report.shard: report for report, trouble in checked if not trouble}
@@ -253,7 +253,7 @@ def _run(engine: Engine, todo: list[ShardTask], display: Display, summary: Summa
                 return
 
 
-def verify(store: Store, plan: Plan) -> list[tuple[ShardReport, str]]:
+def verify_shards(store: Store, plan: Plan) -> list[tuple[ShardReport, str]]:
     """Read every shard that is reported and compare every checksum; say what is wrong with each, empty when nothing."""
     done = [(task, report) for task in plan.live_shards if (report := store.report(task.shard))]
     with ThreadPoolExecutor() as pool:

@@ -82,7 +82,7 @@ class RayEngine:
         self._weights = weights
         self._store = store
         self._options = options
-        self._running: dict[Any, _Attempt] = {}
+        self._running: dict[ray.ObjectRefGenerator, _Attempt] = {}
         self._slots = 1
         self._looked = 0.0
 
@@ -135,7 +135,7 @@ class RayEngine:
             for generator in ready:
                 yield from self._advance(generator, queue)
 
-    def _advance(self, generator: Any, queue: deque[_Attempt]) -> Iterator[Event]:  # noqa: ANN401 - Ray's generator
+    def _advance(self, generator: ray.ObjectRefGenerator, queue: deque[_Attempt]) -> Iterator[Event]:
         attempt = self._running[generator]
         try:
             event = ray.get(next(generator))

@@ -4,26 +4,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pipeline.learn.data.dataset import Dataset, fingerprints, read_dataset
+from pipeline.learn.data.dataset import Dataset, fingerprints
 from pipeline.learn.data.material import videos_of
 from pipeline.learn.data.splits import groups_of
+from pipeline.learn.data.stores import Joined
 from pipeline.learn.data.targets import label_rows, make_targets, tell_partial
 from pipeline.learn.judging.metrics import HALF, class_table, judge
 from pipeline.learn.judging.results import main_values
 from pipeline.learn.judging.statistics import bootstrap_mean, unit_numbers
 from pipeline.learn.models.model import load_model
-from pipeline.learn.runs.records import top_classes
-from pipeline.learn.runs.run import ClassResult, Prediction, Run, write_predictions
+from pipeline.learn.runs.origins import is_own, open_stores
+from pipeline.learn.runs.records import ClassResult, Prediction, top_classes
+from pipeline.learn.runs.run import Run, write_predictions
 from pipeline.learn.training.repeatable import prepare_torch
-from pipeline.learn.training.train import predict
-from schemas.config import ExtractSettings
-from schemas.disk.shard import Origin
-from schemas.disk.store import Store
-from schemas.errors import ConfigError, StoreError
+from pipeline.learn.training.train import scores_of
+from schemas.errors import ConfigError
 from schemas.labels import LabelRow, read_label_csv, split_labels
 
 
@@ -58,36 +56,13 @@ class Evaluation:
     predictions: tuple[Prediction, ...]
 
 
-def check_origin(run: Run, store: Store, streams: dict[str, int]) -> None:
-    """Refuse a store whose features are not those the model knows.
-
-    Raises:
-        StoreError: its settings differ; the message shows each difference.
-    """
-    known: dict[str, Any] = run.settings["store"]
-    if store.origin.digest != known["digest"]:
-        lines = _differences(known, store.origin)
-        raise StoreError(f"the features of {store.root} are not those of {run.root}, which knows {', '.join(streams)}; "
-                         "they differ in (model's, store's):\n  " + "\n  ".join(lines))
-
-
-def _differences(known: dict[str, Any], origin: Origin) -> list[str]:
-    if known["kind"] == origin.kind == "extract":
-        return ExtractSettings.from_dict(known["settings"]).differences(ExtractSettings.from_dict(origin.settings))
-    if known["kind"] != origin.kind:
-        return [f"kind: {known['kind']}, {origin.kind}"]
-    keys = sorted(known["settings"] | origin.settings)
-    return [f"{key}: {known['settings'].get(key, 'absent')}, {origin.settings.get(key, 'absent')}"
-            for key in keys if known["settings"].get(key) != origin.settings.get(key)]
-
-
-def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None = None,
+def evaluate_run(root: Path, *, stores: Sequence[Path] = (), labels: Path | None = None,
                  part: str | None = None, out: Path | None = None, device: str = "auto") -> Evaluation:
     """Judge a run's model.
 
     Args:
         root: the run's directory.
-        store: features to judge on; None: the store of the run.
+        stores: features to judge on, side by side where there are several; none: those of the run.
         labels: a CSV; None: those of the run on its own store, else as in the plan, or by folder.
         part: `all`, or a part of the split; of the run's own split on its own store, else of the labels'. None: the
             test part, or all videos where no split names one.
@@ -101,26 +76,27 @@ def evaluate_run(root: Path, *, store: Path | None = None, labels: Path | None =
     """
     run = Run.open(root)
     chosen = prepare_torch(device, int(run.settings["threads"]))
-    features = Store.open(store or Path(run.settings["store"]["path"]))
     model = load_model(run.model_settings(), run.model_path)
-    check_origin(run, features, model.settings.streams)
+    features = open_stores(run, stores, model.settings.streams)
     here = videos_of(features)
-    own = _own_rows(run) if _is_own(run, features) else {}
+    own = _own_rows(run) if is_own(run, features) else {}
+    if not own and labels is None:
+        features.check_plans()
     rows = own if own and labels is None else label_rows(here, read_label_csv(labels) if labels else ())
     parts = {name: own[name].split if name in own else row.split for name, row in rows.items()}
     part = part or _held_out(run, parts, own=bool(own))
     videos = [video for video in here if video.id in rows and part in ("all", parts[video.id])]
     if not videos:
-        raise ConfigError(f"no video of {features.root} is in the part {part!r}; its videos are in: "
+        raise ConfigError(f"no video of {features.name} is in the part {part!r}; its videos are in: "
                           f"{', '.join(sorted(set(parts.values()) - {''})) or 'none, so `part` all'}")
     tell_partial(videos)
-    data = read_dataset(features, videos, streams=list(model.settings.streams))
+    data = features.read(videos, streams=list(model.settings.streams))
     classes, _ = run.labels()
     targets = make_targets(data.ids, rows, classes)
-    scores = predict(model.to(chosen), data, np.arange(len(data.ids)), chosen)
+    scores = scores_of(model.to(chosen), data, np.arange(len(data.ids)), chosen)
     probabilities = model.probabilities(scores).numpy()
     several = model.settings.multilabel
-    prints = fingerprints(features, videos)
+    prints = fingerprints(features.first, videos)
     least = np.array(run.results.thresholds or HALF)
     groups = _groups(run, features, data.ids, prints, rows)
     values = main_values(targets.members, probabilities, multilabel=several)
@@ -142,7 +118,7 @@ def _held_out(run: Run, parts: Mapping[str, str], *, own: bool) -> str:
     """Return the part that the model was not trained on, by the split that holds here."""
     if own and run.results.trained_on == "all videos":
         raise ConfigError(f"the model of {run.root} was trained on all videos of its store, so none is left to judge "
-                          "it by; what was found out of fold stands in its report. another `store` judges it on other "
+                          "it by; what was found out of fold stands in its report. other `stores` judge it on other "
                           "videos, `part` all on these in spite of all")
     return "test" if "test" in parts.values() else "all"
 
@@ -152,27 +128,23 @@ def _own_rows(run: Run) -> dict[str, LabelRow]:
     return {row.video: LabelRow(row.path, split_labels(row.label), row.part, row.group) for row in run.splits()}
 
 
-def _is_own(run: Run, store: Store) -> bool:
-    return store.root.resolve() == Path(run.settings["store"]["path"])
-
-
-def _groups(run: Run, store: Store, ids: Sequence[str], prints: Sequence[str],
+def _groups(run: Run, stores: Joined, ids: Sequence[str], prints: Sequence[str],
             rows: Mapping[str, LabelRow]) -> list[str]:
     """Tell the group of every video: that of the run for a video it knows, else found as the run found its own."""
     pattern = str(run.settings["split"]["group_by"])
     if not all(re.search(pattern, name) for name in ids):
         pattern = ""  # videos of another kind of name
     found = groups_of(ids, pattern=pattern, given={name: row.group for name, row in rows.items()}, fingerprints=prints)
-    own = {row.video: row.group for row in run.splits()} if _is_own(run, store) else {}
+    own = {row.video: row.group for row in run.splits()} if is_own(run, stores) else {}
     known = {row.fingerprint: row.group for row in run.splits() if row.fingerprint}
     return [own.get(name) or known.get(mark) or group for name, mark, group in zip(ids, prints, found, strict=True)]
 
 
-def _seen(run: Run, store: Store, data: Dataset, prints: Sequence[str]) -> int:
+def _seen(run: Run, stores: Joined, data: Dataset, prints: Sequence[str]) -> int:
     """Count the videos that the kept model was trained on: by id in the run's own store, by content everywhere."""
     crossed = run.results.trained_on == "all videos"
     trained = [row for row in run.splits() if crossed or row.part != "test"]
-    ids = {row.video for row in trained} if _is_own(run, store) else set()
+    ids = {row.video for row in trained} if is_own(run, stores) else set()
     marks, paths = {row.fingerprint for row in trained} - {""}, {row.path for row in trained}
     return sum(name in ids or mark in marks or path in paths
                for name, path, mark in zip(data.ids, data.paths, prints, strict=True))

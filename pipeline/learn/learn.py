@@ -7,26 +7,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn.data.material import Material, prepare, split_rows
+from pipeline.learn.data.material import Material, read_material, split_rows
 from pipeline.learn.data.splits import Fold, inner_cuts
 from pipeline.learn.judging.metrics import Members, fit_thresholds, out_of_fold_thresholds
-from pipeline.learn.judging.results import Said, conclude, main_values
+from pipeline.learn.judging.results import RowScores, conclude, main_values
 from pipeline.learn.models.model import save_model
 from pipeline.learn.request import Request
 from pipeline.learn.runs.provenance import LBFGS, run_settings
-from pipeline.learn.runs.records import top_classes
+from pipeline.learn.runs.records import Prediction, Scores, top_classes
 from pipeline.learn.runs.rows import Row, make_rows
-from pipeline.learn.runs.run import Prediction, Run, Scores
+from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import TrainSettings
 from pipeline.learn.training.experiment import ALL_VIDEOS, INNER, Experiment, Trained
 from pipeline.learn.training.repeatable import prepare_torch
 from schemas.disk.files import is_there
 from schemas.errors import BusyError, ConfigError
+from schemas.plain import Plain
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def learn(request: Request, out: Path | None = None) -> Run:
         ResourceError: no such device, or the run can not be written.
     """
     device = prepare_torch(request.device, request.threads)
-    material = prepare(request)
+    material = read_material(request)
     rows = make_rows(request, material.data.dims, material.targets)
     _check_weights(request.score_weights, rows, material)
     settings = run_settings(request, material, rows, device)
@@ -74,7 +74,7 @@ def _check_weights(weights: str | tuple[float, ...], rows: Sequence[Row], materi
                           "`val_fraction` 0.2 cuts one where there are videos enough; or give numbers, as 1,1.5")
 
 
-def _tell_unused(asked: TrainSettings, settings: dict[str, Any]) -> None:
+def _tell_unused(asked: TrainSettings, settings: Plain) -> None:
     """Say which options of gradient descent were given and are of no use, since every row is fitted to the end."""
     if any(row["training"] and row["training"]["solver"] != LBFGS for row in settings["rows"]):
         return
@@ -86,7 +86,7 @@ def _tell_unused(asked: TrainSettings, settings: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _begun(settings: dict[str, Any], command: str, out: Path | None) -> Iterator[Run]:
+def _begun(settings: Plain, command: str, out: Path | None) -> Iterator[Run]:
     """Begin a run, or go on with the unfinished one, and hold it meanwhile.
 
     Without `out` a run that another process is training is left to it, and the next one is taken.
@@ -107,7 +107,7 @@ def _begun(settings: dict[str, Any], command: str, out: Path | None) -> Iterator
             return
 
 
-def _candidates(command: str, settings: dict[str, Any]) -> Iterator[Path]:
+def _candidates(command: str, settings: Plain) -> Iterator[Path]:
     """Yield the unfinished runs of these settings, then new ones."""
     folder = Path("runs")
     stem = f"{command.removeprefix('train-')}-"
@@ -147,7 +147,7 @@ def _train_and_keep(run: Run, experiment: Experiment, rows: Sequence[Row], mater
 
 
 def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Material, seeds: Sequence[int],
-          judged: NDArray[np.int64], inner: tuple[Sequence[Fold], Mapping[str, NDArray[np.float32]]]) -> Said:
+          judged: NDArray[np.int64], inner: tuple[Sequence[Fold], Mapping[str, NDArray[np.float32]]]) -> RowScores:
     members, numbers, several = material.targets.members, range(len(material.folds)), material.targets.multilabel
     orders = [np.argsort(np.concatenate([fold.test for fold in material.folds_of(place)]), kind="stable")
               for place in range(len(seeds))]
@@ -159,7 +159,7 @@ def _said(row: Row, trained: dict[tuple[str, int, int], Trained], material: Mate
         held = [[(np.concatenate([fold.test for fold in inner[0]]), inner[1][row.name])]]
     val = tuple(float(main_values(members[videos], table, multilabel=several).mean())
                 for each in held for videos, table in each if len(videos))
-    said = Said(row, trained[row.name, seeds[0], 0].parameters, test,
+    said = RowScores(row, trained[row.name, seeds[0], 0].parameters, test,
                 val if all(len(videos) for each in held for videos, _ in each) else ())
     if not several:
         return said
@@ -198,7 +198,7 @@ def _held_out(experiment: Experiment, rows: Sequence[Row], inner: Sequence[Fold]
 
 
 def _train_on_all(experiment: Experiment, kept: Row, rows: Sequence[Row], fold: Fold,
-                  seed: int) -> list[dict[str, Any]]:
+                  seed: int) -> list[Plain]:
     """Train the kept row once more, on all videos (less a validation part where one is cut); return its history."""
     parts = [experiment.train(next(row for row in rows if row.name == name), fold, seed=seed, number=ALL_VIDEOS)
              for name in kept.parts]
@@ -206,7 +206,7 @@ def _train_on_all(experiment: Experiment, kept: Row, rows: Sequence[Row], fold: 
     return [line for one in (*parts, model) for line in one.history]
 
 
-def _write_said(run: Run, said: Sequence[Said], kept: str, material: Material, judged: NDArray[np.int64],
+def _write_said(run: Run, said: Sequence[RowScores], kept: str, material: Material, judged: NDArray[np.int64],
                 seeds: Sequence[int]) -> None:
     targets, ids = material.targets, material.data.ids
     folds = np.array([_numbers_of(material.folds_of(place))[judged] for place in range(len(seeds))])

@@ -8,17 +8,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.learn.data.dataset import Dataset, read_dataset
+from pipeline.learn.data.dataset import Dataset, read_moments
+from pipeline.learn.data.stores import Joined
 from pipeline.learn.models.model import VideoClassifier
-from pipeline.learn.training.train import predict
-from schemas.disk.shard import open_shard
-from schemas.disk.store import Store, VideoRows
+from pipeline.learn.training.train import scores_of
+from schemas.disk.store import VideoRows
 
 _BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Judgement:
     """What a model says of one video.
 
     Attributes:
@@ -62,24 +62,25 @@ class Predictor:
         model: in evaluation mode, on its device.
     """
 
-    def __init__(self, model: VideoClassifier, store: Store, videos: Sequence[VideoRows], device: torch.device) -> None:
+    def __init__(self, model: VideoClassifier, stores: Joined, videos: Sequence[VideoRows],
+                 device: torch.device) -> None:
         """Read the features.
 
         Raises:
             StoreError: a shard can not be read.
-            ConfigError: the store lacks a stream of the model.
+            ConfigError: the stores lack a stream of the model.
         """
         self.model = model.to(device).eval()
         self._device = device
-        self._store = store
+        self._stores = stores
         self._videos = videos
-        self._data: Dataset = read_dataset(store, videos, streams=list(self.model.settings.streams))
+        self._data: Dataset = stores.read(videos, streams=list(self.model.settings.streams))
 
-    def said(self) -> list[Said]:
+    def said(self) -> list[Judgement]:
         """Judge every video as a whole, in their order."""
-        scores = predict(self.model, self._data, np.arange(len(self._videos)), self._device)
+        scores = scores_of(self.model, self._data, np.arange(len(self._videos)), self._device)
         each = self.model.probabilities(scores).numpy()
-        return [Said(video.id, video.path, video.outcome, video.moments, probabilities)
+        return [Judgement(video.id, video.path, video.outcome, video.moments, probabilities)
                 for video, probabilities in zip(self._videos, each, strict=True)]
 
     def timeline(self, index: int, window: int) -> Timeline:
@@ -87,7 +88,7 @@ class Predictor:
         rows = slice(int(self._data.offsets[index]), int(self._data.offsets[index + 1]))
         features = {name: table[rows] for name, table in self._data.streams.items()}
         probabilities = along(self.model, features, window=window, device=self._device)
-        frame, pts_s = moments_of(self._store, self._videos[index])
+        frame, pts_s = read_moments(self._stores.first, [self._videos[index]])
         return Timeline(self._videos[index].id, frame, pts_s, probabilities, min(window, len(frame)))
 
 
@@ -123,12 +124,3 @@ def windows(moments: int, window: int) -> NDArray[np.int64]:
     length = min(window, moments)
     start = np.clip(np.arange(moments) - length // 2, 0, moments - length)
     return np.asarray(start[:, None] + np.arange(length), dtype=np.int64)
-
-
-def moments_of(store: Store, video: VideoRows) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return frame indices int64 (T,) and presentation times float64 (T,) of a video's moments."""
-    parts = []
-    for piece in video.pieces:
-        with open_shard(store.shard_path(piece.shard)) as shard:
-            parts.append(shard.moments(piece.row_start, piece.row_stop))
-    return np.concatenate([frame for frame, _ in parts]), np.concatenate([pts_s for _, pts_s in parts])

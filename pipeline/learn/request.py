@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipeline.learn.settings import TrainSettings
+from schemas.options import OptionValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +33,11 @@ class Request:
 
     Attributes:
         command: its name.
-        store: the store's directory.
+        stores: directories of one store, or of several of the same moments; the first one's plan gives labels, splits
+            and groups.
         labels: a CSV of labels; None: as in the plan, or by folder.
         min_videos: classes of fewer videos are left out.
-        streams: names of the streams; all when empty.
+        streams: names of the streams; all of all stores when empty.
         head: a name of `HEADS`.
         head_options: its options.
         fusions: names of `FUSIONS`.
@@ -55,12 +56,12 @@ class Request:
     """
 
     command: str
-    store: Path
+    stores: tuple[Path, ...]
     labels: Path | None = None
     min_videos: int = 1
     streams: tuple[str, ...] = ()
     head: str = "mean"
-    head_options: dict[str, Any] = field(default_factory=dict)
+    head_options: dict[str, OptionValue] = field(default_factory=dict)
     fusions: tuple[str, ...] = ("concat",)
     alone: bool = False
     hidden: int = 0

@@ -1,10 +1,11 @@
 """Frozen settings of learning: what a model is, and how it is trained. Plain JSON values in settings.json."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from schemas.checks import known, within
 from schemas.errors import ConfigError
+from schemas.options import OptionValue
+from schemas.plain import Plain
 
 SCHEDULES = ("one-cycle", "cosine", "constant")
 STEPS = 64
@@ -31,7 +32,7 @@ class ModelSettings:
     classes: int
     multilabel: bool = False
     head: str = "mean"
-    head_options: dict[str, Any] = field(default_factory=dict)
+    head_options: dict[str, OptionValue] = field(default_factory=dict)
     fusion: str = "concat"
     hidden: int = 0
     dropout: float = 0.5
@@ -47,7 +48,7 @@ class ModelSettings:
         if not self.streams:
             raise ConfigError("a model needs at least one stream")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the settings as plain JSON values."""
         return asdict(self)
 
@@ -100,7 +101,7 @@ class TrainSettings:
         within("`val_fraction`", self.val_fraction or 0, 0, 0.5)
         known("`schedule`", self.schedule, SCHEDULES)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the settings as plain JSON values."""
         return asdict(self)
 

@@ -4,11 +4,11 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.planning.find import Found
 from pipeline.planning.plan import Planned, first_plan
 from schemas.errors import InputError, MachineError, ResourceError, StoreError
+from schemas.plain import Plain
 from schemas.plan import Failure, Plan
 from workers.fingerprint import fingerprint
 
@@ -32,7 +32,7 @@ class KeptProbes:
             ResourceError: it can not be read.
         """
         self._path = path
-        self._rows: dict[str, dict[str, Any]] = {}
+        self._rows: dict[str, Plain] = {}
         try:
             lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
         except OSError as error:
@@ -84,7 +84,7 @@ class KeptProbes:
         self._path.unlink(missing_ok=True)
 
 
-def _state(path: str) -> list[Any] | None:
+def _state(path: str) -> list[object] | None:
     """Return where a file lies, its size and its time of change; None when it can not be seen."""
     try:
         stat = Path(path).stat()

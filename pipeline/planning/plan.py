@@ -26,6 +26,7 @@ HAND_ON_FRAMES = 8192  # no segment reads many more: memory grows with its featu
 SEEK_GAP_FRAMES = 256  # moments further apart become segments of their own: seeking is cheaper than decoding
 SHARD_FRAMES = (512, 16384)  # least and most work of a shard ...
 SHARDS_AIMED_AT = 1000  # ... which is chosen so that a store has about this many
+Attempt = tuple[Found, int]  # a file, and how often it was planned before
 logger = logging.getLogger(__name__)
 
 
@@ -182,11 +183,11 @@ class Update:
     """
 
     plan: Plan
-    new: tuple[tuple[Found, int], ...]
+    new: tuple[Attempt, ...]
     relabelled: tuple[str, ...]
 
 
-def compare(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport], *, retry_failed: bool) -> Update:
+def update_of(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport], *, retry_failed: bool) -> Update:
     """Hold the files of today against a store's plan.
 
     What a CSV says of a video today (label, split, group) takes the place of what the plan says; a folder or a list of
@@ -197,7 +198,7 @@ def compare(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport], 
     """
     latest, failures = plan.latest(), {failure.id: failure for failure in plan.failures}
     outcome = outcomes(plan, reports)
-    new: list[tuple[Found, int]] = []
+    new: list[Attempt] = []
     today: dict[str, Found] = {}
     changed: list[str] = []
     for one in found:

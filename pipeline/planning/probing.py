@@ -13,19 +13,18 @@ from typing import Any, TypeVar
 
 from pipeline.planning.find import Found
 from pipeline.planning.kept_probes import KeptProbes
-from pipeline.planning.plan import Planned, plan_video
+from pipeline.planning.plan import Attempt, Planned, plan_video
 from schemas.errors import MachineError, VideoCrashError
 from schemas.flow_config import Settings
 from schemas.plan import Failure
 from schemas.words import counted
 
-Job = tuple[Found, int]
 T = TypeVar("T")
 _TRIES = 3
 logger = logging.getLogger(__name__)
 
 
-def plan_videos(jobs: Sequence[Job], settings: Settings, *, inline: bool,
+def plan_videos(attempts: Sequence[Attempt], settings: Settings, *, inline: bool,
                 kept: KeptProbes | None = None) -> list[Planned | Failure]:
     """Probe files and cut them into segments.
 
@@ -33,25 +32,25 @@ def plan_videos(jobs: Sequence[Job], settings: Settings, *, inline: bool,
     pool do it; when one dies, each file it may have been is tried alone, and those that die again are Failures.
 
     Args:
-        jobs: (file, attempt).
+        attempts: a file, and how often it was planned before.
         settings: of the job.
         inline: probe in this process.
         kept: where results are written down as they come, and those of a planning that was killed are found.
 
     Returns:
-        one result a job, in the order of the jobs.
+        one result an attempt, in their order.
     """
     results = _Results(kept)
-    results.find(jobs)
+    results.find(attempts)
     if inline:
-        for job in results.left(jobs):
-            results.add(job, _planned(job[0], settings, job[1]))
+        for one in results.left(attempts):
+            results.add(one, _planned(one[0], settings, one[1]))
     else:
-        _guarded(jobs, settings, min(len(jobs), os.cpu_count() or 1), results)
-    for result in results.by_job.values():
+        _guarded(attempts, settings, min(len(attempts), os.cpu_count() or 1), results)
+    for result in results.by_attempt.values():
         if isinstance(result, Failure):
             logger.warning("failed: %s", result.message)
-    return [results.by_job[job] for job in jobs]
+    return [results.by_attempt[one] for one in attempts]
 
 
 @dataclass(slots=True)
@@ -59,26 +58,26 @@ class _Results:
     """The results so far."""
 
     kept: KeptProbes | None
-    by_job: dict[Job, Planned | Failure] = field(default_factory=dict)
+    by_attempt: dict[Attempt, Planned | Failure] = field(default_factory=dict)
 
-    def find(self, jobs: Sequence[Job]) -> None:
+    def find(self, attempts: Sequence[Attempt]) -> None:
         """Take what a planning before left."""
-        for job in jobs if self.kept is not None else ():
-            result = self.kept and self.kept.find(*job)
+        for one in attempts if self.kept is not None else ():
+            result = self.kept and self.kept.find(*one)
             if result:
-                self.by_job[job] = result
-        if self.by_job:
-            logger.info("%d of them were probed by a planning that did not end", len(self.by_job))
+                self.by_attempt[one] = result
+        if self.by_attempt:
+            logger.info("%d of them were probed by a planning that did not end", len(self.by_attempt))
 
-    def add(self, job: Job, result: Planned | Failure) -> None:
+    def add(self, one: Attempt, result: Planned | Failure) -> None:
         """Take a result, and keep it."""
-        self.by_job[job] = result
+        self.by_attempt[one] = result
         if self.kept is not None:
-            self.kept.keep(job[0], result)
+            self.kept.keep(one[0], result)
 
-    def left(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return the jobs without a result, in order."""
-        return [job for job in jobs if job not in self.by_job]
+    def left(self, attempts: Sequence[Attempt]) -> list[Attempt]:
+        """Return those without a result, in order."""
+        return [one for one in attempts if one not in self.by_attempt]
 
 
 def _planned(found: Found, settings: Settings, attempt: int) -> Planned | Failure:
@@ -92,26 +91,26 @@ def _planned(found: Found, settings: Settings, attempt: int) -> Planned | Failur
     raise AssertionError
 
 
-def _guarded(jobs: Sequence[Job], settings: Settings, processes: int, results: _Results) -> None:
+def _guarded(attempts: Sequence[Attempt], settings: Settings, processes: int, results: _Results) -> None:
     """Go on with a new pool after each that broke; what the broken one may have been at is tried alone first."""
-    while left := results.left(jobs):
+    while left := results.left(attempts):
         broke = _pooled(left, settings, processes, results)
         if broke:
-            # a pool takes jobs in order, one a process and one more that waits
+            # a pool takes them in order, one a process and one more that waits
             suspects = results.left(left)[:2 * processes + 1]
             logger.warning("a process that probed videos died; trying %s one by one", counted(len(suspects), "file"))
-            for job in suspects:
-                if _pooled([job], settings, 1, results):
-                    results.add(job, _crashed(job[0]))
+            for one in suspects:
+                if _pooled([one], settings, 1, results):
+                    results.add(one, _crashed(one[0]))
 
 
-def _pooled(jobs: Sequence[Job], settings: Settings, processes: int, results: _Results) -> bool:
+def _pooled(attempts: Sequence[Attempt], settings: Settings, processes: int, results: _Results) -> bool:
     """Add to `results` what a pool of processes finishes; return whether it broke before it finished all."""
     with _pool(processes) as pool:
         try:
             with _nameless_main():
-                futures: dict[Future[Planned | Failure], Job] = {
-                    pool.submit(_planned, found, settings, attempt): (found, attempt) for found, attempt in jobs}
+                futures: dict[Future[Planned | Failure], Attempt] = {
+                    pool.submit(_planned, found, settings, attempt): (found, attempt) for found, attempt in attempts}
         except BrokenProcessPool:  # so soon
             return True
         broke = False

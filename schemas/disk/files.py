@@ -14,11 +14,14 @@ import io
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
+import numpy as np
+
+from schemas.arrays import Array
 from schemas.errors import BusyError, ResourceError, StoreError
 
 _WAYS_OUT = {
@@ -119,7 +122,7 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
 
-def sweep(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left half written; whoever calls makes sure that no other writes there.
 
     Raises:
@@ -205,14 +208,21 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines((line + "\n").encode("utf-8", "surrogateescape") for line in lines)
 
 
-def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays by name as one `.npz` file, whole or not at all."""
+    values: dict[str, Any] = dict(arrays)  # numpy's types know a keyword beside the names of arrays
+    with writing(path) as file:
+        np.savez(file, **values)
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """Return rows as the text of a CSV file."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     return text.getvalue()
 
 
-def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
     """Write a CSV file whole or not at all; names that are no UTF-8 keep their bytes."""
     write_bytes(path, csv_text(rows).encode("utf-8", "surrogateescape"))
 

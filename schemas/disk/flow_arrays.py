@@ -12,7 +12,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import h5py
 import numpy as np
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from schemas.flow_config import FlowFileSettings
 from schemas.frames import FlowBatch
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 FLOW_FORMAT = "vidu-pipe flow"
 FLOW_SCHEMA = 1
@@ -35,8 +38,8 @@ class NpyWriter:
         self._file: BinaryIO | None = None
         self._shape = (0, 2, 0, 0)
 
-    def add(self, batch: FlowBatch, pts_s: NDArray[np.float64]) -> None:  # noqa: ARG002 - as H5Writer
-        """Append fields."""
+    def add(self, batch: FlowBatch, _pts_s: NDArray[np.float64]) -> None:
+        """Append fields; the format has no room for times."""
         if self._file is None:
             self._shape = (0, 2, *batch.flow.shape[2:])
             self._file = self._path.open("wb")
@@ -122,13 +125,13 @@ class _Patient(io.RawIOBase):
     def tell(self) -> int:
         return self._place
 
-    def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer
-        left = bytes(data)
+    def write(self, data: "ReadableBuffer") -> int:
+        left = whole = bytes(data)
         self._size = max(self._size, self._place + len(left))
         while left:
             done = self._kept_or_written(left)
             left, self._place = left[done:], self._place + done
-        return len(data)
+        return len(whole)
 
     def _kept_or_written(self, data: bytes) -> int:
         if self._trouble is None:
@@ -139,7 +142,7 @@ class _Patient(io.RawIOBase):
         self._kept.append((self._place, data))
         return len(data)
 
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         view = memoryview(buffer).cast("B")
         stop = self._place + len(view)
         found = os.pread(self._file.fileno(), len(view), self._place)

@@ -26,9 +26,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.arrays import Array
 from schemas.disk.files import is_refused, reading, refusal, stays_inside, write_bytes
 from schemas.errors import StoreError
-from schemas.plain import to_record
+from schemas.plain import Plain, to_record
 from schemas.plan import OUTCOMES, Video
 from schemas.words import counted
 
@@ -77,7 +78,7 @@ class Origin:
     """
 
     kind: str
-    settings: dict[str, Any]
+    settings: Plain
     digest: str
     software: dict[str, str]
 
@@ -102,7 +103,7 @@ class ShardContent:
     segments: tuple[SegmentRows, ...]
     frame: NDArray[np.int64]
     pts_s: NDArray[np.float64]
-    streams: dict[str, NDArray[Any]]
+    streams: dict[str, Array]
 
     def __post_init__(self) -> None:
         """Check that every table speaks of the same rows.
@@ -192,7 +193,7 @@ def _text(group: h5py.Group, name: str, values: list[str]) -> None:
     group.create_dataset(name, data=encoded, dtype=h5py.string_dtype(), shape=(len(values),))
 
 
-def _column(group: h5py.Group, name: str, values: NDArray[Any]) -> None:
+def _column(group: h5py.Group, name: str, values: Array) -> None:
     row_bytes = max(1, values.nbytes // max(1, len(values)))
     rows = max(1, min(len(values), CHUNK_BYTES // row_bytes))
     group.create_dataset(name, data=values, chunks=(rows, *values.shape[1:]), maxshape=(None, *values.shape[1:]),
@@ -291,14 +292,14 @@ class Shard:
                 raise ValueError("a moment at no finite time, or before the first frame")
             return frame, pts_s
 
-    def features(self, stream: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+    def features(self, stream: str, start: int = 0, stop: int | None = None) -> Array:
         """Return features (n, D) of a range of rows, as stored."""
         rows = self._range(start, stop)
         with _damage_named(self.path):
-            values: NDArray[Any] = self._stream(stream)[rows]
+            values: Array = self._stream(stream)[rows]
             return values
 
-    def read_into(self, stream: str, out: NDArray[Any], start: int, stop: int) -> None:
+    def read_into(self, stream: str, out: Array, start: int, stop: int) -> None:
         """Read features of rows `start:stop` straight into `out` (n, D), converting to its dtype on the way."""
         rows = self._range(start, stop)
         if stop > start:

@@ -15,12 +15,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-from schemas.disk.files import file_digest, is_there, locked, make_folder, reading, refusals, sweep, write_lines
+from schemas.disk.files import (
+    file_digest,
+    is_there,
+    locked,
+    make_folder,
+    reading,
+    refusals,
+    remove_leftovers,
+    write_lines,
+)
 from schemas.disk.shard import Origin, check_shard, open_shard
 from schemas.errors import ConfigError, ResourceError, StoreError
-from schemas.plain import read_json, to_record
+from schemas.plain import Plain, read_json, to_record
 from schemas.plan import Plan, ShardReport, Video
 
 STORE_FORMAT = "vidu-pipe store"
@@ -132,7 +141,7 @@ class Store:
         if not is_there(path):
             raise StoreError(f"no store in {root} (it has no store.json); `vidu-pipe extract` with `out` {root} makes "
                              "one")
-        head = read_json(path, dict[str, Any])
+        head = read_json(path, Plain)
         version = head.get("format"), head.get("schema")
         if version != (STORE_FORMAT, STORE_SCHEMA):
             raise StoreError(f"{path}: format {version[0]!r} schema {version[1]!r}; this version reads "
@@ -160,7 +169,7 @@ class Store:
     def sweep(self) -> None:
         """Remove what killed processes left half written; hold the lock."""
         for folder in (self.root, *(self.root / name for name in self.folders)):
-            sweep(folder)
+            remove_leftovers(folder)
 
     def shard_path(self, shard: str) -> Path:
         """Return the file of a shard, there or not."""

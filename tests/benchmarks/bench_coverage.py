@@ -1,4 +1,7 @@
-"""How often a 95 % interval holds the truth: `python -m tests.benchmarks.bench_coverage`.
+"""How often a 95 % interval holds the truth.
+
+    python -m tests.benchmarks.bench_coverage                                       # real
+    python -m tests.benchmarks.bench_coverage --times 5 --cells 4 --resamples 50    # small
 
 Videos are right or wrong in groups that are alike (beta-binomial), or two models differ on them (with a Dirichlet
 distribution). Every cell is a number of groups, a size, equal or not, an intraclass correlation and a true mean; the
@@ -7,7 +10,9 @@ table shows how often the interval of `bootstrap_mean` holds that mean, and how 
 
 import argparse
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,19 +76,19 @@ def coverage(cell: Cell, times: int) -> tuple[float, float]:
     return float(held.mean()), float((ends[:, 1] - ends[:, 0]).mean())
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, the worst cell first."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=400, help="simulations a cell")
     parser.add_argument("--cells", type=int, default=200, help="only so many cells, drawn by chance; 0: all")
     parser.add_argument("--resamples", type=int, default=1500, help="of the bootstrap")
-    asked = parser.parse_args()
-    statistics.RESAMPLES = asked.resamples
+    asked = parser.parse_args(arguments)
     chosen = cells()
     if asked.cells:
         chosen = [chosen[place] for place in np.random.default_rng(0).permutation(len(chosen))[:asked.cells]]
-    found = sorted((*coverage(cell, asked.times), cell.groups, cell.videos, cell.equal, cell.alike, cell.shares)
-                   for cell in chosen)
+    with mock.patch.object(statistics, "RESAMPLES", asked.resamples):
+        found = sorted((*coverage(cell, asked.times), cell.groups, cell.videos, cell.equal, cell.alike, cell.shares)
+                       for cell in chosen)
     print(f"{'held %':>7} {'width':>6} {'groups':>7} {'videos':>7} {'alike':>6}  shares")
     for held, width, groups, videos, equal, alike, shares in found:
         print(f"{100 * held:7.1f} {width:6.2f} {groups:7} {videos if equal else f'1-{videos}':>7} {alike:6}  {shares}")

@@ -24,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.cli import cli
-from schemas.config import DEFAULT_FLOW_BOUND_PX
 from schemas.disk.shard import open_shard
 from schemas.disk.store import Store
+from schemas.streams import DEFAULT_FLOW_BOUND_PX
 from tests.flowing import write_moving
 from workers.networks.backbones import DEFAULT_BACKBONE, make_backbone
 from workers.networks.batches import flow_input, rgb_input

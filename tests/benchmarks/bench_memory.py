@@ -21,18 +21,10 @@ import numpy as np
 
 WORKER = """
 import resource, sys
-from pathlib import Path
-from pipeline.jobs.job import Job, extract
-from pipeline.planning.find import find_videos
-from pipeline.jobs.prepare import prepare
-from schemas.config import ExtractSettings
-from schemas.streams import Flow, Rgb
-settings, weights = prepare(ExtractSettings(streams=(Rgb(), Flow(method="farneback"))))
-job = Job(videos=find_videos(sys.argv[1]), settings=settings, weights=weights, out=Path(sys.argv[2]), inline=True,
-          quiet=True)
-summary = extract(job)
-assert not summary.failed and not summary.partial
-print(sum(r.rows for r in summary.made), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+import vidu_pipe as vp
+store = vp.extract(sys.argv[1], sys.argv[2], streams=[vp.Rgb(), vp.Flow(method="farneback")], inline=True, quiet=True)
+assert not store.bad.failed and not store.bad.partial
+print(sum(row["moments"] for row in store.table()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 PAN = 300  # px that the picture moves before it jumps back
 

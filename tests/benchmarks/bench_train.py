@@ -30,7 +30,7 @@ from pipeline.learn.data.splits import Fold
 from pipeline.learn.models.heads import make_head
 from pipeline.learn.models.model import VideoClassifier
 from pipeline.learn.settings import ModelSettings, TrainSettings
-from pipeline.learn.training.checkpoint import State
+from pipeline.learn.training.checkpoint import TrainingState
 from pipeline.learn.training.objective import make_loss, make_optimizer
 from pipeline.learn.training.train import Task, fit, train_epoch
 from schemas.disk.shard import Origin, SegmentRows, ShardContent, open_shard, write_shard
@@ -122,7 +122,7 @@ def make_state(head, streams, task):
     """Build a model with its optimiser."""
     torch.manual_seed(0)
     model = VideoClassifier(ModelSettings(streams=streams, classes=CLASSES, head=head))
-    return State(model, *make_optimizer(model, SETTINGS, model.learning_rate), torch.Generator().manual_seed(0))
+    return TrainingState(model, *make_optimizer(model, SETTINGS, model.learning_rate), torch.Generator().manual_seed(0))
 
 
 def loader_epoch(state, loader, loss):

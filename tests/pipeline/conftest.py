@@ -14,7 +14,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from pipeline.jobs.job import Job, Summary, extract
+from pipeline.jobs.job import Job, Summary, do_job
 from pipeline.jobs.prepare import prepare
 from pipeline.planning.find import find_videos
 from schemas.config import ExtractSettings, Sampling
@@ -44,7 +44,7 @@ class World:
 
     def extract(self, out: Path, **changes: Any) -> Summary:
         """Do the job."""
-        return extract(self.job(out, **changes))
+        return do_job(self.job(out, **changes))
 
     def options(self, out: Path, *more: str, folder: Path | None = None) -> list[str]:
         """The same as words of the command line."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.jobs.job import Job, extract
+from pipeline.jobs.job import Job, do_job
 from pipeline.jobs.prepare import prepare
 from pipeline.learn.learn import learn
 from pipeline.learn.request import Request, SplitChoice
@@ -105,7 +105,7 @@ def test_streams_defined_elsewhere_go_all_the_way(videos, tmp_path):
     assert ExtractSettings.from_dict(settings.as_dict()) == settings
     out = tmp_path / "store"
     job = Job(videos=find_videos(str(videos)), settings=settings, weights=weights, out=out, inline=True, quiet=True)
-    assert not extract(job).lost
+    assert not do_job(job).lost
     store = Store.open(out)
     frame, grey = rows(store, "brighter/v0", "grey-mean")
     assert frame.tolist() == [0, 8, 16, 24, 32]
@@ -115,7 +115,7 @@ def test_streams_defined_elsewhere_go_all_the_way(videos, tmp_path):
     change = rows(store, "darker/v1", "colour-change")[1]
     assert np.allclose(change, np.array([[-8], [-16], [-16], [-16], [-16]]) * np.ones(3), atol=1.5)
 
-    run = learn(Request(command="train-fusion", store=out, alone=True, fusions=("concat",), head="mean",
+    run = learn(Request(command="train-fusion", stores=(out,), alone=True, fusions=("concat",), head="mean",
                         split=SplitChoice(folds=2), training=TrainSettings(epochs=30, val_fraction=0), quiet=True),
                 tmp_path / "run")
     assert run is not None
@@ -124,15 +124,36 @@ def test_streams_defined_elsewhere_go_all_the_way(videos, tmp_path):
     assert len(said) == 8
 
 
+@pytest.mark.usefixtures("strangers")
+def test_a_stream_defined_elsewhere_is_added_to_a_store_that_is_there_already(videos, tmp_path):
+    asked = ExtractSettings(sampling=Sampling(every=8), short_side_px=36, feature_dtype="float32", device="cpu",
+                            streams=(GreyMean(), ColourChange()))
+    stores = {"both": asked, "old": asked.only(("grey-mean",)), "new": asked.only(("colour-change",))}
+    for name, settings in stores.items():
+        ready, weights = prepare(settings)
+        do_job(Job(videos=find_videos(str(videos)), settings=ready, weights=weights, out=tmp_path / name, inline=True,
+                    quiet=True))
+    answers = []
+    for names in (["both"], ["old", "new"]):
+        out = tmp_path / f"run of {len(names)}"
+        learn(Request(command="train-fusion", stores=tuple(tmp_path / name for name in names), fusions=("concat",),
+                      split=SplitChoice(folds=2), training=TrainSettings(epochs=3), quiet=True), out)
+        found = predict_videos(PredictJob(run=out, videos=find_videos(str(videos)),
+                                          engine={"inline": True, "quiet": True}))
+        assert len(found.summaries) == 1
+        answers.append([(one.video, one.probabilities.tolist()) for one in found.said])
+    assert answers[0] == answers[1]
+
+
 def test_one_kind_of_stream_on_two_networks_lies_in_one_store(world, tmp_path):
     rgb = world.asked.streams[0]
     other = replace(rgb, name="squashed", crop="none")
     both, weights = prepare(replace(world.asked, streams=(rgb, other)))
     found = find_videos(str(world.folder))
-    extract(Job(videos=found, settings=both, weights=weights, out=tmp_path / "both", inline=True, quiet=True))
+    do_job(Job(videos=found, settings=both, weights=weights, out=tmp_path / "both", inline=True, quiet=True))
     for stream in (rgb, other):
         alone, weights = prepare(replace(world.asked, streams=(stream,)))
-        extract(Job(videos=found, settings=alone, weights=weights, out=tmp_path / stream.name, inline=True, quiet=True))
+        do_job(Job(videos=found, settings=alone, weights=weights, out=tmp_path / stream.name, inline=True, quiet=True))
         mine, theirs = (rows(Store.open(tmp_path / folder), found[0].id, stream.name)[1]
                         for folder in ("both", stream.name))
         assert np.array_equal(mine, theirs)

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from pipeline.cli import main
-from pipeline.jobs.job import Job, extract
+from pipeline.jobs.job import Job, do_job
 from pipeline.jobs.prepare import prepare
 from pipeline.learn.evaluate import evaluate_run
 from pipeline.learn.learn import learn
@@ -17,7 +17,7 @@ from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import TrainSettings
 from pipeline.planning.find import find_videos
-from pipeline.predict_videos import PredictJob, same_extraction
+from pipeline.predict_videos import PredictJob, same_extractions
 from schemas.config import ExtractSettings, Sampling
 from schemas.disk.store import Store
 from schemas.errors import ConfigError, ResourceError, StoreError
@@ -48,10 +48,10 @@ def world(tmp_path_factory):
     settings, states = prepare(ExtractSettings(
         sampling=Sampling(every=2), device="cpu", short_side_px=48,
         streams=(Rgb(BACKBONE, weights=weights), Flow(BACKBONE, weights=weights, method="dis", stack=3))))
-    extract(Job(videos=find_videos(str(folder / "videos")), settings=settings, weights=states, out=folder / "store",
+    do_job(Job(videos=find_videos(str(folder / "videos")), settings=settings, weights=states, out=folder / "store",
                 inline=True, quiet=True))
     for head in ("mean", "lstm"):
-        learn(Request(command="train-fusion", store=folder / "store", alone=True, fusions=("concat",), head=head,
+        learn(Request(command="train-fusion", stores=(folder / "store",), alone=True, fusions=("concat",), head=head,
                       head_options={"hidden": 4} if head == "lstm" else {}, split=SplitChoice(folds=3),
                       training=TrainSettings(epochs=3, val_fraction=0), quiet=True), folder / f"run-{head}")
     return folder
@@ -99,7 +99,7 @@ def test_no_store_is_left_behind_unless_one_is_wanted(world, capsys, tmp_path, m
     told = predict(world, capsys, "--keep-store", tmp_path / "kept")
     kept = Store.open(tmp_path / "kept")
     assert kept.origin == Store.open(world / "store").origin
-    assert evaluate_run(world / "run-mean", store=tmp_path / "kept").videos == VIDEOS
+    assert evaluate_run(world / "run-mean", stores=(tmp_path / "kept",)).videos == VIDEOS
     assert predict(world, capsys, "--keep-store", tmp_path / "kept").out == told.out
 
 
@@ -156,7 +156,7 @@ def test_only_the_streams_of_the_model_are_extracted(world):
     run = Run.open(world / "run-mean")
     streams = tuple(run.model_settings().streams)
     job = PredictJob(run=run.root, videos=[], weights={"": world / "tiny.safetensors"})
-    settings, states = same_extraction(run, job)
+    ((settings, states),) = same_extractions(run, job)
     assert tuple(stream.name for stream in settings.streams) == streams == tuple(states)
     assert bool(settings.needs.flow) == ("flow" in streams)
 
@@ -167,7 +167,7 @@ def test_other_weights_are_refused_with_both_digests(world, tmp_path):
     save_file(state, other)
     run = Run.open(world / "run-mean")
     with pytest.raises(ConfigError, match=r"of digest [0-9a-f]+; those found in .* have [0-9a-f]+\. Give the file"):
-        same_extraction(run, PredictJob(run=run.root, videos=[], weights={"": other}))
+        same_extractions(run, PredictJob(run=run.root, videos=[], weights={"": other}))
 
 
 def edited(world, tmp_path, edit):
@@ -177,7 +177,7 @@ def edited(world, tmp_path, edit):
     for path in (world / "run-mean").iterdir():
         (run / path.name).write_bytes(path.read_bytes())
     settings = json.loads((run / "settings.json").read_text())
-    edit(settings["store"])
+    edit(settings["stores"][0])
     (run / "settings.json").write_text(json.dumps(settings))
     return Run.open(run)
 
@@ -186,9 +186,9 @@ def test_other_versions_of_libraries_are_refused_unless_accepted(world, tmp_path
     run = edited(world, tmp_path, lambda store: store["software"].update(av="0.1"))
     job = {"run": run.root, "videos": [], "weights": {"": world / "tiny.safetensors"}}
     with pytest.raises(StoreError, match=r"(?s)av: 0\.1, .*`mixed_software`"):
-        same_extraction(run, PredictJob(**job))
+        same_extractions(run, PredictJob(**job))
     with caplog.at_level(logging.WARNING):
-        same_extraction(run, PredictJob(**job, mixed_software=True))
+        same_extractions(run, PredictJob(**job, mixed_software=True))
     assert "av: 0.1" in caplog.text
 
 
@@ -198,9 +198,9 @@ def test_features_of_a_gpu_are_made_on_the_cpu_only_when_asked(world, tmp_path, 
                                                  store["software"].update(tf32="off")))
     job = {"run": run.root, "videos": [], "weights": {"": world / "tiny.safetensors"}}
     with pytest.raises(ResourceError, match="`device` cpu"):
-        same_extraction(run, PredictJob(**job))
+        same_extractions(run, PredictJob(**job))
     with caplog.at_level(logging.WARNING):
-        settings, _ = same_extraction(run, PredictJob(**job, device="cpu"))
+        ((settings, _),) = same_extractions(run, PredictJob(**job, device="cpu"))
     assert settings.device == "cpu"
     assert "made on cuda" in caplog.text
 

@@ -11,8 +11,8 @@ from schemas.disk.files import (
     read_csv,
     reading,
     refusals,
+    remove_leftovers,
     stays_inside,
-    sweep,
     temporary_beside,
     write_bytes,
     write_csv,
@@ -115,9 +115,9 @@ def test_sweeping_spares_what_is_not_half_written(tmp_path):
     for name in (".a.0123.tmp", "a.tmp", ".lock"):
         (tmp_path / name).write_text("")
     (tmp_path / ".folder.tmp").mkdir()
-    sweep(tmp_path)
+    remove_leftovers(tmp_path)
     assert sorted(child.name for child in tmp_path.iterdir()) == [".folder.tmp", ".lock", "a.tmp"]
-    sweep(tmp_path / "nowhere")
+    remove_leftovers(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(("name", "inside"), [

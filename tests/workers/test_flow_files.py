@@ -16,13 +16,13 @@ from tests.videos import number_of, write_video
 from workers.flow import make_flow
 from workers.flow.files.flo import read_flo
 from workers.flow.files.pictures import displacements
-from workers.flow_process import make_flow_files, make_flow_tools, rehearse_flow, software
+from workers.flow_process import flow_software, make_flow_files, make_flow_tools, rehearse_flow
 
 
 def make(path, out, *, excluded=frozenset(), **options):
     """Plan and make one video; return the store and the report."""
     settings = FlowFileSettings(**{"method": "dis", "short_side_px": HEIGHT} | options)
-    store = FlowStore.create(out, Origin("flow", settings.as_dict(), settings.digest, software()))
+    store = FlowStore.create(out, Origin("flow", settings.as_dict(), settings.digest, flow_software()))
     planned = plan_video(Found("v", str(path)), settings, 0)
     assert isinstance(planned, Planned), planned
     task = replace(first_plan([planned], 1).shards[0], excluded=excluded)

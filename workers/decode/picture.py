@@ -60,7 +60,7 @@ def check_size(path: str, width: int, height: int, *, short_side: int, upscale: 
                                  f"at most {LARGEST_PICTURE_PX:,} px are held. Ask for a smaller short side")
 
 
-class Scale(NamedTuple):
+class SizeRule(NamedTuple):
     """What fixes the size of the output: the size the container tells, whatever frame a segment begins with."""
 
     stored_size: tuple[int, int]
@@ -71,7 +71,7 @@ class Scale(NamedTuple):
 class Picture:
     """Scales and converts frames into upright arrays of one size."""
 
-    def __init__(self, first: VideoFrame, scale: Scale) -> None:
+    def __init__(self, first: VideoFrame, scale: SizeRule) -> None:
         width, height = scale.stored_size if all(scale.stored_size) else (first.width, first.height)
         self._rotation, self._turned = first.rotation, orientation(first)
         upright = (height, width) if self._turned.transpose else (width, height)

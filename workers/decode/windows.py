@@ -21,7 +21,7 @@ from schemas.errors import EmptyVideoError, InputError, MachineError, VideoDecod
 from schemas.frames import FrameBatch
 from schemas.words import counted
 from workers.decode.avi_index import read_sought
-from workers.decode.picture import Picture, Scale, check_size
+from workers.decode.picture import Picture, SizeRule, check_size
 from workers.decode.probe import HARMLESS_FRAMES
 from workers.decode.units import unit_types
 from workers.decode.video import (
@@ -137,7 +137,7 @@ def _decoded(
     """Do the work of `decode`, in a function of its own so that its frames are gone when `decode` tidies up."""
     with ExitStack() as stack:
         source = _handed_on(path, start, stack) or _Source(path, stack, start=start, seek_pts=seek_pts, threads=threads)
-        scale = Scale(source.stored_size, short_side, upscale)
+        scale = SizeRule(source.stored_size, short_side, upscale)
         windows = _Windows(rgb_frames, grey=grey, scale=scale, time_base=source.time_base)
         index = start
         for ticks, frame in source.frames(start, stop, hand_on):
@@ -321,7 +321,7 @@ def _is_recovery_point(stream: VideoStream) -> bool:
 class _Windows:
     """Collects frames into arrays of one window; the arrays are made when a window begins."""
 
-    def __init__(self, rgb_frames: NDArray[np.int64], *, grey: bool, scale: Scale, time_base: Fraction) -> None:
+    def __init__(self, rgb_frames: NDArray[np.int64], *, grey: bool, scale: SizeRule, time_base: Fraction) -> None:
         self.count = 0
         self._wanted = np.unique(np.asarray(rgb_frames, dtype=np.int64))
         self._grey = grey

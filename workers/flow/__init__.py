@@ -8,12 +8,13 @@ before and however many frames come in one call.
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.checks import known
+from schemas.options import OptionValue
 from schemas.streams import Options
 from workers.flow.opencv import DIS_PRESETS, DISFlow, FarnebackFlow, OpenCVTVL1Flow
 from workers.flow.tvl1.method import TVL1Flow
@@ -37,7 +38,7 @@ FLOW_METHODS: dict[str, Callable[..., FlowMethod]] = {
 FLOW_PRESETS: dict[str, tuple[str, ...]] = {"tvl1": tuple(PRESETS), "dis": tuple(DIS_PRESETS)}
 
 
-def make_flow(name: str, device: str = "cpu", **options: Any) -> FlowMethod:  # noqa: ANN401 - each has its own
+def make_flow(name: str, device: str = "cpu", **options: OptionValue) -> FlowMethod:
     """Make a flow method by name.
 
     Args:

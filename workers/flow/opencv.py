@@ -6,7 +6,7 @@ They compute on one thread: a worker owns one core, and DIS gives other bits wit
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 import cv2
 import numpy as np
@@ -73,13 +73,13 @@ class OpenCVTVL1Flow:
                   outer_iterations=outer_iterations)
         if scale_step >= 1:
             raise ConfigError(f"flow option scale_step must be below 1, not {scale_step!r}")
-        self._parameters: dict[str, Any] = {
-            "tau": tau, "lambda_": lambda_, "theta": theta, "nscales": scales, "warps": warps, "epsilon": epsilon,
-            "innnerIterations": inner_iterations, "outerIterations": outer_iterations, "scaleStep": scale_step}
+        self._make = partial(
+            cv2.optflow.DualTVL1OpticalFlow.create, tau=tau, lambda_=lambda_, theta=theta, nscales=scales, warps=warps,
+            epsilon=epsilon, innnerIterations=inner_iterations, outerIterations=outer_iterations, scaleStep=scale_step)
 
     def __call__(self, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute the flow, uint8 (T, H, W) -> float32 (T-1, 2, H, W)."""
-        return _per_pair(grey, lambda a, b: cv2.optflow.DualTVL1OpticalFlow.create(**self._parameters).calc(a, b, None))
+        return _per_pair(grey, lambda a, b: self._make().calc(a, b, None))
 
 
 class DISFlow:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -15,8 +15,10 @@ from workers.networks.backbones import State
 from workers.streams.flow import FlowExtractor
 from workers.streams.rgb import RgbExtractor
 
+S = TypeVar("S", bound=Stream)
 
-class Extractor(Protocol):
+
+class Extractor(Protocol[S]):
     """Makes the features of one stream; built once per process.
 
     Attributes:
@@ -27,7 +29,7 @@ class Extractor(Protocol):
     shape: tuple[int, ...]
     network: nn.Module
 
-    def __init__(self, stream: Any, state: State, settings: ExtractSettings) -> None:  # noqa: ANN401 - of its kind
+    def __init__(self, stream: S, state: State, settings: ExtractSettings) -> None:
         """Build the network.
 
         Args:
@@ -38,7 +40,7 @@ class Extractor(Protocol):
         ...
 
     @staticmethod
-    def prepared(stream: Any, device: str) -> tuple[Any, State]:  # noqa: ANN401 - each kind has its own
+    def prepared(stream: S, device: str) -> tuple[S, State]:
         """Find what the stream needs on this machine, before any work.
 
         Returns:
@@ -55,7 +57,7 @@ class Extractor(Protocol):
         ...
 
 
-EXTRACTORS: dict[str, type[Extractor]] = {
+EXTRACTORS: dict[str, type[Extractor[Any]]] = {
     "rgb": RgbExtractor,
     "flow": FlowExtractor,
 }

@@ -22,8 +22,8 @@ class RgbExtractor(PictureNetwork):
         super().__init__(stream, state, settings, _CHANNELS)
 
     @staticmethod
-    def prepared(stream: Rgb, device: str) -> tuple[Rgb, State]:  # noqa: ARG004 - colour is the same everywhere
-        """See `Extractor`."""
+    def prepared(stream: Rgb, _device: str) -> tuple[Rgb, State]:
+        """See `Extractor`; colour is the same on every device."""
         return with_published_or_own_weights(stream, _CHANNELS)
 
     def inputs(self, pictures: Pictures, frames: Sequence[int]) -> Tensor:

@@ -13,7 +13,7 @@ Errors are `ConfigError`, `ResourceError`, `StoreError` (all of them `ViduError`
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.learn.runs.run import Run
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever lies there
+def __getattr__(name: str) -> object:
     """Import what is asked for, the first time it is.
 
     Raises:

@@ -4,14 +4,15 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
-from pipeline.jobs.job import Job, Summary
-from pipeline.jobs.job import extract as do
+from pipeline.jobs.job import Job, Summary, do_job
 from pipeline.planning.find import Found, find_files, find_videos
 from schemas.config import ExtractSettings, Sampling
 from schemas.errors import ResourceError
 from schemas.flow_config import FlowFileSettings
+from schemas.options import OptionValue
+from schemas.plain import Plain
 from schemas.streams import Options, Stream, with_weights
 from vidu_pipe.features import FeatureStore
 from vidu_pipe.options import ExtractOptions, FlowFileOptions
@@ -66,7 +67,7 @@ def extract(
     """
     from pipeline.jobs.prepare import prepare
 
-    more: dict[str, Any] = dict(options)
+    more: Plain = dict(options)
     _refuse_unknown(more)
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     asked = replace(settings or ExtractSettings(), **{name: more.pop(name) for name in _FRAME_FIELDS if name in more})
@@ -77,7 +78,7 @@ def extract(
     if weights:
         asked = replace(asked, streams=with_weights(asked.streams, weights))
     prepared, tensors = prepare(asked)
-    summary = do(Job(videos=found, settings=prepared, weights=tensors, out=Path(out), **more))
+    summary = do_job(Job(videos=found, settings=prepared, weights=tensors, out=Path(out), **more))
     _refuse_incomplete(summary, incomplete=incomplete)
     return FeatureStore(summary.store, summary)
 
@@ -86,9 +87,9 @@ _FRAME_FIELDS = ("short_side_px", "upscale", "device", "precision", "feature_dty
 
 
 @left_as_found()
-def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tvl1", options: Mapping[str, Any] | None
-               = None, device: str = "auto", incomplete: bool = False, root: Path | None = None,
-               keep_suffix: bool = False, **others: Unpack[FlowFileOptions]) -> Summary:
+def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tvl1",
+               options: Mapping[str, OptionValue] | None = None, device: str = "auto", incomplete: bool = False,
+               root: Path | None = None, keep_suffix: bool = False, **others: Unpack[FlowFileOptions]) -> Summary:
     """Write optical flow of videos as images, arrays or `.flo` files, as denseflow lays them out.
 
     Args:
@@ -114,7 +115,7 @@ def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tv
     from workers.devices import resolve_device
     from workers.flow import checked_options
 
-    more: dict[str, Any] = dict(others)
+    more: Plain = dict(others)
     given: Options = tuple(sorted((options or {}).items()))
     chosen = resolve_device(device)
     names = FlowFileSettings.__dataclass_fields__
@@ -123,7 +124,7 @@ def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tv
         method=method, options=checked_options(method, chosen, given), device=chosen, **fields)
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     _refuse_unknown(more)
-    summary = do(Job(videos=found, settings=settings, weights={}, out=Path(out), shard_frames=1, **more))
+    summary = do_job(Job(videos=found, settings=settings, weights={}, out=Path(out), shard_frames=1, **more))
     _refuse_incomplete(summary, incomplete=incomplete)
     return summary
 

@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.jobs.job import Summary
 from pipeline.planning.outcomes import BadVideos, bad_videos
+from schemas.arrays import Array
 from schemas.config import ExtractSettings
 from schemas.disk.shard import open_shard
 from schemas.disk.store import Store, VideoRows
 from schemas.errors import ConfigError
+from schemas.plain import Plain
 from schemas.words import counted
 
 
@@ -35,9 +36,9 @@ class VideoFeatures:
     id: str
     frame: NDArray[np.int64]
     pts_s: NDArray[np.float64]
-    streams: dict[str, NDArray[Any]]
+    streams: dict[str, Array]
 
-    def __getitem__(self, stream: str) -> NDArray[Any]:
+    def __getitem__(self, stream: str) -> Array:
         """Return a stream's features (T, D).
 
         Raises:
@@ -47,7 +48,7 @@ class VideoFeatures:
             raise KeyError(f"no stream {stream!r}; there are {', '.join(self.streams)}")
         return self.streams[stream]
 
-    def __getattr__(self, name: str) -> NDArray[Any]:
+    def __getattr__(self, name: str) -> Array:
         """Return a stream's features (T, D).
 
         Raises:
@@ -136,7 +137,7 @@ class FeatureStore:
 
             near = ", ".join(difflib.get_close_matches(video, self._videos, n=3)) or "nothing like it"
             raise KeyError(f"{self.path} has no features of {video!r}; nearest: {near}")
-        frames, times, streams = [], [], dict[str, list[NDArray[Any]]]()
+        frames, times, streams = [], [], dict[str, list[Array]]()
         for piece in self._videos[video].pieces:
             with open_shard(self._store.shard_path(piece.shard)) as shard:
                 frame, pts_s = shard.moments(piece.row_start, piece.row_stop)
@@ -147,7 +148,7 @@ class FeatureStore:
         return VideoFeatures(video, np.concatenate(frames), np.concatenate(times),
                              {name: np.concatenate(parts) for name, parts in streams.items()})
 
-    def table(self) -> list[dict[str, Any]]:
+    def table(self) -> list[Plain]:
         """Return one row a planned video: id, label, split, group, moments, outcome, reason, path.
 
         `pandas.DataFrame(store.table())` makes a data frame of it.

@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import TrainSettings
 from schemas.checks import known
 from schemas.errors import ConfigError
 from schemas.options import parse_weights
+from schemas.plain import Plain
 from vidu_pipe.extraction import Videos, found_videos
 from vidu_pipe.options import EngineOptions, FilePath, TrainOptions
 from vidu_pipe.restored import left_as_found
@@ -23,19 +24,20 @@ if TYPE_CHECKING:
     from pipeline.report.facts.compare import Comparison
 
 # what is trained when nothing else is said: every stream alone, and all fusions of them
-_TRAIN_FUSION: dict[str, Any] = {"command": "train-fusion", "alone": True,
+_TRAIN_FUSION: Plain = {"command": "train-fusion", "alone": True,
                                  "fusions": ("concat", "average", "score", "gated")}
 
 
 @left_as_found()
-def train(store: FilePath, out: FilePath | None = None, *, tensorboard: bool = False,
+def train(store: FilePath | Sequence[FilePath], out: FilePath | None = None, *, tensorboard: bool = False,
           **options: Unpack[TrainOptions]) -> Run:
     """Train classifiers over the features of a store, and judge each on videos that it has not seen.
 
         run = train("features", head="lstm", fusions=["concat"], leave_one_group_out=True, epochs=40)
 
     Args:
-        store: its folder, or what `open_store` returned.
+        store: its folder, or what `open_store` returned; or a list of several stores of the same moments, of which the
+            columns are joined: labels, splits and groups are those of the first.
         out: the run's folder; None: the next free one in `runs/`, or the unfinished one of this very call.
         tensorboard: write the learning curves as event files into the run too.
         options: of the model (`head`, `head_options`, `fusions`, `alone`, `streams`, `hidden`, `dropout`), of the
@@ -49,7 +51,7 @@ def train(store: FilePath, out: FilePath | None = None, *, tensorboard: bool = F
 
     Raises:
         ConfigError: what is asked for can not be done with these videos and labels.
-        StoreError: the store can not be read.
+        StoreError: a store can not be read.
         ResourceError: no such device, or the run can not be written.
     """
     from pipeline.learn.learn import learn
@@ -63,7 +65,7 @@ def train(store: FilePath, out: FilePath | None = None, *, tensorboard: bool = F
     return run
 
 
-def request_of(store: FilePath, options: dict[str, Any]) -> "Request":
+def request_of(store: FilePath | Sequence[FilePath], options: Plain) -> "Request":
     """Sort the options of `train` into the records they belong to.
 
     Raises:
@@ -95,7 +97,7 @@ def request_of(store: FilePath, options: dict[str, Any]) -> "Request":
         asked["head_options"] = head_options(asked.get("head", "mean"), asked["head_options"])
     if "score_weights" in asked:
         asked["score_weights"] = parse_weights("score_weights", asked["score_weights"])
-    return Request(store=Path(store), training=TrainSettings(**given[TrainSettings]),
+    return Request(stores=_folders(store), training=TrainSettings(**given[TrainSettings]),
                    split=SplitChoice(**given[SplitChoice]), **_TRAIN_FUSION | asked)
 
 
@@ -142,7 +144,7 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     files = {name: Path(file) for name, file in (weights or {}).items()}
     job = PredictJob(run=_folder(run), videos=found, weights=files, device=device, mixed_software=mixed_software,
-                     keep=Path(keep) if keep else None, window=window, engine=dict(engine))
+                     keep=Path(keep) if keep else None, window=window, engine=engine)
     opened = Run.open(job.run)
 
     def keep_timeline(timeline: "Timeline") -> None:
@@ -157,9 +159,9 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
 
 
 @left_as_found()
-def evaluate(run: FilePath | Run, store: FilePath | None = None, *, labels: FilePath | None = None,
+def evaluate(run: FilePath | Run, store: FilePath | Sequence[FilePath] | None = None, *, labels: FilePath | None = None,
              part: str | None = None, out: FilePath | None = None, device: str = "auto") -> "Evaluation":
-    """Judge a run's model on another store, or on a part of its own.
+    """Judge a run's model on another store (or several, joined as for `train`), or on a part of its own.
 
     Args:
         run: a run, or its folder.
@@ -175,7 +177,7 @@ def evaluate(run: FilePath | Run, store: FilePath | None = None, *, labels: File
     """
     from pipeline.learn.evaluate import evaluate_run
 
-    return evaluate_run(_folder(run), store=_path(store), labels=_path(labels), part=part, out=_path(out),
+    return evaluate_run(_folder(run), stores=_folders(store), labels=_path(labels), part=part, out=_path(out),
                         device=device)
 
 
@@ -202,14 +204,14 @@ def compare(runs: Sequence[FilePath | Run], *, html: FilePath | None = None) -> 
 
 
 @left_as_found()
-def report(run: FilePath | Run, out: FilePath | None = None, *, store: FilePath | None = None, map: str = "pca",  # noqa: A002
-           mistakes: int = 12, tensorboard: bool = False) -> Path:
+def report(run: FilePath | Run, out: FilePath | None = None, *, store: FilePath | Sequence[FilePath] | None = None,
+           map: str = "pca", mistakes: int = 12, tensorboard: bool = False) -> Path:  # noqa: A002
     """Write a run as one HTML file that needs neither network nor scripts.
 
     Args:
         run: a run, or its folder.
         out: the file; None: `report.html` in the run.
-        store: where the features are, for the map of them; None: where they were.
+        store: where the features are, for the map of them, in one store or several; None: where they were.
         map: `pca` or `tsne`.
         mistakes: how many of the hardest mistakes are shown.
         tensorboard: write the learning curves as event files into the run too.
@@ -222,11 +224,17 @@ def report(run: FilePath | Run, out: FilePath | None = None, *, store: FilePath 
 
     if tensorboard:
         write_events(Run.open(_folder(run)))
-    return make_report(_folder(run), out=_path(out), store=_path(store), method=map, mistakes=mistakes)
+    return make_report(_folder(run), out=_path(out), stores=_folders(store), method=map, mistakes=mistakes)
 
 
 def _path(file: FilePath | None) -> Path | None:
     return None if file is None else Path(file)
+
+
+def _folders(stores: FilePath | Sequence[FilePath] | None) -> tuple[Path, ...]:
+    if stores is None:
+        return ()
+    return (Path(stores),) if isinstance(stores, str | os.PathLike) else tuple(Path(store) for store in stores)
 
 
 def _folder(run: FilePath | Run) -> Path:

@@ -1,15 +1,15 @@
 """Optical flow of arrays."""
 
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import ConfigError
+from schemas.options import OptionValue
 
 
 def flow(grey: NDArray[np.uint8], method: str = "tvl1", *, device: str = "cpu",
-         **options: Any) -> NDArray[np.float32]:  # noqa: ANN401 - of the method
+         **options: OptionValue) -> NDArray[np.float32]:
     """Compute optical flow between consecutive frames.
 
     Args:

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
+
+from schemas.options import OptionValue
 
 FilePath = str | os.PathLike[str]
 
@@ -57,7 +59,7 @@ class TrainOptions(TypedDict, total=False):
 
     # the model
     head: str
-    head_options: dict[str, Any]
+    head_options: dict[str, OptionValue]
     fusions: Sequence[str]
     alone: bool
     streams: Sequence[str]

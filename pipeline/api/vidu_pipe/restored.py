@@ -17,7 +17,7 @@ def left_as_found() -> Iterator[None]:
     import torch
 
     threads, chance = torch.get_num_threads(), torch.get_rng_state()
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     switches = [(torch.utils.deterministic, "fill_uninitialized_memory"),
                 *((torch.backends.cudnn, name) for name in ("benchmark", "deterministic", "allow_tf32")),

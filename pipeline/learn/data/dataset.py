@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from schemas.arrays import Array
 from schemas.disk.files import refusals
-from schemas.disk.shard import Origin, Shard, open_shard
+from schemas.disk.shard import Shard, open_shard
 from schemas.disk.store import Store, VideoRows
 from schemas.errors import ConfigError, StoreError
 
@@ -37,14 +38,12 @@ class Dataset:
         paths: V absolute paths of the files.
         offsets: int64 (V + 1,); video v has the rows `offsets[v]:offsets[v + 1]`.
         streams: name -> (N, D) float16 or float32.
-        origin: what made the store.
     """
 
     ids: tuple[str, ...]
     paths: tuple[str, ...]
     offsets: NDArray[np.int64]
     streams: dict[str, Tensor]
-    origin: Origin
 
     @property
     def dims(self) -> dict[str, int]:
@@ -63,7 +62,7 @@ class Dataset:
             stop = high
         yield slice(start, stop)
 
-    def moments(self, stream: str, videos: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def feature_statistics(self, stream: str, videos: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, float32 (D,), over all moments of `videos`."""
         table = self.streams[stream]
         total, count = torch.zeros(2, table.shape[1], dtype=torch.float64, device=table.device), 0
@@ -110,7 +109,7 @@ def read_dataset(store: Store, videos: Sequence[VideoRows], *, streams: Sequence
         raise ConfigError(f"{store.root} holds no video to learn from; `vidu-pipe status {store.root}` tells more")
     lengths = np.array([video.moments for video in videos])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    tables: dict[str, NDArray[Any]] = {}
+    tables: dict[str, Array] = {}
     for shard, ranges in _runs(videos, offsets).items():
         with open_shard(store.shard_path(shard)) as file:
             layout = _layout(store, file, streams)
@@ -125,7 +124,7 @@ def read_dataset(store: Store, videos: Sequence[VideoRows], *, streams: Sequence
                     if (bad := _not_finite(rows)) is not None:
                         raise StoreError(_blame(name, place + bad, videos, offsets))
     return Dataset(tuple(video.id for video in videos), tuple(video.path for video in videos), offsets,
-                   {name: torch.from_numpy(table) for name, table in tables.items()}, store.origin)
+                   {name: torch.from_numpy(table) for name, table in tables.items()})
 
 
 def _runs(videos: Sequence[VideoRows], offsets: NDArray[np.int64]) -> dict[str, list[tuple[int, int, int]]]:
@@ -153,13 +152,13 @@ def _layout(store: Store, shard: Shard, streams: Sequence[str]) -> dict[str, tup
 
 
 def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_bytes: int,
-              spill_dir: Path | None) -> dict[str, NDArray[Any]]:
+              spill_dir: Path | None) -> dict[str, Array]:
     size = sum(rows * dim * dtype.itemsize for dim, dtype in layout.values())
     if size <= memory_bytes:
         return {name: np.empty((rows, dim), dtype) for name, (dim, dtype) in layout.items()}
     logger.info("features take %.1f GB, more than `memory_bytes` allows: they are paged from a temporary file in %s",
                 size / 1e9, spill_dir or tempfile.gettempdir())
-    tables: dict[str, NDArray[Any]] = {}
+    tables: dict[str, Array] = {}
     for name, (dim, dtype) in layout.items():
         with tempfile.TemporaryFile(dir=spill_dir) as file:  # the map keeps its own handle on the nameless file
             with refusals(Path(spill_dir or tempfile.gettempdir())):  # a page without room would end the process
@@ -168,7 +167,7 @@ def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_by
     return tables
 
 
-def _not_finite(table: NDArray[Any]) -> int | None:
+def _not_finite(table: Array) -> int | None:
     """Return the first row of a table (N, D) that holds NaN or infinity."""
     for start in range(0, len(table), CHECK_ROWS):
         finite = np.isfinite(table[start:start + CHECK_ROWS])
@@ -181,6 +180,21 @@ def _blame(stream: str, row: int, videos: Sequence[VideoRows], offsets: NDArray[
     video = int(np.searchsorted(offsets, row, side="right")) - 1
     return (f"stream {stream} of video {videos[video].id} holds NaN or infinity at moment {row - offsets[video]}; "
             "leave the video out, or make its features anew")
+
+
+def read_moments(store: Store, videos: Sequence[VideoRows]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return frame indices int64 (N,) and presentation times float64 (N,) of the moments of videos, one after another.
+
+    Raises:
+        StoreError: a shard can not be read.
+    """
+    offsets = np.cumsum([0, *(video.moments for video in videos)])
+    frame, pts_s = np.empty(offsets[-1], np.int64), np.empty(offsets[-1], np.float64)
+    for shard, ranges in _runs(videos, offsets).items():
+        with open_shard(store.shard_path(shard)) as file:
+            for start, stop, place in ranges:
+                frame[place:place + stop - start], pts_s[place:place + stop - start] = file.moments(start, stop)
+    return frame, pts_s
 
 
 def fingerprints(store: Store, videos: Sequence[VideoRows]) -> tuple[str, ...]:

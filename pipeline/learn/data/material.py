@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn.data.dataset import Dataset, fingerprints, read_dataset
+from pipeline.learn.data.dataset import Dataset, fingerprints
 from pipeline.learn.data.splits import Fold, check_classes, check_leaks, cut_validation, groups_of, made_folds
+from pipeline.learn.data.stores import Joined
 from pipeline.learn.data.targets import Targets, frequent, label_rows, make_targets, tell_partial
 from pipeline.learn.request import Request, SplitChoice
-from pipeline.learn.runs.run import SplitRow
+from pipeline.learn.runs.records import SplitRow
 from pipeline.learn.settings import TrainSettings
 from schemas.disk.store import Store, VideoRows
 from schemas.errors import ConfigError
@@ -32,6 +33,7 @@ class Material:
 
     Attributes:
         data: features.
+        stores: where they lie.
         targets: labels.
         groups: V names.
         fingerprints: V digests of the files.
@@ -42,6 +44,7 @@ class Material:
     """
 
     data: Dataset
+    stores: tuple[Store, ...]
     targets: Targets
     groups: list[str]
     fingerprints: tuple[str, ...]
@@ -65,10 +68,12 @@ class Material:
         return [self.folds, *self.again][place] if self.again else self.folds
 
 
-def prepare(request: Request) -> Material:
-    """Read the store and divide its videos; everything that can be wrong with the request shows here, before work."""
-    store = Store.open(request.store)
-    videos = videos_of(store)
+def read_material(request: Request) -> Material:
+    """Read the stores and divide their videos; all that can be wrong with the request shows here, before work."""
+    stores = Joined.open(request.stores)
+    videos = videos_of(stores)
+    if request.labels is None:
+        stores.check_plans()
     labels = label_rows(videos, read_label_csv(request.labels) if request.labels else ())
     parts, kind = _parts(request.split, labels)
     labels = frequent({name: labels[name] for name in parts}, request.min_videos)
@@ -76,7 +81,7 @@ def prepare(request: Request) -> Material:
     tell_partial(videos)
     ids = [video.id for video in videos]
     targets = make_targets(ids, labels)
-    prints = fingerprints(store, videos)
+    prints = fingerprints(stores.first, videos)
     groups = groups_of(ids, pattern=request.split.group_by, given={name: row.group for name, row in labels.items()},
                        fingerprints=prints)
     everything, last, again = np.arange(len(ids)), None, list[list[Fold]]()
@@ -96,25 +101,26 @@ def prepare(request: Request) -> Material:
     elif request.training.val_fraction is not None:
         raise ConfigError("`val_fraction` cuts a validation part, and the labels' split has one already: leave "
                           "it out")
-    data = read_dataset(store, videos, streams=request.streams, memory_bytes=request.memory_bytes)
-    return Material(data, targets, groups, prints, folds, again, last, kind)
+    data = stores.read(videos, streams=request.streams, memory_bytes=request.memory_bytes)
+    return Material(data, stores.stores, targets, groups, prints, folds, again, last, kind)
 
 
-def videos_of(store: Store) -> list[VideoRows]:
-    """Return the videos of a store; of one that is still being made those that are there, with a warning.
+def videos_of(stores: Joined) -> list[VideoRows]:
+    """Return the videos of the first store; of one that is still being made those that are there, with a warning.
 
     Raises:
-        ConfigError: there is none yet.
+        ConfigError: there is none yet, in one of the stores.
     """
-    videos, shards = store.video_rows(), store.read_plan().live_shards
-    if not videos:
-        raise ConfigError(f"{store.root} holds no video yet; `vidu-pipe status {store.root}` tells more")
-    missing = sum(store.report(task.shard) is None for task in shards)
-    if missing:
-        logger.warning("%s is unfinished: of %s %s not made, so videos, or parts of them, are missing here; the "
-                       "command that began it goes on with it", store.root, counted(len(shards), "shard"),
-                       counted(missing, "is", "are"))
-    return videos
+    for store, rows in zip(stores.stores, stores.rows, strict=True):
+        shards = store.read_plan().live_shards
+        if not rows:
+            raise ConfigError(f"{store.root} holds no video yet; `vidu-pipe status {store.root}` tells more")
+        missing = sum(store.report(task.shard) is None for task in shards)
+        if missing:
+            logger.warning("%s is unfinished: of %s %s not made, so videos, or parts of them, are missing here; the "
+                           "command that began it goes on with it", store.root, counted(len(shards), "shard"),
+                           counted(missing, "is", "are"))
+    return stores.videos
 
 
 def _parts(choice: SplitChoice, labels: dict[str, LabelRow]) -> tuple[dict[str, str], str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn.runs.run import ClassResult
+from pipeline.learn.runs.records import ClassResult
 
 CALIBRATION_BINS = 15
 HALF = 0.5  # the threshold of a class that nothing tells more of

@@ -18,13 +18,13 @@ from pipeline.learn.judging.statistics import (
     sign_flip_p,
     unit_numbers,
 )
+from pipeline.learn.runs.records import ClassResult, Results, RowResult, Versus
 from pipeline.learn.runs.rows import Row
-from pipeline.learn.runs.run import ClassResult, Results, RowResult, Versus
 from schemas.words import counted
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class RowScores:
     """What the models of one row said.
 
     Attributes:
@@ -77,7 +77,7 @@ def mean_classes(tables: Sequence[tuple[ClassResult, ...]]) -> tuple[ClassResult
                  for same in zip(*tables, strict=True))
 
 
-def conclude(said: Sequence[Said], targets: Targets, judged: NDArray[np.int64], groups: Sequence[str], *,
+def conclude(said: Sequence[RowScores], targets: Targets, judged: NDArray[np.int64], groups: Sequence[str], *,
              crossed: bool, inner: bool = False, varied: str = "seeds") -> Results:
     """Judge every row, compare, choose.
 
@@ -114,7 +114,7 @@ def _summed(tables: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int, .
     return tuple(tuple(map(sum, zip(*rows, strict=True))) for rows in zip(*tables, strict=True))
 
 
-def _row(one: Said, values: NDArray[np.float64], members: NDArray[np.bool_], units: NDArray[np.int64],
+def _row(one: RowScores, values: NDArray[np.float64], members: NDArray[np.bool_], units: NDArray[np.int64],
          targets: Targets) -> RowResult:
     each = [judge(members, probabilities, multilabel=targets.multilabel, thresholds=least)
             for probabilities, least in one.tables]

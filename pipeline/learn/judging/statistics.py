@@ -20,16 +20,16 @@ _DRAWN_AT_ONCE = 1 << 22  # units, to bound memory
 PERMUTATIONS = 1 << 14  # sign patterns; those of 14 units or fewer are all counted, of more so many are sampled
 
 Values = NDArray[np.float64]
-Indices = NDArray[np.int64]
+Units = NDArray[np.int64]  # the number of each video's unit
 
 
-def unit_numbers(groups: Sequence[str]) -> Indices:
+def unit_numbers(groups: Sequence[str]) -> Units:
     """Number the groups of V videos: int64 (V,), 0 to G - 1."""
     _, units = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
     return units.astype(np.int64)
 
 
-def bootstrap_mean(values: Values, units: Indices, *, lowest: float = 0.0, together: int = 1,
+def bootstrap_mean(values: Values, units: Units, *, lowest: float = 0.0, together: int = 1,
                    seed: int = 0) -> tuple[float, float]:
     """Return the 95 % interval of the mean of `values` (V,), all between `lowest` and 1, by drawing whole units.
 
@@ -72,7 +72,7 @@ def bootstrap_mean(values: Values, units: Indices, *, lowest: float = 0.0, toget
     return min(float(low), float(values.mean())), max(float(high), float(values.mean()))
 
 
-def sign_flip_p(differences: Values, units: Indices, *, seed: int = 0) -> float:
+def sign_flip_p(differences: Values, units: Units, *, seed: int = 0) -> float:
     """Return the two-sided p-value of the paired sign-flip test that `differences` (V,) have no direction.
 
     Each unit's summed difference keeps or changes its sign (Fisher's randomisation test). With 0/1 outcomes and one

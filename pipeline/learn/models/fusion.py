@@ -36,7 +36,7 @@ class Classifier(nn.Sequential):
 
 
 class Fusion(nn.Module):
-    """What all fusions share.
+    """What all fusions share; each is made as `make_fusion` says, and leaves aside what it has no use for.
 
     Attributes:
         is_late: each stream has a classifier of its own in `classifiers`, so that streams trained alone can be put
@@ -49,7 +49,7 @@ class Fusion(nn.Module):
 class Concat(Fusion):
     """One classifier over all vectors side by side."""
 
-    def __init__(self, *, widths: Sequence[int], classes: int, hidden: int, dropout: float, multilabel: bool) -> None:  # noqa: ARG002 - every fusion is made the same way
+    def __init__(self, *, widths: Sequence[int], classes: int, hidden: int, dropout: float, **_: bool) -> None:
         super().__init__()
         self.classifier = Classifier(sum(widths), classes=classes, hidden=hidden, dropout=dropout)
 
@@ -66,7 +66,7 @@ class Concat(Fusion):
 class Average(Fusion):
     """One classifier over the mean of the vectors; when widths differ each is projected to the smallest first."""
 
-    def __init__(self, *, widths: Sequence[int], classes: int, hidden: int, dropout: float, multilabel: bool) -> None:  # noqa: ARG002 - every fusion is made the same way
+    def __init__(self, *, widths: Sequence[int], classes: int, hidden: int, dropout: float, **_: bool) -> None:
         super().__init__()
         width = min(widths)
         same = len(set(widths)) == 1
@@ -118,8 +118,8 @@ class Gated(Fusion):
     classifier sees the sum of gate times h.
     """
 
-    def __init__(self, *, widths: Sequence[int], classes: int, hidden: int, dropout: float, multilabel: bool,  # noqa: ARG002 - every fusion is made the same way
-                 width: int = 256) -> None:
+    def __init__(self, *, widths: Sequence[int], classes: int, hidden: int, dropout: float, width: int = 256,
+                 **_: bool) -> None:
         super().__init__()
         self.drop = Dropout(dropout)
         self.squash = nn.ModuleList(nn.Linear(wide, width) for wide in widths)

@@ -9,11 +9,12 @@ best (Breiman et al. 1984; Hastie et al. 2009, section 7.10).
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_expit, log_softmax
+
+from schemas.arrays import Array
 
 STRENGTHS: tuple[float, ...] = tuple(10.0 ** (half / 2) for half in range(-2, 11))
 """Tried for C * D, the loosest last: with standardised features the size of scores then does not depend on D."""
@@ -22,7 +23,7 @@ UNTRIED = 10.0  # where nothing can be held out
 MOST_STEPS = 1000
 _UNSEEN = 10.0  # a class without a video is held this much (log odds) less likely than the least likely one
 
-Weights = tuple[NDArray[np.float64], NDArray[np.float64]]
+LinearWeights = tuple[NDArray[np.float64], NDArray[np.float64]]
 Cut = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -40,13 +41,13 @@ class Linear:
     bias: NDArray[np.float64]
     strength: float
 
-    def scores(self, x: NDArray[Any]) -> NDArray[np.float64]:
+    def scores(self, x: Array) -> NDArray[np.float64]:
         """(V, D) -> (V, C)."""
         scores: NDArray[np.float64] = x @ self.weight.T + self.bias
         return scores
 
 
-def fit_linear(x: NDArray[Any], members: NDArray[np.bool_], train: NDArray[np.int64], cuts: Sequence[Cut], *,
+def fit_linear(x: Array, members: NDArray[np.bool_], train: NDArray[np.int64], cuts: Sequence[Cut], *,
                multilabel: bool, balanced: bool, threads: int = 1) -> Linear:
     """Choose the strength on `cuts`, then fit `train` with it.
 
@@ -66,7 +67,7 @@ def fit_linear(x: NDArray[Any], members: NDArray[np.bool_], train: NDArray[np.in
         return _fit(x, members, train, cuts, make=_Several if multilabel else _One, balanced=balanced)
 
 
-def _fit(x: NDArray[Any], members: NDArray[np.bool_], train: NDArray[np.int64], cuts: Sequence[Cut], *,
+def _fit(x: Array, members: NDArray[np.bool_], train: NDArray[np.int64], cuts: Sequence[Cut], *,
          make: type["_One | _Several"], balanced: bool) -> Linear:
     basis = _basis(x[train])
     x = (x if basis is None else x @ basis) / x.shape[1] ** 0.5
@@ -78,7 +79,7 @@ def _fit(x: NDArray[Any], members: NDArray[np.bool_], train: NDArray[np.int64], 
     return Linear((weight if basis is None else weight @ basis.T) / dim ** 0.5, bias, strength)
 
 
-def _basis(x: NDArray[Any]) -> NDArray[Any] | None:
+def _basis(x: Array) -> Array | None:
     """Return an orthonormal basis (D, V) of the videos, where they are fewer than features.
 
     The best weights are sums of the videos, so the fit within the basis is the same one with V numbers a class.
@@ -89,7 +90,7 @@ def _basis(x: NDArray[Any]) -> NDArray[Any] | None:
 class _One:
     """Videos of one label each; looser fits begin where the last one ended."""
 
-    def __init__(self, x: NDArray[Any], members: NDArray[np.bool_], *, balanced: bool) -> None:
+    def __init__(self, x: Array, members: NDArray[np.bool_], *, balanced: bool) -> None:
         from sklearn.linear_model import LogisticRegression
 
         self._x, self._labels, self._classes = x, members.argmax(1), members.shape[1]
@@ -101,7 +102,7 @@ class _One:
         """Whether there are two classes to tell apart."""
         return int(members.any(0).sum()) > 1
 
-    def fitted(self, strength: float) -> Weights:
+    def fitted(self, strength: float) -> LinearWeights:
         """Return weight (C, D) and bias (C,)."""
         from sklearn.exceptions import ConvergenceWarning
 
@@ -116,7 +117,7 @@ class _One:
         weight[self._model.classes_], bias[self._model.classes_] = coef, intercept
         return weight, bias
 
-    def learnt(self, weights: Weights) -> bool:
+    def learnt(self, weights: LinearWeights) -> bool:
         """Whether it is right about all videos that it was fitted to."""
         weight, bias = weights
         return bool(((self._x @ weight.T + bias).argmax(1) == self._labels).all())
@@ -130,7 +131,7 @@ class _One:
 class _Several:
     """Videos of several labels: each class apart."""
 
-    def __init__(self, x: NDArray[Any], members: NDArray[np.bool_], *, balanced: bool) -> None:
+    def __init__(self, x: Array, members: NDArray[np.bool_], *, balanced: bool) -> None:
         self._x, self._members, self._share = x, members, members.mean(0)
         self._each = [_One(x, np.stack([~column, column], axis=1), balanced=balanced)
                       if 0 < column.mean() < 1 else None for column in members.T]
@@ -141,7 +142,7 @@ class _Several:
         share = members.mean(0)
         return bool(((share > 0) & (share < 1)).any())
 
-    def fitted(self, strength: float) -> Weights:
+    def fitted(self, strength: float) -> LinearWeights:
         """Return weight (C, D) and bias (C,)."""
         weight = np.zeros((len(self._each), self._x.shape[1]))
         bias = np.where(self._share > 0, _UNSEEN, -_UNSEEN)  # of classes that all videos have, or none
@@ -151,7 +152,7 @@ class _Several:
                 weight[place], bias[place] = yes - no, in_favour - against
         return weight, bias
 
-    def learnt(self, weights: Weights) -> bool:
+    def learnt(self, weights: LinearWeights) -> bool:
         """Whether it is right about all labels of all videos that it was fitted to."""
         weight, bias = weights
         return bool((((self._x @ weight.T + bias) > 0) == self._members).all())
@@ -162,7 +163,7 @@ class _Several:
         return np.asarray(-log_expit(np.where(members, scores, -scores)).mean(1))
 
 
-def _chosen(cuts: Sequence[tuple[_One | _Several, NDArray[Any], NDArray[np.bool_]]]) -> float:
+def _chosen(cuts: Sequence[tuple[_One | _Several, Array, NDArray[np.bool_]]]) -> float:
     """Return the least strength whose mean loss is within a standard error of the best one's."""
     if not cuts:
         return UNTRIED

@@ -144,7 +144,8 @@ def join_late(settings: ModelSettings, singles: Mapping[str, VideoClassifier]) -
     for index, name in enumerate(settings.streams):
         single = singles[name]
         joined.branches[name].load_state_dict(single.branches[name].state_dict())
-        joined.fusion.classifiers[index].load_state_dict(single.fusion.classifier.state_dict())  # type: ignore[index,union-attr]
+        classifier = joined.fusion.get_submodule(f"classifiers.{index}")
+        classifier.load_state_dict(single.fusion.get_submodule("classifier").state_dict())
     return joined
 
 

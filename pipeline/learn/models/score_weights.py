@@ -1,14 +1,15 @@
 """Weights of a late fusion, fitted on scores and labels."""
 
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.arrays import Array
+
 RIDGE = 1e-3  # separable labels would drive weights to infinity
 
 
-def fit_weights(tables: NDArray[Any], members: NDArray[np.bool_]) -> NDArray[np.float64]:
+def fit_weights(tables: Array, members: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Find the weights with which the sum of scores tells the labels best.
 
     Maximises the likelihood of the labels under softmax(sum over s of w_s x_s), a multinomial logistic regression with

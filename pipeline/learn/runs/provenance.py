@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import torch
 
@@ -15,13 +14,14 @@ from pipeline.learn.models.model import VideoClassifier
 from pipeline.learn.request import Request
 from pipeline.learn.runs.rows import Row
 from pipeline.learn.settings import TrainSettings
+from schemas.plain import Plain
 from schemas.software import versions
 
 SOFTWARE = ("torch", "numpy", "h5py", "scikit-learn", "vidu-pipe")
 LBFGS = "l-bfgs"
 
 
-def run_settings(request: Request, material: Material, rows: Sequence[Row], device: torch.device) -> dict[str, Any]:
+def run_settings(request: Request, material: Material, rows: Sequence[Row], device: torch.device) -> Plain:
     """Return what settings.json holds; `run.py` documents every field."""
     split = request.split
     return {
@@ -34,12 +34,12 @@ def run_settings(request: Request, material: Material, rows: Sequence[Row], devi
                   "files": str(split.files) if split.files else "", "number": split.number if split.files else None,
                   "labels": str(request.labels) if request.labels else "", "min_videos": request.min_videos,
                   "digest": split_digest(material)},
-        "store": {"path": str(request.store.resolve()), **asdict(material.data.origin)},
+        "stores": [{"path": str(store.root.resolve()), **asdict(store.origin)} for store in material.stores],
         "software": versions(SOFTWARE),
     }
 
 
-def done(asked: TrainSettings, row: Row, trainings: Sequence[Fold]) -> dict[str, Any] | None:
+def done(asked: TrainSettings, row: Row, trainings: Sequence[Fold]) -> Plain | None:
     """Return how a row is trained: what was asked, with every value that was left open filled in.
 
     `batch` and `val_fraction` follow from the size of the training part: they are lists, one a training, where that

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.learn.judging.statistics import reach
+from schemas.arrays import Array
 
 TOP = 5  # classes a prediction names
 SHOWN = {"top1": {"top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE"},
@@ -222,7 +223,7 @@ class Scores:
     """
 
     names: tuple[str, ...]
-    labels: NDArray[Any]
+    labels: Array
     classes: tuple[str, ...]
     folds: NDArray[np.int64]
     seeds: NDArray[np.int64]
@@ -242,7 +243,7 @@ class SplitRow:
     fingerprint: str
 
 
-def top_classes(probabilities: NDArray[Any], classes: Sequence[str], top: int = TOP) -> tuple[tuple[str, float], ...]:
+def top_classes(probabilities: Array, classes: Sequence[str], top: int = TOP) -> tuple[tuple[str, float], ...]:
     """Return the `top` most probable classes with their probabilities, best first; equal ones by position."""
     best = np.argsort(-probabilities, kind="stable")[:top]
     return tuple((classes[c], float(probabilities[c])) for c in best)

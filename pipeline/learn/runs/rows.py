@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.learn.data.targets import Targets
 from pipeline.learn.models.fusion import FUSIONS
@@ -11,6 +10,7 @@ from pipeline.learn.models.heads import make_head
 from pipeline.learn.request import Request
 from pipeline.learn.settings import ModelSettings
 from schemas.errors import ConfigError
+from schemas.plain import Plain
 from schemas.words import counted
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Row:
     model: ModelSettings
     parts: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Plain:
         """Return the row as plain JSON values."""
         return {"name": self.name, "parts": list(self.parts), "model": self.model.as_dict()}
 

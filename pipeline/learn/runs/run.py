@@ -1,4 +1,4 @@
-"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 4).
+"""A run on disk: all that training leaves behind. The only file that knows its directory (schema 5).
 
     settings.json        what was asked, all of it:
                            schema, command, seed, seeds, threads, device, score_weights
@@ -10,8 +10,9 @@
                            split     kind (csv | official | made), folds (0: leave one group out), repeats,
                                      group_by, ...,
                                      digest of the videos, their lengths, labels, groups and parts
-                           store     {path, kind, digest, settings, software}: the origin of the features; `settings`
-                                     is what `ExtractSettings.from_dict` reads when kind is `extract`
+                           stores    [{path, kind, digest, settings, software}, ...]: the origins of the features,
+                                     the first one that of the labels too; `settings` is what
+                                     `ExtractSettings.from_dict` reads when kind is `extract`
                            software  version by library
     labels.json          {schema, classes: [name, ...], multilabel}; position = column of every score
     splits.csv           video,path,label,group,fold,part,fingerprint  one line a video; `fold` is the one in which it
@@ -51,24 +52,21 @@ from dataclasses import asdict, fields
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from pipeline.learn.runs.records import (
     TOP,
-    ClassResult,
     Labels,
     MetricsLine,
     Prediction,
     Results,
-    RowResult,
     Scores,
     SplitRow,
-    Versus,
 )
 from pipeline.learn.settings import ModelSettings
+from schemas.arrays import Array
 from schemas.disk.files import (
     is_there,
     locked,
@@ -76,28 +74,16 @@ from schemas.disk.files import (
     read_csv,
     reading,
     refusals,
-    sweep,
+    remove_leftovers,
     write_csv,
     write_lines,
-    writing,
+    write_npz,
 )
 from schemas.errors import ConfigError, StoreError
-from schemas.plain import read_json, read_json_lines, to_record
+from schemas.plain import Plain, read_json, read_json_lines, to_record
 from schemas.words import counted
 
-__all__ = [
-    "ClassResult",
-    "Prediction",
-    "Results",
-    "RowResult",
-    "Run",
-    "Scores",
-    "SplitRow",
-    "Versus",
-    "write_predictions",
-]
-
-RUN_SCHEMA = 4
+RUN_SCHEMA = 5
 
 
 class Run:
@@ -108,7 +94,7 @@ class Run:
         settings: settings.json as plain values.
     """
 
-    def __init__(self, root: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, root: Path, settings: Plain) -> None:
         """Use `create` or `open`."""
         self.root = root
         self.settings = settings
@@ -130,7 +116,7 @@ class Run:
             yield
 
     @classmethod
-    def create(cls, root: Path, settings: dict[str, Any]) -> "Run":
+    def create(cls, root: Path, settings: Plain) -> "Run":
         """Begin a run in a new or empty directory, or go on with one that was begun with the same settings.
 
         Whoever trains holds it (`hold`).
@@ -142,10 +128,10 @@ class Run:
         settings = _as_read(settings)
         make_folder(root)
         for folder in (root, root / "resume"):
-            sweep(folder)
+            remove_leftovers(folder)
         _refuse_others(root)
         if is_there(root / "settings.json"):
-            known = read_json(root / "settings.json", dict[str, Any])
+            known = read_json(root / "settings.json", Plain)
             if known != settings:
                 changed = sorted(key for key in known | settings if known.get(key) != settings.get(key))
                 raise ConfigError(f"{root} holds an unfinished run with other settings ({', '.join(changed)}), or its "
@@ -156,10 +142,10 @@ class Run:
         return run
 
     @classmethod
-    def is_unfinished(cls, root: Path, settings: dict[str, Any]) -> bool:
+    def is_unfinished(cls, root: Path, settings: Plain) -> bool:
         """Tell whether `root` holds a run that was begun with these settings and not completed."""
         begun = is_there(root / "settings.json") and not is_there(root / "results.json")
-        return begun and read_json(root / "settings.json", dict[str, Any]) == _as_read(settings)
+        return begun and read_json(root / "settings.json", Plain) == _as_read(settings)
 
     @classmethod
     def open(cls, root: Path) -> "Run":
@@ -170,7 +156,7 @@ class Run:
         """
         if not is_there(root / "settings.json"):
             raise StoreError(f"no run in {root} (it has no settings.json); `vidu-pipe train-fusion` makes one")
-        settings = read_json(root / "settings.json", dict[str, Any])
+        settings = read_json(root / "settings.json", Plain)
         if settings.get("schema") != RUN_SCHEMA:
             raise StoreError(f"{root}: a run of schema {settings.get('schema')!r}; this version reads {RUN_SCHEMA}: "
                              "train it again, or read it with the version that made it")
@@ -219,7 +205,7 @@ class Run:
         """What the run found."""
         return read_json(self.root / "results.json", Results)
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[Plain]:
         """Return the lines of metrics.jsonl."""
         return [dict(line) for line in read_json_lines(self.root / "metrics.jsonl", MetricsLine)]
 
@@ -254,7 +240,7 @@ class Run:
         """Write labels.json."""
         self.write_json("labels.json", {"schema": RUN_SCHEMA, "classes": classes, "multilabel": multilabel})
 
-    def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
+    def write_metrics(self, rows: Iterable[Plain]) -> None:
         """Write metrics.jsonl."""
         write_lines(self.root / "metrics.jsonl", (json.dumps(row) for row in rows))
 
@@ -269,11 +255,10 @@ class Run:
 
     def write_scores(self, scores: Scores) -> None:
         """Write scores.npz."""
-        arrays: dict[str, Any] = {"names": np.array(scores.names, dtype=np.str_), "labels": scores.labels,
-                                  "classes": np.array(scores.classes, dtype=np.str_), "folds": scores.folds,
-                                  "seeds": scores.seeds}
-        with writing(self.root / "scores.npz") as file:
-            np.savez(file, **arrays | scores.rows)
+        arrays: dict[str, Array] = {
+            "names": np.array(scores.names, dtype=np.str_), "labels": scores.labels,
+            "classes": np.array(scores.classes, dtype=np.str_), "folds": scores.folds, "seeds": scores.seeds}
+        write_npz(self.root / "scores.npz", arrays | scores.rows)
 
     def finish(self, results: Results) -> None:
         """Write results.json, which makes the run complete."""
@@ -298,6 +283,6 @@ def _refuse_others(root: Path) -> None:
         raise ConfigError(f"{root} is not a run, and not empty; choose another `out`")
 
 
-def _as_read(settings: dict[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps({"schema": RUN_SCHEMA} | settings))
+def _as_read(settings: Plain) -> Plain:
+    plain: Plain = json.loads(json.dumps({"schema": RUN_SCHEMA} | settings))
     return plain

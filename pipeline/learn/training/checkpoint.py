@@ -5,7 +5,6 @@ import logging
 import time
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,18 +13,19 @@ from pipeline.learn.models.model import VideoClassifier
 from pipeline.learn.training.objective import Schedule
 from schemas.disk.files import reading, write_bytes
 from schemas.errors import StoreError
+from schemas.plain import Plain
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY_S = 10.0
 
 
-class State:
+class TrainingState:
     """All that changes while training, so that it can be put down and taken up.
 
     Attributes:
         model: trained in place.
-        optimizer: with its moments.
+        optimizer: with its running means.
         schedule: the learning rate, by the share of training done.
         order: generator of the order of videos.
         history: one row an epoch.
@@ -35,7 +35,7 @@ class State:
     def __init__(self, model: VideoClassifier, optimizer: torch.optim.Optimizer,
                  schedule: Schedule, order: torch.Generator) -> None:
         self.model, self.optimizer, self.schedule, self.order = model, optimizer, schedule, order
-        self.history: list[dict[str, Any]] = []
+        self.history: list[Plain] = []
         self.best: dict[str, Tensor] | None = None
         self._best_epoch = -1
         self._saved_at = time.perf_counter()
@@ -52,7 +52,7 @@ class State:
         waited = len(self.history) - max(self._best_epoch + 1, since)
         return bool(patience) and self.best is not None and waited >= patience
 
-    def close_epoch(self, row: dict[str, Any], checkpoint: Path | None) -> None:
+    def close_epoch(self, row: Plain, checkpoint: Path | None) -> None:
         """Note an epoch, keep the weights if it is the best one, and put everything down now and then."""
         self.history.append(row)
         losses = [past["val_loss"] for past in self.history]
@@ -99,4 +99,4 @@ class State:
 
 
 def _cuda_is_used() -> bool:
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+    return bool(torch.cuda.is_initialized())

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +24,10 @@ from pipeline.learn.data.targets import rarest
 from pipeline.learn.models.linear import Cut, fit_linear
 from pipeline.learn.models.model import VideoClassifier
 from pipeline.learn.settings import VAL_WORTH_IT, TrainSettings
-from pipeline.learn.training.checkpoint import State
+from pipeline.learn.training.checkpoint import TrainingState
 from pipeline.learn.training.objective import Loss, make_loss, make_optimizer, settled_epoch
 from schemas.errors import StoreError
+from schemas.plain import Plain
 from schemas.words import counted
 
 
@@ -49,7 +49,7 @@ class Task:
 
 
 def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: int, device: torch.device,
-        title: str, quiet: bool = False, checkpoint: Path | None = None) -> list[dict[str, Any]]:
+        title: str, quiet: bool = False, checkpoint: Path | None = None) -> list[Plain]:
     """Train a model in place; with a validation part it ends with the weights of the best epoch.
 
     Where a linear layer is all there is to train it is fitted to the end instead (`linear.py`), in one row of epoch 0
@@ -74,12 +74,12 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
     for name in model.branches:
-        model.branch(name).standardise(*task.data.moments(name, task.fold.train))
+        model.branch(name).standardise(*task.data.feature_statistics(name, task.fold.train))
     model.to(device)
     if model.layer is not None:
         return [_solve(model, model.layer, task, settings, seed=seed, device=device)]
     loss = make_loss(task.targets[task.fold.train], model.settings, settings, device)
-    state = State(model, *make_optimizer(model, settings, settings.learning_rate or model.learning_rate), order)
+    state = TrainingState(model, *make_optimizer(model, settings, settings.learning_rate or model.learning_rate), order)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
     bar = tqdm(total=settings.epochs, initial=len(state.history), desc=title, unit="epoch", leave=False,
@@ -89,7 +89,7 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
         while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience, since=since):
             started = time.perf_counter()
             epoch = len(state.history)
-            row: dict[str, Any] = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}
+            row: Plain = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}
             row |= train_epoch(state, task, loss, settings, device)
             row |= validate(model, task, loss, device)
             state.close_epoch(row | {"elapsed_s": round(time.perf_counter() - started, 4)}, checkpoint)
@@ -102,7 +102,7 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
 
 
 def _solve(model: VideoClassifier, layer: nn.Linear, task: Task, settings: TrainSettings, *, seed: int,
-           device: torch.device) -> dict[str, Any]:
+           device: torch.device) -> Plain:
     """Fit the one layer that there is to train to the end, and tell it in a row like that of an epoch."""
     started, fold = time.perf_counter(), task.fold
     several = task.targets.ndim == 2
@@ -132,7 +132,7 @@ def _cuts(task: Task, members: NDArray[np.bool_], seed: int) -> list[Cut]:
     return inner_cuts(groups, rarest(members[:train]), seed=seed)
 
 
-def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
+def train_epoch(state: TrainingState, task: Task, loss: Loss, settings: TrainSettings,
                 device: torch.device) -> dict[str, float]:
     """Take every training video once."""
     model, total, right = state.model.train(), 0.0, torch.zeros((), device=device)
@@ -146,7 +146,7 @@ def train_epoch(state: State, task: Task, loss: Loss, settings: TrainSettings,
         if not math.isfinite(number := value.item()):
             raise StoreError(_blame(task, videos, scores.detach()))
         model.zero_grad()  # the optimizer's own is the same, with a record for the profiler each time
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         if settings.clip_norm:
             nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
         state.optimizer.step()
@@ -172,10 +172,10 @@ def _judged(model: VideoClassifier, task: Task, videos: NDArray[np.int64], loss:
 def answers(model: VideoClassifier, task: Task, videos: NDArray[np.int64], device: torch.device,
             ) -> tuple[Tensor, Tensor]:
     """Return the scores of some videos of a task, and their targets."""
-    return predict(model, task.data, videos, device), task.targets[videos]
+    return scores_of(model, task.data, videos, device), task.targets[videos]
 
 
-def predict(model: VideoClassifier, data: Dataset, videos: NDArray[np.int64], device: torch.device,
+def scores_of(model: VideoClassifier, data: Dataset, videos: NDArray[np.int64], device: torch.device,
             batch: int = 128) -> Tensor:
     """Return the scores of some videos, float32 (len(videos), C) on the CPU, in their order."""
     return _each(model.eval(), model.settings.classes, data, videos, device, batch)
@@ -183,7 +183,7 @@ def predict(model: VideoClassifier, data: Dataset, videos: NDArray[np.int64], de
 
 def seen(model: VideoClassifier, width: int, data: Dataset, videos: NDArray[np.int64], device: torch.device,
          batch: int = 128) -> Tensor:
-    """Return what the last layer, of so many inputs, sees of some videos, float32 (len(videos), width) as `predict`."""
+    """Return what the last layer, of so many inputs, sees of videos, float32 (len(videos), width) as `scores_of`."""
     return _each(model.eval().seen, width, data, videos, device, batch)
 
 

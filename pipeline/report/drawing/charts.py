@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.learn.runs.run import ClassResult, Results, RowResult
+from pipeline.learn.runs.records import ClassResult, Results, RowResult
 from pipeline.report.drawing.markup import Markup, join, name_of, number, tag
 from pipeline.report.facts.facts import Bin
 from schemas.words import counted

@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.learn.data.splits import joined_groups
+from pipeline.learn.data.stores import streams_of
 from pipeline.learn.judging.metrics import HALF, judge, out_of_fold_thresholds, said_members
 from pipeline.learn.judging.results import mean_values
 from pipeline.learn.judging.statistics import bootstrap_mean, holm, sign_flip_p, unit_numbers
-from pipeline.learn.runs.run import Results, Run, Scores
+from pipeline.learn.runs.origins import known_stores
+from pipeline.learn.runs.records import Results, Scores
+from pipeline.learn.runs.run import Run
 from pipeline.report.facts.facts import members_of, trained_as
 from schemas.errors import ConfigError
+from schemas.plain import Plain
 from schemas.words import counted, flat
 
 
@@ -162,8 +166,8 @@ def _read(text: str) -> _Judged:
     row = row or results.kept
     if row not in scores.rows:
         raise ConfigError(f"{root} has no row {row!r}; it has {', '.join(scores.rows)}")
-    settings = dict(flat({key: value for key, value in run.settings.items() if key not in ("schema", "rows")}
-                         | {"training": trained_as(run.settings, row)}))
+    settings = dict(flat({key: value for key, value in run.settings.items() if key not in ("schema", "rows", "stores")}
+                         | {"training": trained_as(run.settings, row)} | _features(run)))
     model = next(one for one in run.settings["rows"] if one["name"] == row)["model"]
     return _Judged(text, row, scores.classes, scores.labels.ndim == 2,
                    dict(zip(scores.names, members_of(scores), strict=True)),
@@ -171,6 +175,14 @@ def _read(text: str) -> _Judged:
                    dict(zip(scores.names, _thresholds(scores, row, results).swapaxes(0, 1), strict=True)),
                    {line.video: line.group for line in run.splits()}, settings | dict(flat(model, "model")),
                    results.varied)
+
+
+def _features(run: Run) -> Plain:
+    """Where a run's features lie, and what made each stream: the same words however many stores they lie in."""
+    known = known_stores(run)
+    return {"stores": [store.path for store in known],
+            "features": {name: {"kind": store.kind, "software": store.software} | settings
+                         for store in known for name, settings in streams_of(store).items()}}
 
 
 def _thresholds(scores: Scores, row: str, results: Results) -> NDArray[np.float64]:

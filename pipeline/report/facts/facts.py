@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.learn.judging.metrics import CALIBRATION_BINS, hits
-from pipeline.learn.runs.run import Results, Run, Scores
+from pipeline.learn.runs.origins import known_stores
+from pipeline.learn.runs.records import Results, Scores
+from pipeline.learn.runs.run import Run
 from pipeline.learn.training.experiment import ALL_VIDEOS
+from schemas.plain import Plain
 from schemas.words import flat
 
 CURVES = ("train_loss", "val_loss", "train_top1", "val_top1")
@@ -153,14 +155,14 @@ def members_of(scores: Scores) -> NDArray[np.bool_]:
     return np.asarray(scores.labels[:, None] == np.arange(len(scores.classes)), dtype=np.bool_)
 
 
-def _curves(lines: Sequence[dict[str, Any]]) -> list[Curve]:
+def _curves(lines: Sequence[Plain]) -> list[Curve]:
     rows = list(dict.fromkeys(line["row"] for line in lines))
     found = (_curve(row, metric, [line for line in lines if line["row"] == row and line["fold"] != ALL_VIDEOS])
              for row in rows for metric in CURVES)
     return [curve for curve in found if curve is not None]
 
 
-def _curve(row: str, metric: str, lines: Sequence[dict[str, Any]]) -> Curve | None:
+def _curve(row: str, metric: str, lines: Sequence[Plain]) -> Curve | None:
     by_epoch: dict[int, list[float]] = {}
     for line in lines:
         if line[metric] is not None:
@@ -203,18 +205,21 @@ def _confused(results: Results, classes: Sequence[str]) -> list[Confused]:
 
 def provenance(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
     """Tell where a run comes from: sections of (name, value) lines."""
-    settings, store, kept = run.settings, run.settings["store"], run.results.kept
+    settings, kept, known = run.settings, run.results.kept, known_stores(run)
     top = {key: value for key, value in settings.items() if not isinstance(value, dict | list) and key != "schema"}
+    numbers = [f" {place}" if len(known) > 1 else "" for place in range(1, len(known) + 1)]
+    features = {f"Features{number}": {"path": store.path, "kind": store.kind, "digest": store.digest} | store.settings
+                for number, store in zip(numbers, known, strict=True)}
+    versions = {f"Versions, features{number}": store.software for number, store in zip(numbers, known, strict=True)}
     sections = {"Run": {"directory": run.root.resolve(), **top}, "Kept model": run.model_settings().as_dict(),
                 "Training": trained_as(settings, kept), "Split": settings["split"],
-                "Features": {name: store[name] for name in ("path", "kind", "digest")} | store["settings"],
-                "Versions, features": store["software"], "Versions, learning": settings["software"]}
+                **features, **versions, "Versions, learning": settings["software"]}
     return {title: tuple(flat(values)) for title, values in sections.items()}
 
 
-def trained_as(settings: dict[str, Any], name: str) -> dict[str, Any]:
+def trained_as(settings: Plain, name: str) -> Plain:
     """Return how a row was trained; of a row that was put together, how its parts were, which are trained alike."""
     rows = {row["name"]: row for row in settings["rows"]}
     row = rows[name]
-    training: dict[str, Any] = rows[row["parts"][0]]["training"] if row["parts"] else row["training"]
+    training: Plain = rows[row["parts"][0]]["training"] if row["parts"] else row["training"]
     return training

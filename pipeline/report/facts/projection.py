@@ -1,16 +1,15 @@
 """A map of the features: every video one point in the plane, like videos near each other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn.data.dataset import Dataset, read_dataset
-from pipeline.learn.evaluate import check_origin
+from pipeline.learn.data.dataset import Dataset
+from pipeline.learn.runs.origins import open_stores
 from pipeline.learn.runs.run import Run
-from schemas.disk.store import Store
 from schemas.errors import ConfigError, StoreError
 
 MOST_POINTS = 3000  # more can not be told apart on a screen; a sample of them is shown
@@ -55,34 +54,33 @@ class FeatureMap:
     y_title: str
 
 
-def feature_map(run: Run, *, store: Path | None = None, method: str = "pca") -> FeatureMap:
+def feature_map(run: Run, *, stores: Sequence[Path] = (), method: str = "pca") -> FeatureMap:
     """Map the videos of a run.
 
     A video is the mean of its moments; every feature is standardised, every stream of the kept model weighs the same.
 
     Args:
         run: whose videos.
-        store: where the features are; None: where they were.
+        stores: where the features are; none: where they were.
         method: a name of `MAPS`.
 
     Raises:
         ConfigError: the method is unknown, or no video of the run is in the store.
-        StoreError: the store is gone, or holds other features.
+        StoreError: a store is gone, or holds other features.
     """
     if method not in MAPS:
         raise ConfigError(f"unknown map {method!r}; known: {', '.join(MAPS)}")
-    features = Store.open(store or Path(run.settings["store"]["path"]))
     streams = run.model_settings().streams
-    check_origin(run, features, streams)
+    features = open_stores(run, stores, streams)
     labels = {row.video: row.label for row in run.splits()}
-    videos = [video for video in features.video_rows() if video.id in labels]
+    videos = [video for video in features.videos if video.id in labels]
     if not videos:
-        raise ConfigError(f"not one video of {run.root} is in {features.root}")
+        raise ConfigError(f"not one video of {run.root} is in {features.name}")
     count = len(videos)
     if count > MOST_POINTS:
         chosen = np.sort(np.random.default_rng(0).choice(count, MOST_POINTS, replace=False))
         videos = [videos[index] for index in chosen.tolist()]
-    data = read_dataset(features, videos, streams=tuple(streams))
+    data = features.read(videos, streams=tuple(streams))
     plane, x_title, y_title = MAPS[method](_video_vectors(data))
     low, span = plane.min(0), np.maximum(np.ptp(plane, axis=0), 1e-9)
     said: dict[str, list[bool]] = {}
@@ -143,11 +141,11 @@ def _tsne(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], str, str]:
 MAPS: dict[str, Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], str, str]]] = {"pca": _pca, "tsne": _tsne}
 
 
-def try_feature_map(run: Run, *, store: Path | None, method: str) -> tuple[FeatureMap | None, str]:
+def try_feature_map(run: Run, *, stores: Sequence[Path], method: str) -> tuple[FeatureMap | None, str]:
     """Map the videos, or say why that can not be done; a store that was named must be there and fit."""
     try:
-        return feature_map(run, store=store, method=method), ""
+        return feature_map(run, stores=stores, method=method), ""
     except StoreError as error:
-        if store is not None:
+        if stores:
             raise
         return None, str(error)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.learn.judging.statistics import COVERAGE, units_words
-from pipeline.learn.runs.run import ClassResult, Results, RowResult
+from pipeline.learn.runs.records import ClassResult, Results, RowResult
 from pipeline.report.drawing import charts
 from pipeline.report.drawing.curves import curves_chart
 from pipeline.report.drawing.markup import Markup
@@ -29,7 +29,7 @@ _TILES = (("top-1", "top1", "right at first"), ("top-5", "top5", "among the firs
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class Illustrations:
     """What a report shows beside the run's own numbers.
 
     Attributes:
@@ -43,7 +43,7 @@ class Pictures:
     no_chart: str = ""
 
 
-def report_page(data: ReportData, pictures: Pictures) -> str:
+def report_page(data: ReportData, pictures: Illustrations) -> str:
     """Lay a report out as one HTML document, by `templates/report.html`."""
     results, kept = data.results, data.results.row(data.results.kept)
     headline = _headline(results)
@@ -74,7 +74,7 @@ def _titles(data: ReportData) -> dict[str, str]:
     return {anchor: title for anchor, title in titles.items() if anchor not in absent}
 
 
-def _charts(data: ReportData, pictures: Pictures) -> dict[str, Markup]:
+def _charts(data: ReportData, pictures: Illustrations) -> dict[str, Markup]:
     results = data.results
     drawn = {"rows": charts.rows_chart(results), "classes": charts.classes_chart(results.classes),
              "calibration": charts.calibration_chart(data.bins)}

@@ -14,7 +14,7 @@ import torch
 
 import pipeline.jobs.inline_engine
 from pipeline.jobs.engine import Died, Done, Lost, Told
-from pipeline.jobs.job import _of_another_plan, extract, verify
+from pipeline.jobs.job import _of_another_plan, do_job, verify_shards
 from pipeline.jobs.progress import Display
 from pipeline.planning.outcomes import BadVideos
 from schemas.config import Sampling
@@ -66,7 +66,7 @@ def test_a_video_whose_pictures_ask_too_much_memory_fails_alone_before_it_is_dec
                                                                                     monkeypatch):
     monkeypatch.setattr(process, "decode", lambda path, **how: decode(path, **how) if "plain" in path else 1 / 0)
     job = world.job(tmp_path / "store", folder=long_pictures)
-    summary = extract(replace(job, settings=replace(job.settings, upscale=True, short_side_px=48)))
+    summary = do_job(replace(job, settings=replace(job.settings, upscale=True, short_side_px=48)))
     assert [(video.id, video.reason) for video in summary.failed] == [
         (f"long{k}", "VideoTooLargeError") for k in range(3)]
     assert "held as 720000 x 48 px; at most 16,777,216 px are held" in summary.failed[0].message
@@ -91,12 +91,12 @@ def test_bad_shards_are_named_and_these_alone_are_made_again_with_the_same_bytes
     spoiled[len(spoiled) // 2] ^= 1
     fourth.write_bytes(spoiled)
     opened = Store.open(store)
-    troubles = {report.shard: trouble for report, trouble in verify(opened, opened.read_plan())}
+    troubles = {report.shard: trouble for report, trouble in verify_shards(opened, opened.read_plan())}
     assert {shard for shard, trouble in troubles.items() if trouble} == {"000000", "000003", "000004"}
     summary = world.extract(store)
     assert sorted(report.shard for report in summary.made) == [f"{k:06d}" for k in range(5)]
     assert digests(store) == digests(reference)
-    assert not any(trouble for _, trouble in verify(opened, opened.read_plan()))
+    assert not any(trouble for _, trouble in verify_shards(opened, opened.read_plan()))
 
 
 def test_a_report_of_another_plan_does_not_make_a_shard_done(world, store, reference):
@@ -248,12 +248,12 @@ def test_a_file_that_changes_while_the_run_waits_fails_and_retrying_takes_the_ne
     first = replace(job, videos=[replace(v, path=v.path.replace(str(folder), str(started))) for v in job.videos])
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(pipeline.jobs.inline_engine.InlineEngine, "run", lambda *_: iter(()))
-        extract(first)
+        do_job(first)
     shutil.copy(folder / "class1" / "v5.avi", started / "class1" / "v5.avi")
-    summary = extract(first)
+    summary = do_job(first)
     assert [(video.id, video.reason) for video in summary.failed] == [("class1/v5", "VideoDecodeError")]
     assert "changed after it was planned" in summary.failed[0].message
-    summary = extract(replace(first, retry_failed=True))
+    summary = do_job(replace(first, retry_failed=True))
     assert summary.failed == ()
     assert {v.id: (v.moments, v.attempt) for v in Store.open(out).video_rows()}["class1/v5"] == (3, 1)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.jobs.job import Job, extract
+from pipeline.jobs.job import Job, do_job
 from pipeline.jobs.prepare import prepare
 from pipeline.planning.find import find_videos
 from schemas.config import Sampling
@@ -52,7 +52,7 @@ def extracted(clips, world, tmp_path_factory):
         world.asked, sampling=Sampling(samples=SAMPLES), short_side_px=96, streams=(Rgb(), world.asked.streams[1])))
     job = Job(videos=find_videos(str(clips), keep_suffix=True), settings=settings, weights=weights, inline=True,
               quiet=True, out=tmp_path_factory.mktemp("clips") / "store")
-    return extract(job)
+    return do_job(job)
 
 
 def test_every_clip_of_the_folder_is_accounted_for(extracted, manifest):

@@ -8,7 +8,6 @@ import torch
 
 from pipeline.exchange.importing import import_store
 from pipeline.learn.data.dataset import Dataset
-from schemas.disk.shard import Origin
 
 
 @pytest.fixture(autouse=True)
@@ -52,4 +51,4 @@ def make_dataset(lengths, dims, *, seed=0, dtype=torch.float32):
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     ids = tuple(f"v{index}" for index in range(len(lengths)))
     streams = {name: torch.randn(int(offsets[-1]), dim, generator=generator).to(dtype) for name, dim in dims.items()}
-    return Dataset(ids, ids, offsets, streams, Origin("import", {}, "", {}))
+    return Dataset(ids, ids, offsets, streams)

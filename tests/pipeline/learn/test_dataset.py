@@ -135,7 +135,7 @@ def test_copies_of_a_file_share_a_fingerprint(make_store):
 def test_moments_are_those_of_the_chosen_videos_at_any_block_size(monkeypatch):
     data = make_dataset([5, 1, 7, 3], {"rgb": 4})
     monkeypatch.setattr("pipeline.learn.data.dataset.BLOCK_ROWS", 2)
-    mean, std = data.moments("rgb", np.array([3, 0]))
+    mean, std = data.feature_statistics("rgb", np.array([3, 0]))
     rows = torch.cat([data.streams["rgb"][:5], data.streams["rgb"][13:]])
     torch.testing.assert_close(mean, rows.mean(0))
     torch.testing.assert_close(std, rows.std(0, correction=0))
@@ -144,7 +144,7 @@ def test_moments_are_those_of_the_chosen_videos_at_any_block_size(monkeypatch):
 def test_a_small_spread_far_from_zero_is_not_lost():
     data = make_dataset([500], {"rgb": 1})
     data.streams["rgb"].mul_(0.01).add_(1000)
-    _, std = data.moments("rgb", np.array([0]))
+    _, std = data.feature_statistics("rgb", np.array([0]))
     assert float(std) == pytest.approx(float(data.streams["rgb"].double().std()), rel=0.01)
 
 

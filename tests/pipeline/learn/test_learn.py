@@ -31,8 +31,9 @@ QUICK = TrainSettings(epochs=10, learning_rate=2e-2)
 
 
 def fusion(store, **changes):
-    return replace(Request(command="train-fusion", store=store.root, fusions=("concat", "average", "score", "gated"),
-                           alone=True, training=QUICK, split=SplitChoice(folds=3), quiet=True), **changes)
+    return replace(Request(command="train-fusion", stores=(store.root,), training=QUICK,
+                           fusions=("concat", "average", "score", "gated"), alone=True, split=SplitChoice(folds=3),
+                           quiet=True), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_the_mean_head_is_within_a_point_of_tuned_logistic_regression_on_the_sam
     videos = {f"class{c}/{n:03d}": {"rgb": 0.1 * centres[c] + rng.normal(0, 1, (3, 60))}
               for c in range(3) for n in range(100)}
     store = make_store(videos)
-    request = Request(command="train-pooling", store=store.root, split=SplitChoice(folds=3), quiet=True)
+    request = Request(command="train-pooling", stores=(store.root,), split=SplitChoice(folds=3), quiet=True)
     run = learn(request, tmp_path / "run")
     x = np.stack([videos[row.video]["rgb"].mean(0) for row in run.splits()])
     y, fold = np.array([row.label for row in run.splits()]), np.array([row.fold for row in run.splits()])
@@ -109,7 +110,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(halves, tmp_path
                      training=replace(QUICK, val_fraction=0.2))
     whole = learn(request, tmp_path / "whole")
     monkeypatch.setattr(checkpoint, "CHECKPOINT_EVERY_S", 0.0)
-    close = checkpoint.State.close_epoch
+    close = checkpoint.TrainingState.close_epoch
     calls = []
 
     def interrupt(state, row, path):
@@ -119,7 +120,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(halves, tmp_path
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.State, "close_epoch", interrupt)
+        patch.setattr(checkpoint.TrainingState, "close_epoch", interrupt)
         with pytest.raises(KeyboardInterrupt):
             learn(request, tmp_path / "broken")
     with pytest.raises(StoreError, match="unfinished"):
@@ -244,7 +245,7 @@ def test_training_videos_are_known_by_their_content_wherever_they_lie(make_store
                 tmp_path / "run")
     moved = {f"{name[0]}/moved{name[2:]}": streams for name, streams in videos.items()}
     fresh = {f"{label}/new{n}": {"rgb": rng.normal(size=(3, 4))} for label in "ab" for n in range(3)}
-    found = evaluate_run(run.root, store=make_store(moved | fresh, name="moved").root)
+    found = evaluate_run(run.root, stores=(make_store(moved | fresh, name="moved").root,))
     trained = sum(row.part == "train" for row in run.splits())
     assert (found.videos, found.seen) == (26, trained)
     assert (found.unit, found.units) == ("group", 10 + 6)  # the ten of the run's CSV, and new ones by themselves
@@ -327,7 +328,7 @@ def test_a_store_of_other_features_is_refused_with_the_difference(run, make_stor
     other = make_store({"look0_move0/a": {"rgb": np.zeros((2, 6)), "flow": np.zeros((2, 5))}}, name="other",
                        source="another network")
     with pytest.raises(StoreError, match="source: made, another network"):
-        evaluate_run(run.root, store=other.root)
+        evaluate_run(run.root, stores=(other.root,))
 
 
 def test_standardisation_is_learnt_from_the_training_part_alone(make_store, tmp_path):
@@ -479,15 +480,15 @@ def test_values_that_differ_by_training_are_listed_by_training():
 def test_a_run_of_another_schema_is_refused_with_the_way_out(run, tmp_path):
     shutil.copytree(run.root, tmp_path / "old")
     (tmp_path / "old" / "settings.json").write_text(json.dumps(run.settings | {"schema": 2}))
-    with pytest.raises(StoreError, match="a run of schema 2; this version reads 4: train it again"):
+    with pytest.raises(StoreError, match="a run of schema 2; this version reads 5: train it again"):
         Run.open(tmp_path / "old")
 
 
 def test_settings_hold_all_that_was_asked(run, halves):
     settings = json.loads((run.root / "settings.json").read_text())
-    assert settings["schema"] == 4
+    assert settings["schema"] == 5
     assert settings["training"]["epochs"] == QUICK.epochs
-    assert settings["store"]["digest"] == halves.origin.digest
+    assert settings["stores"][0]["digest"] == halves.origin.digest
     assert [row["name"] for row in settings["rows"]] == ["rgb", "flow", "concat", "average", "score", "gated"]
     assert run.model_settings().as_dict() == next(row["model"] for row in settings["rows"]
                                                   if row["name"] == run.results.kept)

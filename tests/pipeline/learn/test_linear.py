@@ -77,16 +77,17 @@ def test_narrow_features_of_which_a_common_offset_is_the_largest_part_are_learnt
     poses = rng.normal(size=(8, 34))
     videos = {f"pose{c}/{n}": {"joints": np.tile(rng.normal(0, 60, 2), 17) + poses[c] + rng.normal(0, 0.3, (3, 34))}
               for c in range(8) for n in range(12)}
-    request = Request(command="train-pooling", store=make_store(videos).root, split=SplitChoice(folds=3), quiet=True)
+    request = Request(command="train-pooling", stores=(make_store(videos).root,), quiet=True,
+                      split=SplitChoice(folds=3))
     run = learn(request, tmp_path / "run")
-    assert run.results.rows[0].metrics["top1"] > 0.95  # with 60 epochs of gradient descent 0.16
+    assert run.results.rows[0].metrics["top1"] > 0.95  # with 60 epochs of gradient descent 0.08, less than chance
     assert {row["solver"] for row in (row["training"] for row in run.settings["rows"])} == {"l-bfgs"}
 
 
 def test_gradient_descent_that_ends_far_from_its_training_videos_says_so_once_a_row(make_store, tmp_path, caplog):
     rng = np.random.default_rng(0)
     videos = {f"{c}/{n}": {"rgb": rng.normal(size=(2, 3))} for c in "ab" for n in range(40)}
-    request = Request(command="train-pooling", store=make_store(videos).root, head="attention", quiet=True,
+    request = Request(command="train-pooling", stores=(make_store(videos).root,), head="attention", quiet=True,
                       split=SplitChoice(folds=2), training=TrainSettings(epochs=1))
     learn(request, tmp_path / "run")
     assert caplog.text.count("of the videos it was trained on") == 1
@@ -99,7 +100,8 @@ def test_options_of_gradient_descent_are_said_to_be_left_aside_where_nothing_is_
                                                                                                caplog):
     rng = np.random.default_rng(0)
     videos = {f"{c}/{n}": {"rgb": rng.normal(size=(2, 3))} for c in "ab" for n in range(6)}
-    request = Request(command="train-pooling", store=make_store(videos).root, quiet=True, split=SplitChoice(folds=2),
+    request = Request(command="train-pooling", stores=(make_store(videos).root,), quiet=True,
+                      split=SplitChoice(folds=2),
                       training=TrainSettings(epochs=2, learning_rate=0.1, class_weights=True))
     learn(request, tmp_path / "linear")
     assert "--epochs, --learning-rate: of gradient descent, and left aside" in caplog.text
@@ -119,5 +121,5 @@ def test_pooled_joints_of_jhmdb_are_told_apart_as_well_as_by_scikit_learn(make_s
                 videos[f"{split}{n}"] = {"joints": both.mean(0, keepdims=True)}
                 rows.append(LabelRow(f"{split}{n}", (str(label),), split, ""))
     store = make_store(videos, labels=rows)
-    run = learn(Request(command="train-pooling", store=store.root, quiet=True), tmp_path / "run")
+    run = learn(Request(command="train-pooling", stores=(store.root,), quiet=True), tmp_path / "run")
     assert run.results.rows[0].metrics["top1"] >= 0.63  # LogisticRegression has 64.2 %, gradient descent had 51.1

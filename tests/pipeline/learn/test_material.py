@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.learn.data.material import prepare
+from pipeline.learn.data.material import read_material
 from pipeline.learn.request import Request, SplitChoice
 from pipeline.learn.settings import TrainSettings
 from schemas.errors import ConfigError
@@ -27,7 +27,8 @@ def material(store, tmp_path, *, labels="", **split):
     if labels:
         path = tmp_path / "labels.csv"
         path.write_text(labels)
-    return prepare(Request(command="train-pooling", store=store.root, labels=path, split=SplitChoice(**split)))
+    return read_material(Request(command="train-pooling", stores=(store.root,), labels=path,
+                                 split=SplitChoice(**split)))
 
 
 def said(cells):
@@ -69,7 +70,8 @@ def test_a_label_file_without_groups_leaves_those_of_the_plan_in_force(grouped, 
 def test_where_no_validation_part_can_be_cut_or_only_a_larger_one_that_is_said(grouped, make_store, tmp_path, caplog):
     def ask(store, share, **changes):
         training = TrainSettings(val_fraction=share, **changes)
-        return prepare(Request(command="train", store=store.root, training=training, split=SplitChoice(folds=2)))
+        return read_material(Request(command="train", stores=(store.root,), training=training,
+                                     split=SplitChoice(folds=2)))
 
     ask(grouped, 0.2)  # a fold's training part is one person
     assert "`val_fraction` 0.2: in 2 of 3 trainings there is no validation part" in caplog.text
@@ -88,7 +90,7 @@ def test_a_split_that_has_a_validation_part_is_not_cut_another(grouped, tmp_path
     labels.write_text("path,label,split,group\n" + "".join(
         f"{name},{name[:3]},{parts[name[4:]]},{name[4:]}\n" for name in IDS))
     with pytest.raises(ConfigError, match="the labels' split has one already"):
-        prepare(Request(command="train-pooling", store=grouped.root, labels=labels,
+        read_material(Request(command="train-pooling", stores=(grouped.root,), labels=labels,
                         training=TrainSettings(val_fraction=0.2)))
 
 
@@ -123,20 +125,20 @@ def test_folds_of_another_seed_are_others_though_no_two_groups_have_one_size(mak
 ])
 def test_repeats_that_would_repeat_nothing_are_refused(many, split, seeds, words):
     with pytest.raises(ConfigError, match=words):
-        prepare(Request(command="train", store=many.root, seeds=seeds, split=SplitChoice(repeats=2, **split)))
+        read_material(Request(command="train", stores=(many.root,), seeds=seeds, split=SplitChoice(repeats=2, **split)))
 
 
 def test_a_class_of_too_few_videos_is_left_out_where_that_is_asked_for(make_store, caplog):
     videos = {f"{label}/{n}": {"rgb": np.ones((2, 3)) + n} for label, count in (("run", 6), ("sit", 6), ("fall", 1))
               for n in range(count)}
-    request = Request(command="train-pooling", store=make_store(videos).root)
+    request = Request(command="train-pooling", stores=(make_store(videos).root,))
     with pytest.raises(ConfigError, match=r"class 'fall' has 1 video.*`min_videos` 2 leaves it out"):
-        prepare(request)
-    found = prepare(replace(request, min_videos=2))
+        read_material(request)
+    found = read_material(replace(request, min_videos=2))
     assert (found.targets.classes, len(found.data.ids)) == (("run", "sit"), 12)
     assert "of 3 classes 1 left out, with fewer than 2 videos each and 1 video in all: fall" in caplog.text
     with pytest.raises(ConfigError, match="`min_videos` 9: no class has so many videos; the largest has 6"):
-        prepare(replace(request, min_videos=9))
+        read_material(replace(request, min_videos=9))
 
 
 def test_a_rare_label_is_taken_off_videos_that_have_others(make_store, tmp_path):
@@ -144,5 +146,6 @@ def test_a_rare_label_is_taken_off_videos_that_have_others(make_store, tmp_path)
     labels = tmp_path / "labels.csv"
     labels.write_text("path,label\n" + "".join(f"v{n},{'a' if n % 2 else 'b'}{';rare' if n == 3 else ''}\n"
                                                 for n in range(8)))
-    found = prepare(Request(command="train-pooling", store=make_store(videos).root, labels=labels, min_videos=2))
+    found = read_material(Request(command="train-pooling", stores=(make_store(videos).root,), labels=labels,
+                                  min_videos=2))
     assert (found.targets.classes, len(found.data.ids), found.targets.multilabel) == (("a", "b"), 8, False)

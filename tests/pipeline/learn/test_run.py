@@ -11,7 +11,7 @@ from pipeline.learn.data.dataset import _allocate
 from pipeline.learn.models.model import VideoClassifier, load_model, save_model
 from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import ModelSettings
-from pipeline.learn.training.checkpoint import State
+from pipeline.learn.training.checkpoint import TrainingState
 from schemas.errors import ResourceError, StoreError
 from tests.pipeline.report.synthetic import make_run
 
@@ -71,7 +71,7 @@ def test_what_a_killed_run_left_half_written_is_taken_over(tmp_path):
     (tmp_path / "run/resume").mkdir(parents=True)
     for name in (".settings.json.0123.tmp", "resume/.rgb.pt.0123.tmp"):
         (tmp_path / "run" / name).write_text("{")
-    (tmp_path / "run/settings.json").write_text(json.dumps({"schema": 4, "command": "train"}))
+    (tmp_path / "run/settings.json").write_text(json.dumps({"schema": 5, "command": "train"}))
     Run.create(tmp_path / "run", {"command": "train"})
     assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == ["resume", "settings.json"]
 
@@ -81,7 +81,7 @@ MODEL = ModelSettings(streams={"rgb": 300}, classes=4)
 
 def a_state():
     model = VideoClassifier(MODEL)
-    return State(model, torch.optim.AdamW(model.parameters()), lambda progress: progress, torch.Generator())
+    return TrainingState(model, torch.optim.AdamW(model.parameters()), lambda progress: progress, torch.Generator())
 
 
 def test_a_checkpoint_that_is_missing_or_damaged_is_a_store_error(tmp_path):

@@ -5,7 +5,6 @@ import pytest
 
 from pipeline.learn.judging import statistics
 from pipeline.learn.judging.statistics import bootstrap_mean, holm, reach, sign_flip_p, smallest_p, unit_numbers
-from tests.benchmarks import bench_coverage
 from tests.benchmarks.bench_coverage import Cell, coverage
 
 
@@ -28,13 +27,6 @@ def test_intervals_hold_the_truth_whatever_the_size_of_groups_and_however_alike_
     held, width = coverage(Cell(groups, videos, equal, alike, shares), 200)
     assert held >= 0.91  # of 200; with made-up groups of one video it was 0.42 for 5 groups of 100
     assert groups < 9 or width < 0.75
-
-
-def test_a_benchmark_shows_the_coverage_that_the_texts_speak_of(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["bench", "--times", "5", "--cells", "3", "--resamples", "200"])
-    monkeypatch.setattr(statistics, "RESAMPLES", statistics.RESAMPLES)  # the benchmark sets it
-    bench_coverage.main()
-    assert "3 cells of 5" in capsys.readouterr().out
 
 
 def test_intervals_that_hold_together_are_wider():

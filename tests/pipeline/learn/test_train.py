@@ -9,7 +9,7 @@ from pipeline.learn.data.splits import Fold
 from pipeline.learn.models.model import VideoClassifier
 from pipeline.learn.settings import SCHEDULES, VAL_WORTH_IT, ModelSettings, TrainSettings
 from pipeline.learn.training.objective import ONE_CYCLE_WARM_UP, make_loss, make_optimizer, rate_at, settled_epoch
-from pipeline.learn.training.train import Task, fit, predict
+from pipeline.learn.training.train import Task, fit, scores_of
 from schemas.errors import ConfigError, StoreError
 from tests.pipeline.learn.conftest import make_dataset
 
@@ -73,7 +73,7 @@ def test_the_weights_of_the_best_epoch_are_kept():
     model, history = train(chosen, epochs=40, learning_rate=1.0, schedule="constant", label_smoothing=0.0)
     losses = [row["val_loss"] for row in history]
     assert min(losses) < losses[-1]  # it did get worse, or this test shows nothing
-    scores = predict(model, chosen.data, chosen.fold.val, CPU)
+    scores = scores_of(model, chosen.data, chosen.fold.val, CPU)
     assert float(torch.nn.functional.cross_entropy(scores, chosen.targets[:5])) == pytest.approx(min(losses), rel=1e-4)
 
 
@@ -105,7 +105,7 @@ def test_predictions_come_in_the_order_asked():
     torch.manual_seed(0)
     model = VideoClassifier(ModelSettings(streams={"rgb": 4}, classes=2))
     torch.nn.init.normal_(model.fusion.classifier[-1].weight)
-    one, two = (predict(model, data, np.array(order), CPU) for order in ([0, 1, 2], [2, 0, 1]))
+    one, two = (scores_of(model, data, np.array(order), CPU) for order in ([0, 1, 2], [2, 0, 1]))
     torch.testing.assert_close(one[[2, 0, 1]], two)
 
 

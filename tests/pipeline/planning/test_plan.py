@@ -14,12 +14,12 @@ from pipeline.planning.plan import (
     SHARD_FRAMES,
     SHARDS_AIMED_AT,
     Planned,
-    compare,
     cut,
     extended,
     first_plan,
     pack,
     plan_video,
+    update_of,
 )
 from schemas.config import Sampling
 from schemas.errors import ConfigError
@@ -200,16 +200,16 @@ def known(files):
 
 def test_a_store_that_knows_all_files_has_nothing_new(files, known):
     plan, reports = known
-    assert compare(plan, files, reports, retry_failed=True) == compare(plan, files, reports, retry_failed=False)
-    assert compare(plan, files, reports, retry_failed=False).plan is plan
-    assert compare(plan, files, reports, retry_failed=False).new == ()
+    assert update_of(plan, files, reports, retry_failed=True) == update_of(plan, files, reports, retry_failed=False)
+    assert update_of(plan, files, reports, retry_failed=False).plan is plan
+    assert update_of(plan, files, reports, retry_failed=False).new == ()
 
 
 def test_files_added_are_new_and_files_gone_are_kept(files, known, tmp_path, caplog):
     caplog.set_level("INFO")
     plan, reports = known
     added = Found("c", str(tmp_path / "c.mp4"))
-    update = compare(plan, [files[0], added], reports, retry_failed=False)
+    update = update_of(plan, [files[0], added], reports, retry_failed=False)
     assert (update.plan, update.new) == (plan, ((added, 0),))
     assert "1 video of this store is not among `videos` today (b first)" in caplog.text
 
@@ -219,7 +219,7 @@ def test_a_file_that_was_moved_keeps_its_features(files, known, tmp_path):
     moved = tmp_path / "elsewhere" / "a.mp4"
     moved.parent.mkdir()
     (tmp_path / "a.mp4").rename(moved)
-    update = compare(plan, [Found("a", str(moved)), files[1]], reports, retry_failed=False)
+    update = update_of(plan, [Found("a", str(moved)), files[1]], reports, retry_failed=False)
     assert update.new == ()
     assert [video.path for video in update.plan.videos] == [str(moved), files[1].path]
     assert [video.path for video in update.plan.shards[0].videos] == [str(moved), files[1].path]
@@ -229,23 +229,23 @@ def test_what_a_csv_says_today_takes_the_place_of_what_the_plan_says_and_is_coun
     caplog.set_level("INFO")
     plan, reports = known
     said = [replace(files[0], label="run", split="test", group="anna"), replace(files[1], label="sit")]
-    update = compare(plan, said, reports, retry_failed=False)
+    update = update_of(plan, said, reports, retry_failed=False)
     assert (update.new, update.relabelled) == ((), ("a", "b"))
     for videos in (update.plan.videos, update.plan.shards[0].videos):
         assert [(v.label, v.split, v.group) for v in videos] == [("run", "test", "anna"), ("sit", "", "")]
     assert "2 videos have another label, split or group than before (a first)" in caplog.text
-    again = compare(update.plan, said, reports, retry_failed=False)
+    again = update_of(update.plan, said, reports, retry_failed=False)
     assert (again.plan is update.plan, again.relabelled) == (True, ())
-    dropped = compare(update.plan, [replace(said[0], split="", group="")], reports, retry_failed=False)
+    dropped = update_of(update.plan, [replace(said[0], split="", group="")], reports, retry_failed=False)
     assert (dropped.plan.latest()["a"].split, dropped.plan.latest()["a"].group, dropped.relabelled) == ("", "", ("a",))
 
 
 def test_a_folder_says_nothing_of_labels_so_those_of_the_plan_stay_even_when_a_video_is_tried_again(files, known):
     plan, reports = known
-    said = compare(plan, [replace(files[0], label="run", group="anna")], reports, retry_failed=False).plan
-    assert compare(said, files, reports, retry_failed=False).plan is said
+    said = update_of(plan, [replace(files[0], label="run", group="anna")], reports, retry_failed=False).plan
+    assert update_of(said, files, reports, retry_failed=False).plan is said
     failed = [report_of(said.shards[0], "failed", 0)]
-    (found, attempt), *_ = compare(said, files, failed, retry_failed=True).new
+    (found, attempt), *_ = update_of(said, files, failed, retry_failed=True).new
     assert (found.label, found.group, attempt) == ("run", "anna", 1)
 
 
@@ -253,8 +253,8 @@ def test_a_file_that_is_another_now_is_refused_once_it_has_features(files, known
     plan, reports = known
     (tmp_path / "a.mp4").write_bytes(b"other")
     with pytest.raises(ConfigError, match=r"1 file changed.*a\.mp4"):
-        compare(plan, files, reports, retry_failed=False)
-    assert compare(plan, files, [], retry_failed=False).new == ()
+        update_of(plan, files, reports, retry_failed=False)
+    assert update_of(plan, files, [], retry_failed=False).new == ()
 
 
 @pytest.mark.parametrize(("outcome", "changed", "retried"), [
@@ -265,19 +265,19 @@ def test_retrying_takes_what_failed_and_what_broke_off_mended_or_not(files, know
     reports = [report_of(plan.shards[0], outcome, 0 if outcome == "failed" else 2)]
     if changed:
         (tmp_path / "a.mp4").write_bytes(b"mended")
-    update = compare(plan, files[:1], reports, retry_failed=True)
+    update = update_of(plan, files[:1], reports, retry_failed=True)
     assert update.new == (((files[0], 1),) if retried else ())
 
 
 def test_files_that_could_not_be_planned_are_tried_again_only_when_asked(files):
     plan = first_plan([failure("a")])
-    assert compare(plan, files[:1], [], retry_failed=False).new == ()
-    assert compare(plan, files[:1], [], retry_failed=True).new == ((files[0], 0),)
+    assert update_of(plan, files[:1], [], retry_failed=False).new == ()
+    assert update_of(plan, files[:1], [], retry_failed=True).new == ((files[0], 0),)
 
 
 def test_files_that_the_machine_failed_at_are_tried_again_unasked(files):
     plan = first_plan([failure("a", "MachineError"), failure("b")])
-    assert compare(plan, files, [], retry_failed=False).new == ((files[0], 0),)
+    assert update_of(plan, files, [], retry_failed=False).new == ((files[0], 0),)
 
 
 def test_a_file_is_planned_by_its_own_times_and_a_bad_one_becomes_a_failure(tmp_path):

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 
 from pipeline.learn.data.targets import Targets
-from pipeline.learn.judging.results import Said, conclude
+from pipeline.learn.judging.results import RowScores, conclude
 from pipeline.learn.models.model import VideoClassifier, save_model
-from pipeline.learn.runs.records import top_classes
+from pipeline.learn.runs.records import Prediction, Scores, SplitRow, top_classes
 from pipeline.learn.runs.rows import Row
-from pipeline.learn.runs.run import Prediction, Run, Scores, SplitRow
+from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import ModelSettings, TrainSettings
 
 STREAMS = {"rgb": 4, "flow": 4}
@@ -32,7 +32,7 @@ def make_run(root: Path, *, classes, names, labels, paths=None, rows=("rgb", "fl
         skill: share of videos that a row is made to be right about.
         seed: of the die.
         groups: names; each video its own by default.
-        store: settings["store"]; imported features by default.
+        store: the one of settings["stores"]; imported features by default.
         multilabel: labels are (V, C).
         epochs: lines of metrics.jsonl a row.
         seeds: how many times every row is made, each time by other dice.
@@ -48,7 +48,7 @@ def make_run(root: Path, *, classes, names, labels, paths=None, rows=("rgb", "fl
     for name in rows:
         scores = rng.normal(size=(seeds, V, C)) + 4 * members * (rng.random((seeds, V, 1)) < skill)
         p = 1 / (1 + np.exp(-scores)) if multilabel else np.exp(scores) / np.exp(scores).sum(2, keepdims=True)
-        said.append(Said(Row(name, settings[name]), 10 * C, p.astype(np.float32), ()))
+        said.append(RowScores(Row(name, settings[name]), 10 * C, p.astype(np.float32), ()))
     groups = groups or [f"g{v}" for v in range(V)]
     results = conclude(said, targets, np.arange(V), groups, crossed=True)
     run = Run.create(root, {
@@ -57,8 +57,8 @@ def make_run(root: Path, *, classes, names, labels, paths=None, rows=("rgb", "fl
         "training": TrainSettings().as_dict(),
         "split": {"kind": "made", "folds": 2, "trainings": 2, "group_by": "", "files": "", "number": None,
                   "labels": ""},
-        "store": store or {"path": str(root / "no-store"), "kind": "import", "digest": "0" * 16,
-                           "settings": {"streams": ["rgb", "flow"]}, "software": {"numpy": "0.0"}},
+        "stores": [store or {"path": str(root / "no-store"), "kind": "import", "digest": "0" * 16,
+                             "settings": {"streams": STREAMS}, "software": {"numpy": "0.0"}}],
         "software": {"torch": "0.0"}})
     run.write_labels(list(classes), multilabel=multilabel)
     paths = paths or [f"/nowhere/{name}.avi" for name in names]

@@ -57,7 +57,7 @@ def test_provenance_has_every_setting_of_the_run_once(run):
     assert dict(sections["Training"])["learning_rate"] == "0.001"
     assert dict(sections["Training"])["weight_decay"] == str(run.settings["training"]["weight_decay"])
     assert dict(sections["Features"])["digest"] == "0" * 16
-    assert dict(sections["Features"])["streams"] == "rgb, flow"
+    assert dict(sections["Features"])["streams.rgb"] == "4"
     assert dict(sections["Run"])["command"] == "train-fusion"
 
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline.report.drawing.charts import CLASSES_SHOWN, Scale, percent, rows_chart
 from pipeline.report.facts.facts import read_report
 from pipeline.report.make import make_report, pictured
-from pipeline.report.pages.page import Pictures, report_page
+from pipeline.report.pages.page import Illustrations, report_page
 from schemas.errors import StoreError
 from tests.pipeline.report.pages import assert_self_contained, parse
 from tests.pipeline.report.synthetic import make_run
@@ -148,12 +148,12 @@ def test_without_the_store_there_is_no_map_and_the_page_says_why(run, caplog):
     page = page_of(run)
     assert "No map: no store in" in page.text
     with pytest.raises(StoreError, match="no store in"):
-        make_report(run.root, store=run.root / "nowhere")
+        make_report(run.root, stores=(run.root / "nowhere",))
 
 
 def test_pictures_of_videos_that_are_gone_leave_words_instead(run):
     data = read_report(run)
-    page = parse(report_page(data, Pictures(pictured(run, data.mistakes[:2]), None, "x")))
+    page = parse(report_page(data, Illustrations(pictured(run, data.mistakes[:2]), None, "x")))
     assert "no pictures: the features were imported" in page.text
     assert "src" not in {name for _, attributes in page.tags for name in attributes}
 

@@ -10,7 +10,7 @@ from pipeline.report.facts.compare import compare_runs
 from pipeline.report.facts.facts import read_report
 from pipeline.report.make import pictured
 from pipeline.report.pages.compare_page import compare_page, summary_of
-from pipeline.report.pages.page import Pictures, report_page
+from pipeline.report.pages.page import Illustrations, report_page
 from tests.pipeline.report.pages import parse
 from tests.pipeline.report.synthetic import make_run
 
@@ -75,7 +75,7 @@ def test_mistakes_are_the_videos_that_some_seed_mistakes_with_how_many(runs):
 def test_the_page_says_what_is_of_all_seeds(runs):
     run = runs[0]
     data = read_report(run)
-    text = parse(report_page(data, Pictures(pictured(run, data.mistakes[:3]), None, "x"))).text
+    text = parse(report_page(data, Illustrations(pictured(run, data.mistakes[:3]), None, "x"))).text
     assert "on average over 3 seeds" in text
     assert "every video stands there 3 times" in text
     assert f"with one of 3 seeds or more ({data.wrong} of 126 judgements)" in text

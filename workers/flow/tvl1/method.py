@@ -20,12 +20,13 @@ image. The dual fields survive a warp and are carried to the next level.
 """
 
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.arrays import Array
 from schemas.errors import ConfigError, InputError
+from schemas.options import OptionValue
 from workers.flow.tvl1.parameters import parameters_of
 
 _LARGEST_GREY = 65535.0  # beyond 16 bits squares of gradients lose their meaning in float32
@@ -47,7 +48,7 @@ class TVL1Flow:
         self,
         preset: str = "balanced",
         device: str = "cpu",
-        **overrides: Any,  # noqa: ANN401 - each has its own
+        **overrides: OptionValue,
     ) -> None:
         self.preset = preset
         self.device = device
@@ -87,7 +88,7 @@ class TVL1Flow:
         return f"TVL1Flow(preset={self.preset!r}, device={self.device!r}, {options})"
 
 
-def _check(grey: NDArray[Any]) -> None:
+def _check(grey: Array) -> None:
     if grey.ndim != 3 or 0 in grey.shape:
         raise ConfigError(f"tvl1: frames must be (T, H, W) with no empty axis, not {grey.shape}")
     if grey.dtype == np.uint8:

@@ -1,9 +1,9 @@
 """The parameters of TV-L1, in the papers' words, and their presets; what they do stands in `tvl1`."""
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields
 
 from schemas.errors import ConfigError
+from schemas.options import OptionValue
 
 FAINT_SLOPE = 0.01  # grey values per px that a gradient must exceed: below it is rounding of the pyramid, not contrast
 
@@ -54,8 +54,8 @@ PRESETS: dict[str, TVL1] = {
 }
 
 
-def parameters_of(preset: str = "balanced", **overrides: Any) -> TVL1:  # noqa: ANN401 - each has its own
-    """Parameters of a preset with some of them replaced.
+def parameters_of(preset: str = "balanced", **overrides: OptionValue) -> TVL1:
+    """Parameters of a preset with some of them asdictd.
 
     Raises:
         ConfigError: unknown preset or option, or a value out of range.
@@ -66,4 +66,4 @@ def parameters_of(preset: str = "balanced", **overrides: Any) -> TVL1:  # noqa: 
     for name in overrides:
         if name not in known:
             raise ConfigError(f"tvl1: no option {name!r}; choose from {', '.join(known)}")
-    return replace(PRESETS[preset], **overrides)
+    return TVL1(**asdict(PRESETS[preset]) | overrides)

@@ -6,7 +6,6 @@ the four kernels come from `tvl1_triton`; anywhere else they are the plain torch
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from schemas.arrays import Array
 from schemas.errors import ConfigError, ResourceError, is_machines
 from workers.flow.tvl1.parameters import FAINT_SLOPE, TVL1
 from workers.flow.tvl1.pyramid import Taps, grow_taps, level_sizes, shrink_taps
@@ -75,7 +75,7 @@ def kernels_for(device: torch.device, name: str | None = None) -> Kernels:
     return Kernels(resample, linearise, sweep, median_filter)
 
 
-def flow_of(grey: NDArray[Any], parameters: TVL1, device: str, *, kernels: str | None = None) -> NDArray[np.float32]:
+def flow_of(grey: Array, parameters: TVL1, device: str, *, kernels: str | None = None) -> NDArray[np.float32]:
     """Flow (T - 1, 2, H, W) of (T, H, W) frames.
 
     Args:

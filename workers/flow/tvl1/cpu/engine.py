@@ -101,7 +101,8 @@ def _engine(parameters: TVL1, height: int, width: int) -> "NumbaEngine":
     """
     key = (parameters, height, width)
     if getattr(_last, "key", None) == key:
-        return _last.engine  # type: ignore[no-any-return]
+        kept: NumbaEngine = _last.engine
+        return kept
     engine = NumbaEngine(parameters, height, width)
     if height * width <= _KEPT_PIXELS:
         _last.key, _last.engine = key, engine

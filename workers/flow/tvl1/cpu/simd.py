@@ -21,7 +21,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import lower_builtin, models, register_model
 
 from workers.flow.tvl1.cpu.medians import COLUMN_SORT, MEDIAN_NETWORK, MEDIAN_PLACE
 
@@ -31,9 +32,11 @@ _I32 = ir.IntType(32)
 _VEC = ir.VectorType(_F32, WIDTH)
 _QUAD = ir.VectorType(_F32, 4)
 _FLAGS = ("reassoc", "contract", "arcp", "afn", "nsz")
+# Numba's own type forgets that the first argument of what it wraps is never given.
+intrinsic: Callable[[Any], Any] = numba_intrinsic
 
 
-class LanesType(types.Type):  # type: ignore[misc]
+class LanesType(types.Type):
     """Numba's type of sixteen float32 values held in vector registers."""
 
     def __init__(self) -> None:
@@ -44,14 +47,14 @@ Lanes = LanesType()
 
 
 @register_model(LanesType)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, fe_type: Any) -> None:
         super().__init__(manager, fe_type, _VEC)
 
 
 def _operator(python_operator: Any, emit: Callable[..., Any]) -> None:
     @infer_global(python_operator)
-    class _Template(AbstractTemplate):  # type: ignore[misc]
+    class _Template(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
             if len(args) == 2 and all(isinstance(arg, LanesType) for arg in args):
                 return signature(Lanes, Lanes, Lanes)
