@@ -20,6 +20,7 @@ from pipeline.learn.data.stores import Joined
 from pipeline.learn.models.model import load_model
 from pipeline.learn.predict import Judgement, Predictor, Timeline
 from pipeline.learn.runs.origins import KnownStore, known_stores
+from pipeline.learn.runs.records import top_classes
 from pipeline.learn.runs.run import Run
 from pipeline.learn.training.repeatable import prepare_torch
 from pipeline.planning.find import Found
@@ -96,6 +97,10 @@ class Predictions:
         """Each distinct bug's traceback."""
         return list(dict.fromkeys(trace for summary in self.summaries for trace in summary.traces))
 
+    def top(self, index: int, count: int) -> tuple[tuple[str, float], ...]:
+        """Return the most probable classes of a video with their probabilities, by its place in `said`."""
+        return top_classes(self.said[index].probabilities, self.classes, count)
+
 
 def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | None = None) -> Predictions:
     """Extract videos as the run's features were made, and say what they show.
@@ -110,7 +115,7 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
         StoreError: run or store can not be read, or libraries differ.
     """
     run = Run.open(job.run)
-    (classes, multilabel), results = run.labels(), run.results()
+    (classes, multilabel), results = run.labels(), run.results
     model = load_model(run.model_settings(), run.model_path)  # a run that is damaged says so before the long part
     extractions = same_extractions(run, job)
     wanted = {found.id for found in job.videos}

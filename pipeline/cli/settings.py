@@ -13,8 +13,10 @@ import click
 from pipeline.cli.flags import STREAM_FLAGS
 from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.values import SettingsFlags
+from schemas.checks import known
 from schemas.config import ANY_DEVICE, FEATURE_DTYPES, PRECISIONS
 from schemas.errors import ConfigError
+from schemas.options import parse_names, parse_pairs, typed
 from schemas.streams import CROPS, DEFAULT_BACKBONE, DEFAULT_FLOW_BOUND_PX
 
 if TYPE_CHECKING:
@@ -87,7 +89,6 @@ def _base(options: SettingsFlags) -> "ExtractSettings":
 
 def _chosen(settings: "ExtractSettings", options: SettingsFlags) -> "tuple[Stream, ...]":
     """The streams that are meant, before single fields of them are changed."""
-    from schemas.checks import known
     from schemas.streams import STREAMS
 
     if options["stream_texts"]:
@@ -97,7 +98,7 @@ def _chosen(settings: "ExtractSettings", options: SettingsFlags) -> "tuple[Strea
     if not options["streams"]:
         return settings.streams
     there = {stream.name: stream for stream in settings.streams}
-    names = list(dict.fromkeys(name.strip() for name in options["streams"].split(",") if name.strip()))
+    names = list(dict.fromkeys(parse_names(options["streams"])))
     if not names:
         raise ConfigError(f"--streams needs one of {', '.join(there | STREAMS)}")
     legal = tuple(there | STREAMS)
@@ -110,7 +111,6 @@ def parse_stream(text: str) -> "Stream":
     Raises:
         ConfigError: the kind, a field or a value is not known.
     """
-    from schemas.options import parse_pairs, typed
     from schemas.streams import STREAMS, Stream
 
     kind, _, rest = text.partition(":")
@@ -134,7 +134,6 @@ def with_flags(streams: "tuple[Stream, ...]", options: "Plain") -> "tuple[Stream
     Raises:
         ConfigError: a flag belongs to a kind of stream that is not there.
     """
-    from schemas.options import parse_pairs, typed
     from schemas.streams import with_weights
 
     for option, (kind, field) in STREAM_FLAGS.items():

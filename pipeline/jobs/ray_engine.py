@@ -37,6 +37,9 @@ from workers.remote import rehearse_on_worker, shard_on_worker
 if TYPE_CHECKING:
     from workers.networks.backbones import State
 
+# as Ray was imported: for each of its starts, since a caller of the library gets the environment back that it had
+_ENVIRONMENT = {name: os.environ[name] for name in (
+    "RAY_USAGE_STATS_ENABLED", "RAY_COLOR_PREFIX", "RAY_worker_niceness", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO")}
 _WAIT_S = 0.5
 _LOOK_EVERY_S = 10.0
 _STARTS = 2
@@ -229,6 +232,8 @@ def _start(options: ClusterOptions) -> None:
     """
     if ray.is_initialized():
         raise ResourceError("this process uses Ray already; call ray.shutdown() before, or work inline")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address:
         quiet |= {"address": options.address}
@@ -240,11 +245,12 @@ def _start(options: ClusterOptions) -> None:
         if trouble is not None:
             logger.warning("Ray did not start (%s); trying once more", _first_line(trouble))
         try:
-            with _own_signals():
+            with ExitStack() as undone, _own_signals():
+                undone.callback(ray.shutdown)  # of what has started when an interrupt comes, too
                 ray.init(**quiet)
+                undone.pop_all()
         except Exception as error:  # noqa: BLE001 - a node that starts too slowly is a bare Exception of Ray's
             trouble = error
-            ray.shutdown()
         else:
             return
     if options.address:

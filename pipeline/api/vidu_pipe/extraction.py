@@ -16,10 +16,12 @@ from schemas.plain import Plain
 from schemas.streams import Options, Stream, with_weights
 from vidu_pipe.features import FeatureStore
 from vidu_pipe.options import ExtractOptions, FlowFileOptions
+from vidu_pipe.restored import left_as_found
 
 Videos = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Found]
 
 
+@left_as_found()
 def extract(
     videos: Videos,
     out: str | os.PathLike[str] = "features",
@@ -84,6 +86,7 @@ def extract(
 _FRAME_FIELDS = ("short_side_px", "upscale", "device", "precision", "feature_dtype")
 
 
+@left_as_found()
 def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tvl1",
                options: Mapping[str, OptionValue] | None = None, device: str = "auto", incomplete: bool = False,
                root: Path | None = None, keep_suffix: bool = False, **others: Unpack[FlowFileOptions]) -> Summary:
