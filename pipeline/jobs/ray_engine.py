@@ -35,7 +35,7 @@ from schemas.words import counted
 from workers.remote import rehearse_on_worker, shard_on_worker
 
 if TYPE_CHECKING:
-    from workers.networks.backbones import State
+    from workers.networks.engine import Network
 
 # as Ray was imported: for each of its starts, since a caller of the library gets the environment back that it had
 _ENVIRONMENT = {name: os.environ[name] for name in (
@@ -75,11 +75,11 @@ class _Attempt:
 class RayEngine:
     """Makes shards as Ray tasks; use as a context manager, which starts or joins Ray and leaves it."""
 
-    def __init__(self, settings: Settings, weights: "dict[str, State]", store: AnyStore,
+    def __init__(self, settings: Settings, networks: "dict[str, Network | None]", store: AnyStore,
                  options: ClusterOptions) -> None:
         """Say what to make; Ray starts in `__enter__`."""
         self._settings = settings
-        self._weights = weights
+        self._networks = networks
         self._store = store
         self._options = options
         self._running: dict[ray.ObjectRefGenerator, _Attempt] = {}
@@ -101,8 +101,8 @@ class RayEngine:
         return self
 
     def _prepare(self) -> None:
-        """Hand the weights to Ray and say what its tasks need."""
-        self._argument = [ray.put(self._weights)]
+        """Hand the networks to Ray and say what its tasks need."""
+        self._argument = [ray.put(self._networks)]
         needs: dict[str, Any] = {"num_cpus": 1, "max_retries": 0}
         if self._settings.device == "cuda":
             needs["num_gpus"] = self._options.gpus_per_task

@@ -288,6 +288,7 @@ def test_a_store_of_no_good_video_is_a_store_and_says_so(world, tmp_path):
     ("workers.process.decode", MemoryError()), ("workers.networks.batches.StreamNetwork.run", MemoryError()),
     ("workers.networks.batches.StreamNetwork.run",
      RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")),
+    ("workers.networks.batches.StreamNetwork.run", RuntimeError("Exception from core.cpp:117:\nstd::bad_alloc")),
     ("workers.networks.batches.StreamNetwork.run", torch.OutOfMemoryError("CUDA out of memory")),
     ("workers.moments.MomentBuilder.add", MemoryError()),
     ("workers.ledger.fingerprint", MachineError("a: reading fails"))])
