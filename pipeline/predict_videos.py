@@ -19,7 +19,7 @@ from pipeline.jobs.prepare import prepare
 from pipeline.learn.data.stores import Joined
 from pipeline.learn.models.model import load_model
 from pipeline.learn.predict import Judgement, Predictor, Timeline
-from pipeline.learn.runs.origins import known_stores
+from pipeline.learn.runs.origins import KnownStore, known_stores
 from pipeline.learn.runs.records import top_classes
 from pipeline.learn.runs.run import Run
 from pipeline.learn.training.repeatable import prepare_torch
@@ -124,7 +124,7 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
         summaries = tuple(do_job(Job(videos=job.videos, settings=settings, weights=weights, out=out,
                                      mixed_software=job.mixed_software, **job.engine))
                           for out, (settings, weights) in zip(folders, extractions, strict=True))
-        stores = Joined.of([summary.store for summary in summaries])
+        stores = Joined.of([summary.features for summary in summaries])
         there = wanted.intersection(*stores.rows)
         rows = [video for video in stores.videos if video.id in there]
         said: list[Judgement] = []
@@ -150,22 +150,28 @@ def same_extractions(run: Run, job: PredictJob) -> list[tuple[ExtractSettings, d
         StoreError: libraries differ, and that is not accepted.
     """
     streams = tuple(run.model_settings().streams)
-    stores = known_stores(run, () if job.keep else streams)
-    if any(store.kind != ExtractSettings.kind for store in stores):
+    needed = known_stores(run, streams)
+    if any(store.kind != ExtractSettings.kind for store in needed):
         raise ConfigError(f"{run.root} was trained on imported features, which were not made by this program, so it "
                           "can not make them of new videos: import theirs too, and let `vidu-pipe evaluate` judge them")
-    each = [ExtractSettings.from_dict(store.settings) for store in stores]
-    for store, settings in zip(stores, each, strict=True):
-        _check_software(run, store.software, feature_software(settings.device), accepted=job.mixed_software)
-    each = _with_weights([_on_device(run, settings, job.device) for settings in each], job.weights)
-    return [prepare(settings if job.keep else settings.only(streams)) for settings in in_one_pass(each)]
+    each = []
+    for store, settings in _with_weights(known_stores(run), job.weights):
+        if job.keep or store in needed:
+            _check_software(run, store.software, feature_software(settings.device), accepted=job.mixed_software)
+            here = _on_device(run, settings, job.device)
+            each.append(here if job.keep else here.only(streams))
+    return [prepare(settings) for settings in in_one_pass(each)]
 
 
-def _with_weights(each: Sequence[ExtractSettings], files: Mapping[str, Path]) -> list[ExtractSettings]:
-    """Give the streams of all extractions their files of weights, as if they were one."""
+def _with_weights(known: Sequence[KnownStore], files: Mapping[str, Path]
+                  ) -> Iterator[tuple[KnownStore, ExtractSettings]]:
+    """Yield the settings of all stores, their streams with the files of weights that they get, as if in one store."""
+    made = [store for store in known if store.kind == ExtractSettings.kind]
+    each = [ExtractSettings.from_dict(store.settings) for store in made]
     streams = iter(with_weights(tuple(stream for settings in each for stream in settings.streams),
                                 {name: str(file) for name, file in files.items()}))
-    return [replace(settings, streams=tuple(itertools.islice(streams, len(settings.streams)))) for settings in each]
+    for store, settings in zip(made, each, strict=True):
+        yield store, replace(settings, streams=tuple(itertools.islice(streams, len(settings.streams))))
 
 
 def _all_bad(summaries: Sequence[Summary]) -> BadVideos:

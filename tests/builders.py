@@ -79,14 +79,14 @@ def put_shard(store: Store, task: ShardTask, outcomes: dict[str, tuple[str, int]
         a_segment_report(segment, attempts[segment.video], rows.outcome, rows.stop - rows.start)
         for segment, rows in zip(task.segments, content.segments, strict=True))
     report = ShardReport(task.shard, sha256, size_bytes, len(content.frame), 0, segments, {}, 0.1, "here", 1)
-    store.write_report(report)
+    store.books.write_report(report)
     return report
 
 
 def a_store(root: Path, *tasks: ShardTask) -> Store:
     """A store whose shards are all done."""
     store = Store.create(root, ORIGIN)
-    store.write_plan(a_plan(*tasks))
+    store.books.write_plan(a_plan(*tasks))
     for task in tasks:
         put_shard(store, task)
     return store

@@ -148,7 +148,7 @@ def make_flow_files(task: ShardTask, tools: FlowTools, store: FlowStore) -> Iter
     finally:
         remove_output(made)
     report = ledger.report(sha256=sha256, size_bytes=size_bytes)
-    store.write_report(report)
+    store.books.write_report(report)
     yield report
 
 

@@ -50,7 +50,7 @@ def make_shard(task: ShardTask, tools: Tools, store: Store) -> Iterator[Progress
     with shard.ledger.timed(0, "write"):
         sha256, size_bytes = write_shard(store.shard_path(task.shard), content)
     report = shard.ledger.report(sha256=sha256, size_bytes=size_bytes)
-    store.write_report(report)
+    store.books.write_report(report)
     yield report
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from schemas.disk.store import Store
+from schemas.disk.flow_store import AnyStore
 from schemas.errors import ResourceError
 from schemas.flow_config import Settings
 from schemas.plan import ShardReport, ShardTask
@@ -22,7 +22,7 @@ _tools: dict[str, object] = {}  # one entry: a worker process serves one job
 
 
 def shard_on_worker(
-    tasks: tuple[ShardTask, ...], settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: Store,
+    tasks: tuple[ShardTask, ...], settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: AnyStore,
 ) -> Iterator[Progress | ShardReport]:
     """Make a shard, and those that go on from it, on whatever machine this is; run by Ray as a streaming task.
 
@@ -42,20 +42,20 @@ def shard_on_worker(
 
 
 def rehearse_on_worker(
-    task: ShardTask, settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: Store,
+    task: ShardTask, settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: AnyStore,
 ) -> None:
     """Do all of a shard's work and write nothing: to find out which video ends the process that decodes it."""
     for _ in PRODUCTS[settings.kind].rehearse(task, _worker_tools(settings, weights, store)):
         pass
 
 
-def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: Store) -> object:
+def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: AnyStore) -> object:
     if settings.digest not in _tools:
         product = PRODUCTS[settings.kind]
         if product.software(settings) != store.origin.software:
             differ = sorted(set(product.software(settings).items()) ^ set(store.origin.software.items()))
             raise ResourceError(f"this node's software is not the driver's, so its results could differ: {differ}")
-        if not store.is_seen():
+        if not store.books.is_seen():
             raise ResourceError(f"this node does not see the store {store.root}: put `out` on a file system that all "
                                 "share")
         _tools.clear()

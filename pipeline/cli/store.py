@@ -25,9 +25,9 @@ def status(store: Path) -> int:
     from schemas.disk.flow_store import open_any
 
     opened = open_any(store)
-    plan = opened.read_plan()
+    plan = opened.books.read_plan()
     shards = plan.live_shards
-    reports = {task.shard: report for task in shards if (report := opened.report(task.shard))}
+    reports = {task.shard: report for task in shards if (report := opened.books.report(task.shard))}
     done, work = (sum(task.work_frames for task in tasks) for tasks in (
         (task for task in shards if task.shard in reports), shards))
     bad = bad_videos(plan, list(reports.values()))
@@ -48,7 +48,7 @@ def verify(store: Path) -> int:
     from schemas.disk.flow_store import open_any
 
     opened = open_any(store)
-    plan = opened.read_plan()
+    plan = opened.books.read_plan()
     checked = verify_shards(opened, plan)
     bad = [trouble for _, trouble in checked if trouble]
     for trouble in bad:
@@ -66,14 +66,14 @@ def verify(store: Path) -> int:
 def inspect(store: Path, list_videos: bool) -> int:
     """Show what a store holds: videos, moments, streams with dims and dtype, size, failures, settings."""
     from pipeline.planning.outcomes import bad_videos
-    from schemas.disk.flow_store import open_any
+    from schemas.disk.flow_store import FlowStore, open_any
     from schemas.disk.shard import open_shard
 
     opened = open_any(store)
-    if opened.origin.kind == "flow":
+    if isinstance(opened, FlowStore):
         raise ConfigError(f"{store} holds flow files, not features; `vidu-pipe status` and `verify` look at these")
-    plan, rows = opened.read_plan(), opened.video_rows()
-    reports = [report for task in plan.shards if (report := opened.report(task.shard))]
+    plan, rows = opened.books.read_plan(), opened.video_rows()
+    reports = [report for task in plan.shards if (report := opened.books.report(task.shard))]
     bad = bad_videos(plan, reports)
     size = sum(report.size_bytes for report in reports)
     moments = sum(video.moments for video in rows)

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from schemas.arrays import Array
-from schemas.disk.files import make_folder, stays_inside, write_bytes, write_lines, write_npz, writing
+from schemas.arrays import Array, write_npz
+from schemas.disk.files import make_folder, stays_inside, write_bytes, write_lines, writing
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.plain import Plain, read_json, to_record
 

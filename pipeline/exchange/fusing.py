@@ -13,8 +13,8 @@ from pipeline.learn.judging.metrics import Members, hits
 from pipeline.learn.judging.results import main_values
 from pipeline.learn.judging.statistics import bootstrap_mean, sign_flip_p, unit_numbers
 from pipeline.learn.models.score_weights import fit_weights
-from schemas.arrays import Array
-from schemas.disk.files import write_csv, write_npz
+from schemas.arrays import Array, write_npz
+from schemas.disk.files import write_csv
 from schemas.errors import ConfigError
 from schemas.labels import LabelRow, join_labels, match_rows
 from schemas.options import parse_weights

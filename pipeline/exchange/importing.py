@@ -114,7 +114,7 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
     tasks: list[ShardTask] = []
     for number, videos in enumerate(_packed(sources, folders, kinds, dtype, fps=fps, shortest=shortest)):
         tasks.append(_write(store, f"{number:06d}", videos, said, kinds))
-    store.write_plan(Plan(0, tuple(video for task in tasks for video in task.videos), (), tuple(tasks)))
+    store.books.write_plan(Plan(0, tuple(video for task in tasks for video in task.videos), (), tuple(tasks)))
     unlabelled = len(sources) - len(rows)
     if labels and unlabelled:
         logger.warning("of %s %s not in the label file", counted(len(sources), "video"),
@@ -265,7 +265,7 @@ def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], sa
                            np.concatenate([loaded.pts_s for _, loaded in videos]), streams)
     sha256, size_bytes = write_shard(store.shard_path(shard), content)
     reports = tuple(SegmentReport(video.id, 0, 0, video.moments, "ok", "", "", 0, 0, 0, {}) for video in planned)
-    store.write_report(ShardReport(shard, sha256, size_bytes, stops[-1], 0, reports, {}, 0.0, "", 0))
+    store.books.write_report(ShardReport(shard, sha256, size_bytes, stops[-1], 0, reports, {}, 0.0, "", 0))
     return ShardTask(shard, tuple(
         Segment(video.id, 0, video.moments, tuple(loaded.frame.tolist()), 0, 0, None)
         for video, (_, loaded) in zip(planned, videos, strict=True)), planned)

@@ -90,7 +90,7 @@ def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, S
     if Store.exists(out) and (out / "plan.jsonl").exists():
         store = Store.open(out)
         refuse_other(store, feature_origin(settings), mixed_software=True)
-        old = store.read_plan()
+        old = store.books.read_plan()
         reports = good_reports(store, old)
         update = update_of(old, found, list(reports.values()), retry_failed=False)
         new, relabelled = len(update.new), len(update.relabelled)

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.jobs.engine import Died, Done, Event, Lost, Told
-from schemas.disk.store import Store
+from schemas.disk.flow_store import AnyStore
 from schemas.errors import ViduError, is_machines
 from schemas.plan import ShardReport, ShardTask
 from workers.products import PRODUCTS, TaskTools
@@ -23,7 +23,7 @@ class InlineEngine:
     """
 
     tools: TaskTools
-    store: Store
+    store: AnyStore
     retries: int = 2
     slots: int = 1
 

@@ -17,7 +17,7 @@ from pipeline.planning.outcomes import BadVideos, Partial, bad_videos
 from pipeline.planning.plan import Attempt, Planned, extended, first_plan, update_of
 from pipeline.planning.probing import plan_videos
 from schemas.config import differences
-from schemas.disk.flow_store import STORES, FlowStore
+from schemas.disk.flow_store import STORES, AnyStore, FlowStore
 from schemas.disk.shard import Origin
 from schemas.disk.store import Store
 from schemas.errors import StoreError
@@ -84,12 +84,18 @@ class Summary:
         traces: each distinct bug's traceback, once.
     """
 
-    store: Store
+    store: AnyStore
     made: list[ShardReport] = field(default_factory=list)
     kept: int = 0
     lost: list[Lost] = field(default_factory=list)
     bad: BadVideos = field(default_factory=lambda: BadVideos((), ()))
     relabelled: tuple[str, ...] = ()
+
+    @property
+    def features(self) -> Store:
+        """The store, of a job that made features."""
+        assert isinstance(self.store, Store)
+        return self.store
 
     @property
     def failed(self) -> tuple[Failure, ...]:
@@ -128,7 +134,7 @@ def do_job(job: Job) -> Summary:
     store = open_or_create(job.out, origin_of(job), mixed_software=job.mixed_software)
     if isinstance(store, FlowStore):
         store.check_ids(video.id for video in job.videos)
-    with store.lock():
+    with store.books.lock():
         store.sweep()
         plan, relabelled = up_to_date(store, job)
         reports = good_reports(store, plan)
@@ -152,7 +158,7 @@ def origin_of(job: Job) -> Origin:
     return Origin(settings.kind, settings.as_dict(), settings.digest, PRODUCTS[settings.kind].software(settings))
 
 
-def open_or_create(root: Path, origin: Origin, *, mixed_software: bool) -> Store:
+def open_or_create(root: Path, origin: Origin, *, mixed_software: bool) -> AnyStore:
     """Open the store in `root`, or make one there.
 
     Raises:
@@ -166,7 +172,7 @@ def open_or_create(root: Path, origin: Origin, *, mixed_software: bool) -> Store
     return store.with_origin(origin)
 
 
-def refuse_other(store: Store, origin: Origin, *, mixed_software: bool) -> None:
+def refuse_other(store: AnyStore, origin: Origin, *, mixed_software: bool) -> None:
     """Check that new features may stand beside those of a store.
 
     Raises:
@@ -188,7 +194,7 @@ def refuse_other(store: Store, origin: Origin, *, mixed_software: bool) -> None:
                          "`mixed_software` (every shard records its versions).")
 
 
-def up_to_date(store: Store, job: Job) -> tuple[Plan, tuple[str, ...]]:
+def up_to_date(store: AnyStore, job: Job) -> tuple[Plan, tuple[str, ...]]:
     """Bring the store's plan up to today's files and labels, and write it before any work.
 
     Returns:
@@ -197,8 +203,8 @@ def up_to_date(store: Store, job: Job) -> tuple[Plan, tuple[str, ...]]:
     relabelled: tuple[str, ...] = ()
     kept = KeptProbes(store.root / ".probes.jsonl")
     if (store.root / "plan.jsonl").exists():
-        old = store.read_plan()
-        reports = [report for task in old.shards if (report := store.report(task.shard))]
+        old = store.books.read_plan()
+        reports = [report for task in old.shards if (report := store.books.report(task.shard))]
         update = update_of(old, job.videos, reports, retry_failed=job.retry_failed)
         plan = extended(update.plan, _probed(update.new, job, kept)) if update.new else update.plan
         relabelled = update.relabelled
@@ -206,7 +212,7 @@ def up_to_date(store: Store, job: Job) -> tuple[Plan, tuple[str, ...]]:
             return plan, relabelled
     else:
         plan = first_plan(_probed([(found, 0) for found in job.videos], job, kept), job.shard_frames)
-    store.write_plan(plan)
+    store.books.write_plan(plan)
     kept.forget()
     return plan, relabelled
 
@@ -216,7 +222,7 @@ def _probed(new: Sequence[Attempt], job: Job, kept: KeptProbes) -> list[Planned 
     return plan_videos(new, job.settings, inline=job.inline, kept=kept)
 
 
-def good_reports(store: Store, plan: Plan) -> dict[str, ShardReport]:
+def good_reports(store: AnyStore, plan: Plan) -> dict[str, ShardReport]:
     """Return the reports of the shards that are done; a shard whose file is not what was written is not done."""
     checked = verify_shards(store, plan)
     for trouble in (trouble for _, trouble in checked if trouble):
@@ -225,7 +231,7 @@ def good_reports(store: Store, plan: Plan) -> dict[str, ShardReport]:
 
 
 @contextmanager
-def _engine(job: Job, store: Store) -> Iterator[Engine]:
+def _engine(job: Job, store: AnyStore) -> Iterator[Engine]:
     if job.inline:
         from pipeline.jobs.inline_engine import InlineEngine
 
@@ -253,9 +259,9 @@ def _run(engine: Engine, todo: list[ShardTask], display: Display, summary: Summa
                 return
 
 
-def verify_shards(store: Store, plan: Plan) -> list[tuple[ShardReport, str]]:
+def verify_shards(store: AnyStore, plan: Plan) -> list[tuple[ShardReport, str]]:
     """Read every shard that is reported and compare every checksum; say what is wrong with each, empty when nothing."""
-    done = [(task, report) for task in plan.live_shards if (report := store.report(task.shard))]
+    done = [(task, report) for task in plan.live_shards if (report := store.books.report(task.shard))]
     with ThreadPoolExecutor() as pool:
         return [(report, trouble) for (_, report), trouble in zip(
             done, pool.map(lambda pair: _of_another_plan(*pair) or store.trouble(pair[1]), done), strict=True)]

@@ -27,7 +27,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.jobs.engine import Died, Done, Event, Lost, Told
-from schemas.disk.store import Store
+from schemas.disk.flow_store import AnyStore
 from schemas.errors import ResourceError, ViduError, is_machines
 from schemas.flow_config import Settings
 from schemas.plan import ShardReport, ShardTask, runs
@@ -75,7 +75,7 @@ class _Attempt:
 class RayEngine:
     """Makes shards as Ray tasks; use as a context manager, which starts or joins Ray and leaves it."""
 
-    def __init__(self, settings: Settings, weights: "dict[str, State]", store: Store,
+    def __init__(self, settings: Settings, weights: "dict[str, State]", store: AnyStore,
                  options: ClusterOptions) -> None:
         """Say what to make; Ray starts in `__enter__`."""
         self._settings = settings

@@ -14,14 +14,11 @@ import io
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
-import numpy as np
-
-from schemas.arrays import Array
 from schemas.errors import BusyError, ResourceError, StoreError
 
 _WAYS_OUT = {
@@ -206,13 +203,6 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file, one line each, whole or not at all; names that are no UTF-8 keep their bytes."""
     with writing(path) as file:
         file.writelines((line + "\n").encode("utf-8", "surrogateescape") for line in lines)
-
-
-def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write arrays by name as one `.npz` file, whole or not at all."""
-    values: dict[str, Any] = dict(arrays)  # numpy's types know a keyword beside the names of arrays
-    with writing(path) as file:
-        np.savez(file, **values)
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:

@@ -11,9 +11,10 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Self
 
+from schemas.disk.books import Books
 from schemas.disk.files import commit, file_digest, refusals, temporary_beside
 from schemas.disk.shard import Origin
 from schemas.disk.store import Store
@@ -26,18 +27,22 @@ _OURS = re.compile(r"(flow(_[xy])?(_p\d+)?|img)_\d{5,}\.(jpg|png|flo)")
 logger = logging.getLogger(__name__)
 
 
-class FlowStore(Store):
-    """Flow files and the books about them; `root` is the folder of the books, `out` the one that the user named."""
+class FlowStore:
+    """Flow files and the books about them.
 
-    folders: ClassVar[tuple[str, ...]] = ("making", "reports")
+    Attributes:
+        books: their plan and reports.
+        root: the folder of the books.
+        origin: what made them.
+    """
 
-    @property
-    def out(self) -> Path:
-        """The user's folder."""
-        return self.root.parent
+    def __init__(self, books: Books) -> None:
+        """Use `create` or `open`."""
+        self.books = books
+        self.root, self.origin = books.root, books.origin
 
     @classmethod
-    def create(cls, root: Path, origin: Origin) -> Self:
+    def create(cls, root: Path, origin: Origin) -> "FlowStore":
         """Begin in a folder that is new or empty.
 
         Raises:
@@ -49,21 +54,30 @@ class FlowStore(Store):
         if strangers:
             raise ConfigError(f"{root} was not begun by vidu-pipe flow, and is not empty ({', '.join(strangers[:3])} "
                               "...); choose another `out`")
-        return super().create(root / BOOKS, origin)
+        return cls(Books.create(root / BOOKS, origin, ("making", "reports")))
 
     @classmethod
     def exists(cls, root: Path) -> bool:
         """Tell whether flow files were begun in `root`."""
-        return super().exists(root / BOOKS)
+        return Books.exists(root / BOOKS)
 
     @classmethod
-    def open(cls, root: Path) -> Self:
+    def open(cls, root: Path) -> "FlowStore":
         """Open the books of `root`.
 
         Raises:
             StoreError: there are none, or they are of another version.
         """
-        return super().open(root / BOOKS)
+        return cls(Books.open(root / BOOKS))
+
+    @property
+    def out(self) -> Path:
+        """The folder that the user named."""
+        return self.root.parent
+
+    def with_origin(self, origin: Origin) -> "FlowStore":
+        """Return the same store, to be gone on with by another origin."""
+        return FlowStore(replace(self.books, origin=origin))
 
     def output(self, video: str) -> Path:
         """Return the folder or file of a video, there or not."""
@@ -124,7 +138,7 @@ class FlowStore(Store):
         """Remove what killed processes left half made; hold the lock."""
         for leftover in (self.root / "making").glob(".*.tmp"):
             remove_output(leftover)
-        super().sweep()
+        self.books.sweep()
 
     def trouble(self, report: ShardReport) -> str:
         """Say what is wrong with a video's files; empty when they are byte for byte what was written."""
@@ -175,10 +189,11 @@ def remove_output(path: Path) -> None:
         logger.warning("%s holds files that are not vidu-pipe's; it is left", path)
 
 
-STORES: dict[str, type[Store]] = {"extract": Store, "flow": FlowStore}
+AnyStore = Store | FlowStore
+STORES: dict[str, type[Store] | type[FlowStore]] = {"extract": Store, "flow": FlowStore}
 
 
-def open_any(root: Path) -> Store:
+def open_any(root: Path) -> AnyStore:
     """Open whatever vidu-pipe made in `root`.
 
     Raises:

@@ -137,7 +137,7 @@ def whole(videos: Path, out: Path, engine: list[str], workers: int, naive_s: flo
     subprocess.run([*program, *words(videos, out, *engine)], check=True, stdout=subprocess.DEVNULL)
     wall_s = time.perf_counter() - began
     store = Store.open(out)
-    reports = [report for task in store.read_plan().shards if (report := store.report(task.shard))]
+    reports = [report for task in store.books.read_plan().shards if (report := store.books.report(task.shard))]
     frames = sum(segment.frames_decoded for report in reports for segment in report.segments)
     kernels_s = sum(sum(report.stages_s.values()) for report in reports)
     print(f"job: {frames} frames in {wall_s:.1f} s on {workers} workers: {frames / wall_s:.1f} frame/s")

@@ -60,10 +60,10 @@ def make_store(root, videos):
         sha256, size = write_shard(store.shard_path(shard), ShardContent(
             shard, origin, planned, segments, frame, frame.astype(np.float64), tables))
         reports = tuple(SegmentReport(name, 0, 0, MOMENTS, "ok", "", "", 0, 0, 0, {}) for name in ids)
-        store.write_report(ShardReport(shard, sha256, size, rows, 0, reports, {}, 0.0, "", 0))
+        store.books.write_report(ShardReport(shard, sha256, size, rows, 0, reports, {}, 0.0, "", 0))
         frames = tuple(range(MOMENTS))
         tasks.append(ShardTask(shard, tuple(Segment(n, 0, MOMENTS, frames, 0, 0, None) for n in ids), planned))
-    store.write_plan(Plan(0, tuple(v for task in tasks for v in task.videos), (), tuple(tasks)))
+    store.books.write_plan(Plan(0, tuple(v for task in tasks for v in task.videos), (), tuple(tasks)))
     return store
 
 

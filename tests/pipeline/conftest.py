@@ -79,8 +79,8 @@ def reference(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def digests(root: Path) -> dict[str, str]:
     """sha256 by shard, of those that are done."""
-    store = Store.open(root)
-    return {task.shard: report.sha256 for task in store.read_plan().shards if (report := store.report(task.shard))}
+    books = Store.open(root).books
+    return {task.shard: report.sha256 for task in books.read_plan().shards if (report := books.report(task.shard))}
 
 
 def leftovers(root: Path) -> list[str]:

@@ -66,8 +66,8 @@ def runs(made, tmp_path_factory):
 
 
 def answers(run, world, videos, **more):
-    found = predict_videos(PredictJob(run=run.root, videos=find_videos(str(videos)), engine=INLINE,
-                                      weights={"": world.weights}, **more))
+    more.setdefault("weights", {"": world.weights})
+    found = predict_videos(PredictJob(run=run.root, videos=find_videos(str(videos)), engine=INLINE, **more))
     return {said.video: (said.moments, said.outcome, said.probabilities.tolist()) for said in found.said}, found
 
 
@@ -131,7 +131,7 @@ def test_only_the_streams_of_the_model_are_looked_for(made, world, videos, tmp_p
     (kept,) = run.model_settings().streams
     shutil.rmtree(tmp_path / ({"rgb", "flow"} - {kept}).pop())
     assert evaluate_run(run.root, part="all").videos == 7
-    _, found = answers(run, world, videos / "class1")
+    _, found = answers(run, world, videos / "class1", weights={"rgb": world.weights, "flow": world.weights})
     assert [stream["name"] for stream in found.summaries[0].store.origin.settings["stream"]] == [kept]
 
 
@@ -255,8 +255,8 @@ def test_other_moments_are_refused_with_the_first_that_differs(made, tmp_path, c
 def test_labels_come_from_the_first_store_alone_and_that_is_said(made, tmp_path, caplog):
     relabelled = tmp_path / "relabelled"
     shutil.copytree(made["flow"], relabelled)
-    plan = Store.open(relabelled).read_plan()
-    Store.open(relabelled).write_plan(replace(plan, videos=tuple(
+    plan = Store.open(relabelled).books.read_plan()
+    Store.open(relabelled).books.write_plan(replace(plan, videos=tuple(
         replace(video, label="ab"[number % 2]) for number, video in enumerate(plan.videos))))
     joined = trained(tmp_path / "one", made["rgb"], relabelled)
     assert joined.labels()[0] == ("class0", "class1")

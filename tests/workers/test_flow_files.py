@@ -29,7 +29,7 @@ def make(path, out, *, excluded=frozenset(), **options):
     *progress, report = make_flow_files(task, make_flow_tools(settings), store)
     assert isinstance(report, ShardReport)
     assert sum(word.frames for word in progress) == task.work_frames
-    assert store.report(task.shard) == report
+    assert store.books.report(task.shard) == report
     assert store.trouble(report) == ""
     return store, report
 

@@ -80,7 +80,7 @@ def extract(
     prepared, tensors = prepare(asked)
     summary = do_job(Job(videos=found, settings=prepared, weights=tensors, out=Path(out), **more))
     _refuse_incomplete(summary, incomplete=incomplete)
-    return FeatureStore(summary.store, summary)
+    return FeatureStore(summary.features, summary)
 
 
 _FRAME_FIELDS = ("short_side_px", "upscale", "device", "precision", "feature_dtype")

@@ -104,8 +104,9 @@ class FeatureStore:
     @property
     def bad(self) -> BadVideos:
         """Videos that failed or broke off, with the reason of each."""
-        plan = self._store.read_plan()
-        return bad_videos(plan, [report for task in plan.live_shards if (report := self._store.report(task.shard))])
+        books = self._store.books
+        plan = books.read_plan()
+        return bad_videos(plan, [report for task in plan.live_shards if (report := books.report(task.shard))])
 
     @property
     def _videos(self) -> dict[str, VideoRows]:
@@ -156,7 +157,7 @@ class FeatureStore:
         bad = self.bad
         reasons = {one.id: f"{one.reason}: {one.message}" for one in (*bad.partial, *bad.failed)}
         failed = {one.id for one in bad.failed}
-        plan = self._store.read_plan()
+        plan = self._store.books.read_plan()
         rows = []
         for name, video in sorted(plan.latest().items()):
             there = self._videos.get(name)

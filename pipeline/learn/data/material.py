@@ -112,10 +112,10 @@ def videos_of(stores: Joined) -> list[VideoRows]:
         ConfigError: there is none yet, in one of the stores.
     """
     for store, rows in zip(stores.stores, stores.rows, strict=True):
-        shards = store.read_plan().live_shards
+        shards = store.books.read_plan().live_shards
         if not rows:
             raise ConfigError(f"{store.root} holds no video yet; `vidu-pipe status {store.root}` tells more")
-        missing = sum(store.report(task.shard) is None for task in shards)
+        missing = sum(store.books.report(task.shard) is None for task in shards)
         if missing:
             logger.warning("%s is unfinished: of %s %s not made, so videos, or parts of them, are missing here; the "
                            "command that began it goes on with it", store.root, counted(len(shards), "shard"),

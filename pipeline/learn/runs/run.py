@@ -66,7 +66,7 @@ from pipeline.learn.runs.records import (
     SplitRow,
 )
 from pipeline.learn.settings import ModelSettings
-from schemas.arrays import Array
+from schemas.arrays import Array, write_npz
 from schemas.disk.files import (
     is_there,
     locked,
@@ -77,7 +77,6 @@ from schemas.disk.files import (
     remove_leftovers,
     write_csv,
     write_lines,
-    write_npz,
 )
 from schemas.errors import ConfigError, StoreError
 from schemas.plain import Plain, read_json, read_json_lines, to_record

@@ -30,7 +30,7 @@ def test_two_folders_become_two_streams_of_one_store(tmp_path):
     videos = Store.open(store.root).video_rows()
     assert [(v.id, v.moments, v.label + v.split) for v in videos] == [("run/1", 4, "runtrain"), ("sit/1.5", 2, "")]
     assert store.origin.settings["streams"] == {"rgb": 6, "pose": 5}
-    assert store.trouble(store.report("000000")) == ""
+    assert store.trouble(store.books.report("000000")) == ""
 
 
 @pytest.mark.parametrize(("form", "count"), [("npy", 9), ("npz", 3), ("parquet", 3)])
@@ -75,7 +75,7 @@ def test_times_that_nobody_gives_are_unknown_and_never_made_up(tmp_path, caplog)
     assert np.isnan(arrays["pts_s"]).all()
     assert arrays["frame"].tolist() == [-1] * 3
     assert "of 1 of 1 video nobody knows the times" in caplog.text
-    assert Store.open(tmp_path / "store").read_plan().videos[0].probe.duration_s == 0
+    assert Store.open(tmp_path / "store").books.read_plan().videos[0].probe.duration_s == 0
     (_, arrays), = read_videos(import_store({"rgb": rgb}, tmp_path / "even", fps=2.0, source="made"))
     assert arrays["pts_s"].tolist() == [0, 0.5, 1]
 

@@ -99,7 +99,7 @@ def test_a_failed_video_that_is_mended_is_made(videos, tmp_path):
 
 def test_only_one_process_writes_at_a_time(videos, tmp_path):
     do_job(flow_job(videos, tmp_path / "out"))
-    with FlowStore.open(tmp_path / "out").lock(), pytest.raises(ResourceError, match="is being written"):
+    with FlowStore.open(tmp_path / "out").books.lock(), pytest.raises(ResourceError, match="is being written"):
         do_job(flow_job(videos, tmp_path / "out"))
 
 

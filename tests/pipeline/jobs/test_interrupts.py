@@ -39,7 +39,7 @@ def test_a_killed_driver_leaves_no_process_and_the_same_command_goes_on(world, r
     assert len(family) > 4  # the driver, Ray's own, two workers
     command.process.send_signal(signal.SIGKILL)
     command.process.wait()
-    with Store.open(out).lock():
+    with Store.open(out).books.lock():
         pass  # died with its owner, though Ray's processes outlive it for a moment
     wait_for(lambda: not [pid for pid in alive(family) if not is_agent(pid)])
     kept = digests(out)

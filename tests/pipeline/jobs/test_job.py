@@ -91,12 +91,12 @@ def test_bad_shards_are_named_and_these_alone_are_made_again_with_the_same_bytes
     spoiled[len(spoiled) // 2] ^= 1
     fourth.write_bytes(spoiled)
     opened = Store.open(store)
-    troubles = {report.shard: trouble for report, trouble in verify_shards(opened, opened.read_plan())}
+    troubles = {report.shard: trouble for report, trouble in verify_shards(opened, opened.books.read_plan())}
     assert {shard for shard, trouble in troubles.items() if trouble} == {"000000", "000003", "000004"}
     summary = world.extract(store)
     assert sorted(report.shard for report in summary.made) == [f"{k:06d}" for k in range(5)]
     assert digests(store) == digests(reference)
-    assert not any(trouble for _, trouble in verify_shards(opened, opened.read_plan()))
+    assert not any(trouble for _, trouble in verify_shards(opened, opened.books.read_plan()))
 
 
 def test_a_report_of_another_plan_does_not_make_a_shard_done(world, store, reference):
@@ -154,13 +154,13 @@ def test_a_planning_that_was_killed_goes_on_where_it_was(world, reference, folde
     assert first[1] not in probed
     assert sorted(probed) == sorted({"class0/v0", first[3], *(video.id for video in world.job(out).videos[4:])})
     assert (len(summary.made), summary.failed, kept.exists()) == (6, (), False)
-    assert Store.open(out).read_plan() == up_to_date_plan(world, folder, tmp_path / "other")
+    assert Store.open(out).books.read_plan() == up_to_date_plan(world, folder, tmp_path / "other")
 
 
 def up_to_date_plan(world, folder, out):
     """The plan of a store that was planned in one go."""
     world.extract(out, folder=folder)
-    return Store.open(out).read_plan()
+    return Store.open(out).books.read_plan()
 
 
 def test_a_full_disk_ends_the_run_and_loses_nothing_finished(world, reference, tmp_path, monkeypatch):
@@ -209,7 +209,7 @@ def test_a_folder_that_is_no_store_is_left_alone(world, tmp_path):
 
 
 def test_a_second_extract_on_a_store_that_is_being_written_is_refused(world, store):
-    with Store.open(store).lock(), pytest.raises(ResourceError, match="being written by process"):
+    with Store.open(store).books.lock(), pytest.raises(ResourceError, match="being written by process"):
         world.extract(store)
 
 

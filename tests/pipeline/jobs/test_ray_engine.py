@@ -13,6 +13,7 @@ from pipeline.jobs.ray_engine import ClusterOptions, RayEngine
 from pipeline.planning.find import Found, find_videos
 from pipeline.planning.outcomes import BadVideos
 from pipeline.planning.probing import plan_videos
+from schemas.disk.books import Books
 from schemas.disk.store import Store
 from schemas.errors import ResourceError
 from schemas.plan import Failure, runs
@@ -69,13 +70,13 @@ def test_ray_is_left_when_nothing_here_can_run_a_task(starts, world, tmp_path, m
     monkeypatch.setattr(cluster.ray, "cluster_resources", dict)
     monkeypatch.setattr(cluster.ray, "shutdown", lambda: left.append(True))
     with pytest.raises(ResourceError, match="nothing here can run a task"), RayEngine(
-            settings, weights, Store(tmp_path, ORIGIN), ClusterOptions()):
+            settings, weights, Store(Books(tmp_path, ORIGIN)), ClusterOptions()):
         pass
     assert left == [True]
 
 
 def test_no_video_is_blamed_where_a_shard_without_any_fails_too(monkeypatch):
-    engine = RayEngine(SETTINGS, {}, Store(Path("unused"), ORIGIN), ClusterOptions())
+    engine = RayEngine(SETTINGS, {}, Store(Books(Path("unused"), ORIGIN)), ClusterOptions())
     monkeypatch.setattr(engine, "_dying", lambda _, videos: list(videos))
     assert engine._deadly(a_task(videos=("a", "b"))) == frozenset()
     monkeypatch.setattr(engine, "_dying", lambda _, videos: [video for video in videos if video == "b"])
@@ -97,7 +98,7 @@ def deadly_run(world, tmp_path_factory):
 
 
 def shard_of(root, video):
-    (shard,) = {task.shard for task in Store.open(root).read_plan().shards for v in task.videos if v.id == video}
+    (shard,) = {task.shard for task in Store.open(root).books.read_plan().shards for v in task.videos if v.id == video}
     return shard
 
 
@@ -151,7 +152,7 @@ def test_one_worker_resumes_a_store_to_the_same_bytes_and_shards_go_on_from_one_
         assert (len(summary.made), summary.kept, summary.lost, summary.bad) == (
             2 + len(made[0]) - 6, 4, [], BadVideos((), ()))
     assert made[0] == made[1] == made[1] | digests(reference)
-    assert [len(run) for run in runs(Store.open(out).read_plan().shards)] == [1] * 6 + [len(made[0]) - 6]
+    assert [len(run) for run in runs(Store.open(out).books.read_plan().shards)] == [1] * 6 + [len(made[0]) - 6]
     assert len(made[0]) > 8
 
 

@@ -72,7 +72,7 @@ def test_files_cut_short_or_damaged_are_partial_and_all_others_whole(extracted):
 
 
 def test_whole_clips_have_the_frames_and_the_size_the_manifest_tells(extracted, manifest):
-    for video in extracted.store.read_plan().videos:
+    for video in extracted.store.books.read_plan().videos:
         if video.id not in PARTIAL:
             row = manifest[video.id]
             assert video.probe.frames == int(row["frames_pyav"]), video.id
@@ -111,4 +111,5 @@ def test_the_same_film_in_three_codings_has_nearly_the_same_features(extracted):
 
 def test_the_store_of_real_clips_is_whole(extracted):
     store = Store.open(extracted.store.root)
-    assert [store.trouble(store.report(task.shard)) for task in store.read_plan().shards] == [""] * len(extracted.made)
+    shards = [task.shard for task in store.books.read_plan().shards]
+    assert [store.trouble(store.books.report(shard)) for shard in shards] == [""] * len(extracted.made)

@@ -50,7 +50,7 @@ def test_pieces_of_one_video_in_two_shards_are_joined_in_time(store, videos):
     with open_shard(store.shard_path("000000")) as shard:
         columns = {name: shard.features(name) for name in shard.dims}
         origin, segments, (frame, pts_s) = shard.origin, shard.segments, shard.moments()
-    table = store.read_plan().videos
+    table = store.books.read_plan().videos
     write_shard(store.shard_path("000001"), ShardContent("000001", origin, table, segments, frame, pts_s,
                                                          {name: 2 * values for name, values in columns.items()}))
     video = VideoRows("x", "/x", "", "", "", 0, "ok", (Piece("000001", 0, 1, 3, "ok"), Piece("000000", 2, 2, 6, "ok"),
@@ -63,8 +63,10 @@ def test_pieces_of_one_video_in_two_shards_are_joined_in_time(store, videos):
 def test_shards_of_different_dims_are_refused(store):
     with open_shard(store.shard_path("000000")) as shard:
         origin, segments, (frame, pts_s) = shard.origin, shard.segments, shard.moments()
-    write_shard(store.shard_path("000001"), ShardContent("000001", origin, store.read_plan().videos, segments, frame,
-                                                         pts_s, {"rgb": np.ones((len(frame), 9), np.float32)}))
+    table = store.books.read_plan().videos
+    other = {"rgb": np.ones((len(frame), 9), np.float32)}
+    content = ShardContent("000001", origin, table, segments, frame, pts_s, other)
+    write_shard(store.shard_path("000001"), content)
     pieces = (Piece("000000", 0, 0, 1, "ok"), Piece("000001", 1, 1, 2, "ok"))
     with pytest.raises(StoreError, match=r"000001\.h5: streams"):
         read_dataset(store, [VideoRows("x", "/x", "", "", "", 0, "ok", pieces)], streams=["rgb"])
@@ -78,8 +80,9 @@ def test_nan_in_features_names_the_video_and_its_moment(store, value, dtype):
         origin, segments, (frame, pts_s) = shard.origin, shard.segments, shard.moments()
     third = segments[2]
     columns["flow"][third.row_start, 1] = value
-    write_shard(store.shard_path("000000"), ShardContent("000000", origin, store.read_plan().videos, segments, frame,
-                                                         pts_s, columns))
+    table = store.books.read_plan().videos
+    content = ShardContent("000000", origin, table, segments, frame, pts_s, columns)
+    write_shard(store.shard_path("000000"), content)
     with pytest.raises(StoreError, match="stream flow of video a/2 holds NaN or infinity at moment 0"):
         read_dataset(store, store.video_rows())
 
@@ -92,8 +95,9 @@ def test_nan_is_found_wherever_it_lies_in_a_long_video(make_store, memory_bytes,
         origin, segments, (frame, pts_s) = shard.origin, shard.segments, shard.moments()
         features = shard.features("rgb")
     features[segments[1].row_start + moment, 2] = np.nan
-    write_shard(store.shard_path("000000"), ShardContent("000000", origin, store.read_plan().videos, segments, frame,
-                                                         pts_s, {"rgb": features}))
+    table = store.books.read_plan().videos
+    content = ShardContent("000000", origin, table, segments, frame, pts_s, {"rgb": features})
+    write_shard(store.shard_path("000000"), content)
     with pytest.raises(StoreError, match=f"stream rgb of video b holds NaN or infinity at moment {moment};"):
         read_dataset(store, store.video_rows(), memory_bytes=memory_bytes)
 

@@ -255,8 +255,8 @@ def test_training_videos_are_known_by_their_content_wherever_they_lie(make_store
 def test_an_unfinished_store_is_learnt_from_with_a_warning(halves, tmp_path, caplog):
     shutil.copytree(halves.root, tmp_path / "whole")
     store = Store.open(tmp_path / "whole")
-    plan = store.read_plan()
-    store.write_plan(replace(plan, shards=(*plan.shards, replace(plan.shards[0], shard="000001"))))
+    plan = store.books.read_plan()
+    store.books.write_plan(replace(plan, shards=(*plan.shards, replace(plan.shards[0], shard="000001"))))
     learn(fusion(store, fusions=("concat",), alone=False), tmp_path / "run")
     assert "is unfinished: of 2 shards 1 is not made" in caplog.text
 

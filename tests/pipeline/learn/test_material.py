@@ -45,8 +45,8 @@ def test_groups_of_the_plan_are_never_parted_though_nothing_is_asked_for(grouped
 def test_training_says_how_many_of_its_videos_are_partial(grouped, tmp_path, caplog):
     material(grouped, tmp_path)
     assert "partial" not in caplog.text
-    plan = grouped.read_plan()
-    grouped.write_plan(replace(plan, videos=tuple(
+    plan = grouped.books.read_plan()
+    grouped.books.write_plan(replace(plan, videos=tuple(
         replace(video, moments=video.moments + (video.id in ("run/bob1", "sit/ann2"))) for video in plan.videos)))
     material(grouped, tmp_path)
     assert "of 8 videos 2 are partial (run/bob1 first)" in caplog.text

@@ -139,7 +139,7 @@ def test_only_matrices_are_decayed():
 @pytest.mark.parametrize("changes", [{"epochs": 0}, {"learning_rate": -1.0}, {"schedule": "step"}, {"batch": 0.5},
                                      {"val_fraction": 0.9}, {"label_smoothing": 1.0}])
 def test_settings_out_of_range_are_refused(changes):
-    with pytest.raises(ConfigError, match=r"must be from|known: one-cycle"):
+    with pytest.raises(ConfigError, match=r"must be between|known: one-cycle"):
         TrainSettings(**changes)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from schemas.disk.books import Books
 from schemas.disk.files import refusals, write_csv
 from schemas.disk.flow_arrays import H5Writer, NpyWriter
 from schemas.disk.flow_store import remove_output
@@ -49,9 +50,9 @@ def fields(folder, kind, writer_class):
 
 
 def plan(folder):
-    store = Store(folder, ORIGIN)
-    with store.lock():
-        store.write_plan(a_plan(a_task(videos=tuple(f"{number:0200d}" for number in range(400)))))
+    store = Store(Books(folder, ORIGIN))
+    with store.books.lock():
+        store.books.write_plan(a_plan(a_task(videos=tuple(f"{number:0200d}" for number in range(400)))))
 
 
 WRITERS = {

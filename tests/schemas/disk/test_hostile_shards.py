@@ -88,7 +88,7 @@ def accepted(store):
     path = store.root / "reports/000000.json"
     sha256, size_bytes = file_digest(store.shard_path("000000"))
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sha256": sha256, "size_bytes": size_bytes}))
-    return store.report("000000")
+    return store.books.report("000000")
 
 
 def refused_everywhere(store, out):
@@ -149,4 +149,4 @@ def test_a_plan_whose_names_lead_out_of_its_folder_is_refused(tmp_path, old, new
     path = a_store(tmp_path / "store", a_task(videos=("a",))).root / "plan.jsonl"
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(StoreError, match=r"plan\.jsonl: line \d"):
-        Store.open(tmp_path / "store").read_plan()
+        Store.open(tmp_path / "store").books.read_plan()

@@ -18,8 +18,8 @@ def test_a_store_opens_as_it_was_made(tmp_path):
     made = a_store(tmp_path / "deep" / "store", a_task())
     opened = Store.open(made.root)
     assert opened.origin == ORIGIN
-    assert opened.read_plan() == a_plan(a_task())
-    assert opened.report("000000").rows == 4
+    assert opened.books.read_plan() == a_plan(a_task())
+    assert opened.books.report("000000").rows == 4
     assert {child.name for child in made.root.iterdir()} == {"store.json", "plan.jsonl", "shards", "reports", ".lock"}
 
 
@@ -68,7 +68,7 @@ def test_a_damaged_or_foreign_head_is_a_store_error(tmp_path, head):
 
 def test_a_store_begun_but_not_planned_says_so(tmp_path):
     with pytest.raises(StoreError, match="has no plan yet; run extract again"):
-        Store.create(tmp_path, ORIGIN).read_plan()
+        Store.create(tmp_path, ORIGIN).books.read_plan()
 
 
 @pytest.mark.parametrize("damage", [lambda text: text[:len(text) // 2], lambda text: b"\xff\xfe" + text,
@@ -77,21 +77,21 @@ def test_a_damaged_plan_is_a_store_error_that_names_the_file(tmp_path, damage):
     path = a_store(tmp_path, a_task()).root / "plan.jsonl"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(StoreError, match=r"plan\.jsonl"):
-        Store.open(tmp_path).read_plan()
+        Store.open(tmp_path).books.read_plan()
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[]"])
 def test_a_shard_with_a_damaged_report_is_not_done(tmp_path, text):
     store = a_store(tmp_path, a_task())
     (tmp_path / "reports" / "000000.json").write_bytes(text)
-    assert store.report("000000") is None
-    assert store.report("000001") is None
+    assert store.books.report("000000") is None
+    assert store.books.report("000001") is None
     assert store.video_rows() == []
 
 
 def test_trouble_names_what_is_wrong_with_a_shard(tmp_path):
     store = a_store(tmp_path, a_task())
-    report, path = store.report("000000"), store.shard_path("000000")
+    report, path = store.books.report("000000"), store.shard_path("000000")
     good = path.read_bytes()
     assert store.trouble(report) == ""
     spoiled = bytearray(good)
@@ -123,7 +123,7 @@ def test_rows_of_every_video_are_found_over_shards_sorted_by_id(tmp_path):
 def test_only_the_last_attempt_of_a_video_counts(tmp_path):
     old, new = a_task("000000", ("a", "b")), a_task("000001", ("a",), attempt=1)
     store = Store.create(tmp_path, ORIGIN)
-    store.write_plan(a_plan(old, new))
+    store.books.write_plan(a_plan(old, new))
     put_shard(store, old, {"a": ("partial", 2)})
     put_shard(store, new)
     assert rows_of(store) == {"a": [("000001", 0, 0, 4)], "b": [("000000", 0, 2, 6)]}
@@ -133,7 +133,7 @@ def test_only_the_last_attempt_of_a_video_counts(tmp_path):
 def test_a_video_whose_last_attempt_failed_has_no_rows(tmp_path):
     old, new = a_task("000000", ("a",)), a_task("000001", ("a",), attempt=1)
     store = Store.create(tmp_path, ORIGIN)
-    store.write_plan(a_plan(old, new))
+    store.books.write_plan(a_plan(old, new))
     put_shard(store, old, {"a": ("partial", 2)})
     put_shard(store, new, {"a": ("failed", 0)})
     assert rows_of(store) == {}
@@ -142,7 +142,7 @@ def test_a_video_whose_last_attempt_failed_has_no_rows(tmp_path):
 def test_what_people_say_of_a_video_is_read_from_the_plan_and_can_be_corrected_there(tmp_path):
     store = a_store(tmp_path, a_task())
     video = replace(a_video(), label="run", split="test", group="anna", path="/elsewhere/b.mp4")
-    store.write_plan(replace(store.read_plan(), videos=(video,)))
+    store.books.write_plan(replace(store.books.read_plan(), videos=(video,)))
     found, = store.video_rows()
     assert (found.label, found.split, found.group, found.path) == ("run", "test", "anna", "/elsewhere/b.mp4")
 
@@ -161,7 +161,7 @@ def test_a_video_of_which_any_part_is_missing_is_partial(tmp_path, first, second
     tasks = [replace(a_task(f"00000{number}", ("c",)), segments=(a_segment("c", *moments),))
              for number, moments in enumerate(((0, 3), (3, 4)))]
     store = Store.create(tmp_path, ORIGIN)
-    store.write_plan(a_plan(*tasks))
+    store.books.write_plan(a_plan(*tasks))
     for task, result in zip(tasks, (first, second), strict=True):
         if result:  # else the shard is not made yet
             put_shard(store, task, {"c": result})
@@ -178,7 +178,7 @@ def test_a_shard_that_is_not_reported_is_not_read(tmp_path):
 def test_names_that_are_not_utf8_come_back_as_they_were(tmp_path):
     store = a_store(tmp_path, a_task("000000", ("caf\udce9/clip",)))
     assert list(rows_of(store)) == ["caf\udce9/clip"]
-    assert Store.open(tmp_path).read_plan().videos == (a_video("caf\udce9/clip"),)
+    assert Store.open(tmp_path).books.read_plan().videos == (a_video("caf\udce9/clip"),)
 
 
 def test_sweeping_removes_what_was_left_half_written_and_nothing_else(tmp_path):
@@ -190,8 +190,8 @@ def test_sweeping_removes_what_was_left_half_written_and_nothing_else(tmp_path):
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("write", [lambda store: store.write_plan(a_plan()),
-                                   lambda store: store.write_report(store.report("000000"))])
+@pytest.mark.parametrize("write", [lambda store: store.books.write_plan(a_plan()),
+                                   lambda store: store.books.write_report(store.books.report("000000"))])
 def test_a_full_disk_keeps_the_old_plan_and_report(tmp_path, monkeypatch, write):
     store = a_store(tmp_path, a_task())
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -208,7 +208,7 @@ def test_a_full_disk_keeps_the_old_plan_and_report(tmp_path, monkeypatch, write)
 HOLD = """
 import sys, pathlib
 from schemas.disk.store import Store
-with Store.open(pathlib.Path(sys.argv[1])).lock():
+with Store.open(pathlib.Path(sys.argv[1])).books.lock():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -227,22 +227,22 @@ def holder(tmp_path):
 
 def test_a_second_writer_is_refused_and_told_who_writes(tmp_path, holder):
     with pytest.raises(ResourceError, match=rf"being written by process {holder.pid} on "), \
-            Store.open(tmp_path).lock():
+            Store.open(tmp_path).books.lock():
         pytest.fail("two hold one lock")
 
 
 def test_the_lock_dies_with_its_owner_however_it_dies(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    with Store.open(tmp_path).lock():
+    with Store.open(tmp_path).books.lock():
         pass
 
 
 def test_the_lock_is_free_after_an_error_inside(tmp_path):
     store = a_store(tmp_path, a_task())
-    with pytest.raises(ZeroDivisionError), store.lock():
+    with pytest.raises(ZeroDivisionError), store.books.lock():
         1 / 0  # noqa: B018
-    with store.lock():
+    with store.books.lock():
         pass
 
 
@@ -254,12 +254,12 @@ def test_a_file_system_without_locks_is_a_resource_error_with_a_way_out(tmp_path
     store = a_store(tmp_path, a_task())
     monkeypatch.setattr(fcntl, "flock", refusing)
     with pytest.raises(ResourceError, match=rf"cannot lock .*\.lock: {os.strerror(number)}; .*(folder|locks)"), \
-            store.lock():
+            store.books.lock():
         pytest.fail("not locked")
 
 
 def test_an_error_while_the_lock_is_held_is_not_taken_for_the_locks(tmp_path):
-    with pytest.raises(FileNotFoundError), a_store(tmp_path, a_task()).lock():
+    with pytest.raises(FileNotFoundError), a_store(tmp_path, a_task()).books.lock():
         (tmp_path / "nowhere").read_text()
 
 
@@ -267,5 +267,5 @@ def test_a_store_that_can_not_be_locked_is_a_resource_error(tmp_path):
     store = a_store(tmp_path, a_task())
     (tmp_path / ".lock").unlink()
     (tmp_path / ".lock").mkdir()
-    with pytest.raises(ResourceError, match=r"\.lock"), store.lock():
+    with pytest.raises(ResourceError, match=r"\.lock"), store.books.lock():
         pass

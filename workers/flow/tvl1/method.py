@@ -76,12 +76,12 @@ class TVL1Flow:
         if len(grey) < 2:
             return np.zeros((0, 2, *grey.shape[1:]), np.float32)
         if self.device == "cpu":
-            from workers.flow.tvl1.cpu import engine as tvl1_numba
+            from workers.flow.tvl1.cpu.engine import flow_of
 
-            return tvl1_numba.flow_of(grey, self.parameters)
-        from workers.flow.tvl1 import torch_engine as tvl1_torch
+            return flow_of(grey, self.parameters)
+        from workers.flow.tvl1.torch_engine import flow_of as flow_on_device
 
-        return tvl1_torch.flow_of(grey, self.parameters, self.device)
+        return flow_on_device(grey, self.parameters, self.device)
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value}" for name, value in asdict(self.parameters).items())

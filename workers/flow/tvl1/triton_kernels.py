@@ -1,4 +1,4 @@
-"""The four kernels of TV-L1 in Triton; same names, arguments and arithmetic as the torch operations of `tvl1_torch`.
+"""The four kernels of TV-L1 in Triton; same names, arguments and arithmetic as the torch operations of `torch_engine`.
 
 The sweep is where the time goes. It is the wavefront of the numba kernel turned into registers: a program is one warp
 that walks down a strip of columns, takes every row through `STEPS` primal-dual steps, one row behind each other, and
