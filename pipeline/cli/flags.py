@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import click
 
-from schemas.streams import STREAMS
-
 _WAYS = ("every", "fps", "samples")
 # option -> (kind of stream, field)
 STREAM_FLAGS = {
@@ -42,6 +40,8 @@ def enter(command: click.Command | None) -> None:
 
 def flag_of(field: str, command: click.Command | None) -> str | None:
     """Return the flag that sets a field; None where there is none."""
+    from schemas.streams import STREAMS
+
     own = OWN_FLAGS.get(command.name or "", {}) if command else {}
     flags = FLAGS | {one.name or "": one.opts[0] for one in options_of(command)} | own
     kind, dot, name = field.partition(".")
