@@ -9,7 +9,7 @@ from schemas.errors import MachineError, is_machines
 from schemas.software import versions
 from schemas.streams import FlowMethodSettings, Stream
 from workers.flow import FlowMethod, make_flow
-from workers.networks.engine import Network, prepare_torch
+from workers.networks.engine import Network, make_torch_repeatable
 from workers.networks.found import SOFTWARE
 from workers.streams import EXTRACTORS, Extractor
 
@@ -56,7 +56,7 @@ def make_tools(settings: ExtractSettings, networks: Mapping[str, Network | None]
         MachineError: there is no memory for the networks.
     """
     if settings.device == "cuda":
-        prepare_torch("cuda")
+        make_torch_repeatable("cuda")
     methods = {motion: make_flow(motion.method, settings.device, **dict(motion.options))
                for motion in settings.needs.flow}
     try:

@@ -21,7 +21,7 @@ _DIGEST_BYTES = 32
 logger = logging.getLogger(__name__)
 
 
-def load(name: str) -> bytes | None:
+def kept(name: str) -> bytes | None:
     """Return what is kept under a name; None when nothing is, or no more what was."""
     for folder in _folders():
         try:

@@ -124,7 +124,7 @@ class TorchNetwork:
 
         from workers.networks.backbones import make_backbone, weights_digest
 
-        prepare_torch(device)
+        make_torch_repeatable(device)
         if weights_digest(self.state) != self.weights_sha256:
             raise ResourceError(f"the weights of {self.backbone} are not those that were found at first")
         layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -142,7 +142,7 @@ class TorchNetwork:
         return run
 
 
-def prepare_torch(device: str) -> None:
+def make_torch_repeatable(device: str) -> None:
     """Make torch's arithmetic repeatable in this process.
 
     Raises:

@@ -68,8 +68,8 @@ def network_of(stream: S, channels: int, device: str) -> tuple[S, Network]:
 def _kept(stream: NetworkStream, channels: int) -> OpenVinoNetwork | None:
     """Return the network that an earlier job made ready."""
     digest = stream.weights_sha256 if not stream.weights else ""
-    digest = digest or (cache.load(_source(stream)) or b"").decode()
-    kept = cache.load(_name(stream.backbone, digest, channels)) if digest else None
+    digest = digest or (cache.kept(_source(stream)) or b"").decode()
+    kept = cache.kept(_name(stream.backbone, digest, channels)) if digest else None
     if kept is None:
         return None
     head, _, graph = kept.partition(b"\n")

@@ -28,7 +28,7 @@ _TRAIN_FUSION: Plain = {"command": "train-fusion", "alone": True,
                                  "fusions": ("concat", "average", "score", "gated")}
 
 
-@left_as_found()
+@left_as_found(torch_needed=True)
 def train(store: FilePath | Sequence[FilePath], out: FilePath | None = None, *, tensorboard: bool = False,
           **options: Unpack[TrainOptions]) -> Run:
     """Train classifiers over the features of a store, and judge each on videos that it has not seen.
@@ -110,7 +110,7 @@ def open_run(path: FilePath) -> Run:
     return Run.open(Path(path))
 
 
-@left_as_found()
+@left_as_found(torch_needed=True)
 def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FilePath | None = None,
             weights: Mapping[str, FilePath] | None = None, device: str = "", mixed_software: bool = False,
             on_timeline: "Callable[[Timeline], None] | None" = None, timelines: FilePath | None = None,
@@ -158,7 +158,7 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
     return predict_videos(job, keep_timeline)
 
 
-@left_as_found()
+@left_as_found(torch_needed=True)
 def evaluate(run: FilePath | Run, store: FilePath | Sequence[FilePath] | None = None, *, labels: FilePath | None = None,
              part: str | None = None, out: FilePath | None = None, device: str = "auto") -> "Evaluation":
     """Judge a run's model on another store (or several, joined as for `train`), or on a part of its own.
@@ -203,7 +203,7 @@ def compare(runs: Sequence[FilePath | Run], *, html: FilePath | None = None) -> 
     return comparison
 
 
-@left_as_found()
+@left_as_found(torch_needed=True)
 def report(run: FilePath | Run, out: FilePath | None = None, *, store: FilePath | Sequence[FilePath] | None = None,
            map: str = "pca", mistakes: int = 12, tensorboard: bool = False) -> Path:  # noqa: A002
     """Write a run as one HTML file that needs neither network nor scripts.

@@ -116,11 +116,11 @@ def test_where_the_folder_can_not_be_written_a_temporary_one_is_taken(read_only,
 
 def test_files_that_another_user_may_have_put_there_are_not_read(read_only, tmp_path):
     cache.keep("a", b"mine")
-    assert cache.load("a") == b"mine"
+    assert cache.kept("a") == b"mine"
     (tmp_path / "tmp" / f"vidu-pipe-{os.getuid()}").chmod(0o777)
-    assert cache.load("a") is None
+    assert cache.kept("a") is None
     cache.keep("a", b"more")
-    assert cache.load("a") is None
+    assert cache.kept("a") is None
 
 
 def test_without_any_folder_every_job_makes_its_own(read_only, asked, tmp_path, slowly):
@@ -137,12 +137,12 @@ def test_the_folder_follows_the_environment(tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", xdg)
         cache.keep("a", place.encode())
         assert [path.name for path in (tmp_path / place / "vidu-pipe").iterdir()] == ["a"]
-        assert cache.load("a") == place.encode()
+        assert cache.kept("a") == place.encode()
 
 
 def test_many_at_once_leave_whole_files_only(folder):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: cache.keep("a", b"same" * 1000), range(40)))
-        seen = list(pool.map(lambda number: cache.load("a"), range(40)))
+        seen = list(pool.map(lambda number: cache.kept("a"), range(40)))
     assert set(seen) == {b"same" * 1000}
     assert [path.name for path in Path(folder).iterdir()] == ["a"]

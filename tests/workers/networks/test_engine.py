@@ -107,5 +107,5 @@ def test_bf16_where_the_cpu_has_none_is_refused_and_not_computed_as_fp32(weights
     openvino = pytest.importorskip("openvino")
     monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32", "INT8"])
     _, network = network_of(Rgb(TINY, weights=weights), 3, "cpu")
-    with pytest.raises(ResourceError, match="computes no bf16; use --precision fp32"):
+    with pytest.raises(ResourceError, match="computes no bf16; use `precision` fp32"):
         network.started("cpu", "bf16")
