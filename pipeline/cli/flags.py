@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-_WAYS = ("every", "fps", "samples")
+WAYS = ("every", "fps", "samples")
 # option -> (kind of stream, field)
 STREAM_FLAGS = {
     "rgb_backbone": ("rgb", "backbone"), "rgb_crop": ("rgb", "crop"),
@@ -18,7 +18,7 @@ STREAM_FLAGS = {
 FLAGS = {
     "out": "--out", "retry_failed": "--retry-failed", "short_side_px": "--short-side", "bound_px": "--bound",
     "weights": "--weights", "address": "--ray-address", "folders": "--from", "fusions": "--fusion",
-    "memory_bytes": "--memory", **{f"sampling.{way}": f"--{way}" for way in _WAYS},
+    "memory_bytes": "--memory", **{f"sampling.{way}": f"--{way}" for way in WAYS},
     **{f"{kind}.{field}": "--" + option.replace("_", "-") for option, (kind, field) in STREAM_FLAGS.items()},
     "flow.options": "--flow-option",
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.flags import STREAM_FLAGS
+from pipeline.cli.flags import STREAM_FLAGS, WAYS
 from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.values import SettingsFlags
 from schemas.checks import known
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _FRAME_FLAGS = {"short_side": "short_side_px", "upscale": "upscale", "device": "device", "precision": "precision",
                 "feature_dtype": "feature_dtype"}
-_WAYS = ("every", "fps", "samples")
 
 settings_options = stack_options([
     click.option("--config", type=FILE, help="Settings from a TOML file; `vidu-pipe config` prints one."),
@@ -70,7 +69,7 @@ def settings_of(options: SettingsFlags) -> "ExtractSettings":
     settings = _base(options)
     flags: Plain = dict(options)
     settings = settings.on(options["device"] or settings.device)
-    ways = {way: flags[way] for way in _WAYS if flags[way] is not None}
+    ways = {way: flags[way] for way in WAYS if flags[way] is not None}
     given = {field: flags[option] for option, field in _FRAME_FLAGS.items() if flags[option] is not None}
     if ways:
         given["sampling"] = Sampling(**ways)
