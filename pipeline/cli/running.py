@@ -95,12 +95,13 @@ def _tell_speed(summary: "Summary", elapsed_s: float) -> None:
     made, stages_s = summary.made, summary.stages_s
     frames = sum(segment.frames_decoded for report in made for segment in report.segments)
     pairs, rows = sum(report.flow_pairs for report in made), sum(report.rows for report in made)
-    work = {"decode": (frames, "frame"), "flow": (pairs, "pair"), "rgb-network": (rows, "moment"),
-            "flow-network": (rows, "moment"), "encode": (rows, "field")}
+    work = {"decode": (frames, "frame"), "flow": (pairs, "pair"), "encode": (rows, "field")}
+    work |= {stage: (rows, "moment") for stage in stages_s if stage.endswith("-network")}
+    width = max(13, *map(len, stages_s), 0)
     for stage in sorted(stages_s, key=lambda name: -stages_s[name]):
         number, unit = work.get(stage, (0, ""))
         rate = f"{count(number / stages_s[stage])} {unit}/s" if number and stages_s[stage] else ""
-        click.echo(f"  {stage:<13}{duration(stages_s[stage]):>12} of workers' time   {rate}")
+        click.echo(f"  {stage:<{width}}{duration(stages_s[stage]):>12} of workers' time   {rate}")
     size = sum(report.size_bytes for report in made)
     moments = f", {counted(rows, 'moment')}" if summary.store.origin.kind == "extract" else ""
     click.echo(f"  {counted(frames, 'frame')}, {counted(pairs, 'flow pair')}{moments}, {amount_of_bytes(size)} "

@@ -18,18 +18,26 @@ def parse_head_options(head: str, texts: Sequence[str]) -> dict[str, OptionValue
     """
     if head not in HEADS:
         raise ConfigError(f"unknown head {head!r}; known: {', '.join(HEADS)}")
-    legal = {name: kind for name, kind in inspect.signature(HEADS[head]).parameters.items() if name != "dim"}
+    legal = _legal(head)
     options: dict[str, OptionValue] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
-        known = ", ".join(f"{one}={_told(kind.default)}" for one, kind in legal.items()) or "none"
         if not equals or name not in legal:
             raise ConfigError(f"`head_options` {text}: head {head} takes NAME=VALUE of these, shown with their "
-                              f"defaults: {known}")
+                              f"defaults: {', '.join(told_options(head)) or 'none'}")
         if name in options:
             raise ConfigError(f"`head_options` {name} is given twice")
         options[name] = _parsed(text, value, legal[name].annotation)
     return options
+
+
+def told_options(head: str) -> list[str]:
+    """Return what a head of `HEADS` can be told, as `NAME=DEFAULT`."""
+    return [f"{name}={_told(kind.default)}" for name, kind in _legal(head).items()]
+
+
+def _legal(head: str) -> dict[str, inspect.Parameter]:
+    return {name: kind for name, kind in inspect.signature(HEADS[head]).parameters.items() if name != "dim"}
 
 
 def _parsed(text: str, value: str, kind: type[OptionValue]) -> OptionValue:
