@@ -2,11 +2,12 @@
 
 A stream's settings are its whole truth. Planning asks a stream how far it looks (`Needs.before`, `Needs.after`), the
 decoder asks what pictures it wants, and the worker makes its network's input in `workers/streams/`. Nobody else knows
-a stream by name. A new kind of stream is a class here, one line of `STREAMS`, and its extractor in `workers/streams/`.
+a stream by name. A new kind of stream is a class here, one line of `STREAMS`, its extractor in a file of its own in
+`workers/streams/`, and one line of `EXTRACTORS` there; contract tests run over both dicts.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, TypeVar
 
@@ -25,6 +26,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 Options = tuple[tuple[str, OptionValue], ...]  # options of a method, (name, value) pairs sorted by name
 S = TypeVar("S", bound="Stream")
 Offsets = frozenset[int]  # frames, counted from a moment's own frame
+
+
+def in_order(options: Mapping[str, OptionValue] | Iterable[tuple[str, OptionValue]]) -> Options:
+    """Return options of a method in the one order in which they are one setting; a mapping is welcome."""
+    return tuple(sorted((name, value) for name, value in dict(options).items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,7 @@ class Stream:
         settings = STREAMS[known(f"{where} kind", kind, tuple(STREAMS))]
         values = {name: value for name, value in plain.items() if name != "kind"}
         if isinstance(options := values.get("options"), Mapping):
-            values["options"] = tuple(sorted(options.items()))
+            values["options"] = in_order(options)
         return record_of(settings, values, where)
 
 
@@ -211,8 +217,7 @@ class Flow(NetworkStream):
         within("`flow.stack`", self.stack, 1, 1000)
         within("`flow.bound_px`", self.bound_px, 1e-3, 1e6)
         object.__setattr__(self, "bound_px", float(self.bound_px))  # 20 and 20.0 are one setting, so one digest
-        options = self.options.items() if isinstance(self.options, Mapping) else self.options
-        object.__setattr__(self, "options", tuple(sorted((name, value) for name, value in options)))
+        object.__setattr__(self, "options", in_order(self.options))
 
     @property
     def motion(self) -> FlowMethodSettings:

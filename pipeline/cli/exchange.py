@@ -5,15 +5,16 @@ from typing import Any
 
 import click
 
+from pipeline.cli.known import KnownOption, feature_files
 from schemas.words import counted
 
 PATH = click.Path(path_type=Path)
 
 
 @click.command("import")
-@click.option("--from", "sources", multiple=True, required=True, metavar="[STREAM=]DIR",
-              help="Folder of one .npy, .npz or .parquet a video; give it once a stream, as rgb=DIR1, flow=DIR2, and "
-                   "pts_s=DIR3 with times; or the folder that export wrote.")
+@click.option("--from", "sources", multiple=True, required=True, metavar="[STREAM=]DIR", cls=KnownOption,
+              known=feature_files, help="Folder of one file a video ({known}); give it once a stream, as rgb=DIR1, "
+              "flow=DIR2, and pts_s=DIR3 with times; or the folder that export wrote.")
 @click.option("--out", type=PATH, default=Path("features"), show_default=True, help="The new store.")
 @click.option("--source", default="", metavar="WORDS",
               help="What computed the features; a model judges only stores of the same words.  [required, but for what "
@@ -44,7 +45,8 @@ def import_features(sources: tuple[str, ...], out: Path, **options: Any) -> None
 @click.command("export")
 @click.argument("store", type=PATH)
 @click.option("--out", type=PATH, required=True, help="A new or empty folder.")
-@click.option("--format", "format", default="npy", show_default=True, help="npy, npz or parquet.")
+@click.option("--format", "format", default="npy", show_default=True, help="One of {known}.", cls=KnownOption,
+              known=feature_files)
 def export(store: Path, out: Path, **options: Any) -> None:  # noqa: ANN401 - click's keywords
     """Write one file a video: features (T, D) and presentation times."""
     from vidu_pipe import export as export_them

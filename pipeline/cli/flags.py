@@ -55,7 +55,7 @@ def told(message: str) -> str:
 
     Commands and code in backquotes stay as they are.
     """
-    return re.sub(r"`([a-z_.]+)`", lambda field: flag_of(field[1], _running) or field[0], message)
+    return re.sub(r"`([a-z0-9_.-]+)`", lambda field: flag_of(field[1], _running) or field[0], message)
 
 
 def options_of(command: click.Command | None) -> Iterator[click.Option]:

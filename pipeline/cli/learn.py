@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from pipeline.cli import known
+from pipeline.cli.known import CELLS, KnownOption
 from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.tables import results_table
 from pipeline.cli.values import LearnFlags
@@ -36,11 +38,12 @@ split_options = [
     click.option("--split-number", type=click.IntRange(1, 3), help="Which of their three splits.  [default: 1]"),
 ]
 optimiser_options = [
-    click.option("--epochs", type=int, help="Passes over the training part, at most; a linear classifier over "
-                 "mean or max has none.  [default: 60]"),
+    click.option("--epochs", cls=KnownOption, known=known.plain_pools, type=int,
+                 help="Passes over the training part, at most; a linear classifier over a head that learns nothing "
+                 "({known}) has none.  [default: 60]"),
     click.option("--batch", type=int, help="Videos a step.  [default: 32 to 128, by the number of videos]"),
-    click.option("--learning-rate", type=float, help="Of AdamW, at its highest.  "
-                 "[default: 3e-4 over mean and max, else 1e-3]"),
+    click.option("--learning-rate", cls=KnownOption, known=known.learning_rates, type=float,
+                 help="Of AdamW, at its highest.  [default: {known}]"),
     click.option("--weight-decay", type=float, help="Of AdamW.  [default: 0.05]"),
     click.option("--schedule", help="Of the learning rate: one-cycle, cosine or constant.  [default: one-cycle]"),
     click.option("--label-smoothing", type=float, help="Share of a label that is spread over all classes.  "
@@ -51,10 +54,8 @@ optimiser_options = [
     click.option("--val", "val_fraction", type=float, help="Share of training that decides when to stop; 0: none.  "
                  "[default: 0.15 from 1000 videos on]"),
     click.option("--class-weights", is_flag=True, default=None, help="Rare classes count as much as common ones."),
-    click.option("--head-option", "head_options", multiple=True, metavar="NAME=VALUE",
-                 help="Option of the head.  [lstm, gru: hidden=128 layers=1 both_ways=yes project=128 dropout=0.5; "
-                 "attention: hidden=64; hard_attention: hidden=64 k=4 (moments selected); netvlad: clusters=8 "
-                 "project=128]"),
+    click.option("--head-option", "head_options", cls=KnownOption, known=known.head_options, multiple=True,
+                 metavar="NAME=VALUE", help="Option of the head.  [{known}]"),
     click.option("--hidden-layer", "hidden", type=int, default=0, show_default=True,
                  help="Width of the classifier's hidden layer; 0: linear."),
     click.option("--dropout", type=float, default=0.5, show_default=True),
@@ -76,19 +77,21 @@ shared_options = stack_options([*data_options, *split_options, *optimiser_option
 
 
 @click.command("train-pooling")
-@click.option("--pool", default="mean", show_default=True, help="mean, max, attention, hard_attention or netvlad.")
-@click.option("--fusion", default="concat", show_default=True, help="How streams are joined.")
+@click.option("--pool", cls=KnownOption, known=known.pools, default="mean", show_default=True, help="One of {known}.")
+@click.option("--fusion", cls=KnownOption, known=known.fusions, default="concat", show_default=True,
+              help="How streams are joined: one of {known}.")
 @shared_options
 def train_pooling(pool: str, fusion: str, **options: Unpack[LearnFlags]) -> None:
     """Train a classifier over the pooled moments of each video."""
-    if pool in ("lstm", "gru"):
+    if pool in CELLS:
         raise click.UsageError(f"{pool} is no pool: vidu-pipe train-lstm --cell {pool}")
     _learn("train-pooling", options, head=pool, fusions=(fusion,), alone=False)
 
 
 @click.command("train-lstm")
-@click.option("--cell", type=click.Choice(["lstm", "gru"]), default="lstm", show_default=True)
-@click.option("--fusion", default="concat", show_default=True, help="How streams are joined.")
+@click.option("--cell", type=click.Choice(CELLS), default="lstm", show_default=True)
+@click.option("--fusion", cls=KnownOption, known=known.fusions, default="concat", show_default=True,
+              help="How streams are joined: one of {known}.")
 @shared_options
 def train_lstm(cell: str, fusion: str, **options: Unpack[LearnFlags]) -> None:
     """Train a recurrent classifier over the moments of each video."""
@@ -96,9 +99,10 @@ def train_lstm(cell: str, fusion: str, **options: Unpack[LearnFlags]) -> None:
 
 
 @click.command("train-fusion")
-@click.option("--head", default="mean", show_default=True,
-              help="mean, max, attention, hard_attention, lstm, gru or netvlad, for every stream.")
-@click.option("--fusion", "fusions", default="concat,average,score,gated", show_default=True, help="Comma-separated.")
+@click.option("--head", cls=KnownOption, known=known.heads, default="mean", show_default=True,
+              help="One of {known}, for every stream.")
+@click.option("--fusion", "fusions", cls=KnownOption, known=known.fusions, default="concat,average,score,gated",
+              show_default=True, help="Of {known}, comma-separated.")
 @click.option("--score-weights", default="equal", show_default=True,
               help="Of late fusion: equal, fit (on validation), or numbers in the order of streams, as 1,1.5.")
 @shared_options

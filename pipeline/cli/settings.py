@@ -33,7 +33,7 @@ settings_options = stack_options([
     click.option("--every", type=int, help="A moment every N frames.  [default: 8]"),
     click.option("--fps", type=float, help="Moments at this rate, by presentation time."),
     click.option("--samples", type=int, help="This many equally spaced moments per video."),
-    click.option("--streams", help="Which streams, by kind or name.  [default: rgb,flow]"),
+    click.option("--streams", help=f"Which streams, by kind ({', '.join(STREAMS)}) or name.  [default: rgb,flow]"),
     click.option("--stream", "stream_texts", multiple=True, metavar="KIND:FIELD=VALUE,...",
                  help="A stream with any of its fields, e.g. 'flow:name=flow5,stack=5,backbone=resnet50'; repeatable."),
     click.option("--short-side", type=int, help="Scale frames to this short side, in pixels.  [default: 256]"),
@@ -141,8 +141,10 @@ def with_flags(streams: "tuple[Stream, ...]", options: "Plain") -> "tuple[Stream
         if value in (None, ()):
             continue
         if not any(stream.kind == kind for stream in streams):
+            own = sorted({f"`{stream.kind}.{field}`" for stream in streams if hasattr(stream, field)})
             raise ConfigError(f"`{kind}.{field}` belongs to a {kind} stream, and there is none: "
-                              f"{', '.join(stream.name for stream in streams)}")
+                              f"{', '.join(stream.name for stream in streams)}"
+                              + (f"; what is there has {', '.join(own)}" if own else ""))
         if field == "options":
             value = tuple((name, typed(name, text, None)) for name, text in parse_pairs("flow_options", value).items())
         streams = tuple(_with(stream, field, value) if stream.kind == kind else stream for stream in streams)

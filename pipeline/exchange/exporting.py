@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.exchange.feature_files import (
-    FORMATS,
     Annotation,
     Arrays,
     Manifest,
     check_stream_name,
-    parquet_library,
     write_arrays,
     write_manifest,
 )
+from pipeline.exchange.formats import FORMATS
+from schemas.checks import known
 from schemas.disk.files import is_there, make_folder
 from schemas.disk.shard import open_shard
 from schemas.disk.store import Store, VideoRows
@@ -30,20 +30,17 @@ def export_store(store: Store, out: Path, *, form: str = "npy") -> int:
     Args:
         store: to be read.
         out: a directory that is new or empty.
-        form: one of `FORMATS`.
+        form: a name of `FORMATS`.
 
     Returns:
         how many videos were written.
 
     Raises:
         ConfigError: unknown format, or `out` is not empty.
-        ResourceError: a file can not be written, or parquet's library is not installed.
+        ResourceError: a file can not be written, or a library that the format needs is not installed.
         StoreError: the store is damaged.
     """
-    if form not in FORMATS:
-        raise ConfigError(f"unknown format {form!r}; known: {', '.join(FORMATS)}")
-    if form == "parquet":
-        parquet_library()
+    FORMATS[known("format", form, tuple(FORMATS))].ready()
     said: dict[str, Annotation] = {}
     streams: tuple[str, ...] = ()
     if is_there(out) and any(out.iterdir()):

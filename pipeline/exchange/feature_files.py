@@ -9,25 +9,21 @@ the label, split and group of every video. It is JSON because that holds any nam
 columns, is trimmed, or stands for another.
 """
 
-import io
 import json
 import re
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
 
-import numpy as np
-
-from schemas.arrays import Array, write_npz
-from schemas.disk.files import make_folder, stays_inside, write_bytes, write_lines, writing
+from pipeline.exchange.formats import FORMATS
+from schemas.arrays import Array
+from schemas.disk.files import make_folder, stays_inside, write_lines
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.plain import Plain, read_json, to_record
 
 Arrays = dict[str, Array]
 
-FORMATS = ("npy", "npz", "parquet")
 TIME_ARRAYS = ("pts_s", "frame")
 MANIFEST, MANIFEST_FORMAT, MANIFEST_SCHEMA = "export.json", "vidu-pipe export", 1
 _STREAM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -58,7 +54,7 @@ class Manifest:
     """What files of features can not say themselves.
 
     Attributes:
-        form: one of `FORMATS`.
+        form: a name of `FORMATS`.
         source: what computed the features.
         streams: their names, in order.
         said: video id -> what is said of it.
@@ -82,24 +78,21 @@ def check_stream_name(name: str, where: str) -> None:
 
 
 def read_arrays(path: Path) -> Array | Arrays:
-    """Read the one array of an .npy file, or all arrays of an .npz or .parquet file by name.
+    """Read the one array of a file, or all its arrays by name; a file of another suffix is taken for NumPy's.
 
     Raises:
-        ConfigError: the file is damaged, holds Python objects, or is none of these.
-        ResourceError: it is a .parquet file, and the library is not installed.
+        ConfigError: the file is damaged, holds Python objects, or is of no format of `FORMATS`.
+        ResourceError: a library that its format needs is not installed.
     """
+    form = FORMATS.get(path.suffix.removeprefix("."), FORMATS["npz"])
     try:
         # opened here: `np.load` leaves a file open that it finds damaged, and pyarrow takes only UTF-8 for its name
         with path.open("rb") as file:
-            if path.suffix == ".parquet":
-                return _read_parquet(file)
-            loaded = np.load(file, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+            return form.read(file)
     except ResourceError:
         raise
     except UNREADABLE as error:
-        raise ConfigError(f"{path} is not a plain {'Parquet' if path.suffix == '.parquet' else 'NumPy'} file: "
-                          f"{error}") from error
+        raise ConfigError(f"{path} is not a plain {form.words} file: {error}") from error
 
 
 def write_arrays(out: Path, video_id: str, arrays: Arrays, form: str) -> None:
@@ -109,25 +102,16 @@ def write_arrays(out: Path, video_id: str, arrays: Arrays, form: str) -> None:
         out: a folder.
         video_id: names the files and their folders.
         arrays: features (T, D) by stream, `pts_s` (T,) and `frame` (T,).
-        form: one of `FORMATS`.
+        form: a name of `FORMATS`.
 
     Raises:
-        ResourceError: the file system refused, or parquet's library is not installed.
+        ResourceError: the file system refused, or a library that the format needs is not installed.
         StoreError: the id leads out of `out`.
     """
-    if form == "npy":
-        for name, values in arrays.items():
-            held = io.BytesIO()  # into a file numpy writes by a way that does not say why it can not
-            np.save(held, values)
-            write_bytes(_place(out / name, video_id, form), held.getbuffer())
-    elif form == "npz":
-        write_npz(_place(out, video_id, form), arrays)
-    else:
-        arrow, parquet = parquet_library()
-        columns = {name: arrow.array(list(values)) if values.ndim == 2 else arrow.array(values)
-                   for name, values in arrays.items()}
-        with writing(_place(out, video_id, form)) as file:
-            parquet.write_table(arrow.table(columns), file)
+    one_array = FORMATS[form].one_array
+    files = {out / name: {name: values} for name, values in arrays.items()} if one_array else {out: arrays}
+    for folder, held in files.items():
+        FORMATS[form].write(_place(folder, video_id, form), held)
 
 
 def _place(folder: Path, video_id: str, form: str) -> Path:
@@ -136,36 +120,6 @@ def _place(folder: Path, video_id: str, form: str) -> Path:
     path = folder / f"{video_id}.{form}"  # appended, not with_suffix: an id may hold dots
     make_folder(path.parent)
     return path
-
-
-def _read_parquet(file: BinaryIO) -> Arrays:
-    arrow, parquet = parquet_library()
-    table = parquet.ParquetFile(file).read()
-    arrays: Arrays = {}
-    for name in table.column_names:
-        column = table[name].combine_chunks()
-        if arrow.types.is_list(column.type) or arrow.types.is_fixed_size_list(column.type):
-            if column.null_count or len(set(column.value_lengths().to_pylist())) > 1:
-                raise ValueError(f"the lists of {name!r} are not all of one length")
-            arrays[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
-        else:
-            arrays[name] = column.to_numpy(zero_copy_only=False)
-    return arrays
-
-
-def parquet_library() -> tuple[Any, Any]:
-    """Import pyarrow and its parquet.
-
-    Raises:
-        ResourceError: it is not installed.
-    """
-    try:
-        import pyarrow as arrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ResourceError("parquet needs the library pyarrow: pip install 'vidu-pipe[parquet]'; npz and npy need "
-                            "nothing") from error
-    return arrow, parquet
 
 
 def write_manifest(out: Path, manifest: Manifest) -> None:

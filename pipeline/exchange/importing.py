@@ -24,6 +24,7 @@ from pipeline.exchange.feature_files import (
     read_arrays,
     read_manifest,
 )
+from pipeline.exchange.formats import FORMATS
 from schemas.arrays import Array
 from schemas.checks import within
 from schemas.config import digest_of
@@ -132,7 +133,7 @@ def _exported(folders: Mapping[str, Path]) -> tuple[Mapping[str, Path], Manifest
     manifest = read_manifest(root) if root is not None and len(folders) == 1 else None
     if manifest is None or root is None:
         return folders, Manifest("", "", (), {})
-    if manifest.form == "npy":
+    if manifest.form and FORMATS[manifest.form].one_array:
         folders = {name: root / name for name in (*TIME_ARRAYS, *manifest.streams)}
     return folders, manifest
 
@@ -142,7 +143,7 @@ def find_sources(folders: Mapping[str, Path], *, suffix: str = "") -> list[Sourc
 
     Args:
         folders: stream, `pts_s`, `frame` or "" -> folder.
-        suffix: files of the folder "" have it; empty: any of .npy, .npz and .parquet.
+        suffix: all files have it; empty: any of `FORMATS`, and in the folder of a stream those that hold one array.
 
     Raises:
         ConfigError: a folder has no file, a video is not in all of them, or two files would share an id.
@@ -151,7 +152,8 @@ def find_sources(folders: Mapping[str, Path], *, suffix: str = "") -> list[Sourc
     for stream, folder in folders.items():
         if stream:
             check_stream_name(stream, str(folder))
-        suffixes = (".npy",) if stream else (suffix,) if suffix else (".npy", ".npz", ".parquet")
+        readable = [form for form in FORMATS if FORMATS[form].one_array or not stream]
+        suffixes = (suffix,) if suffix else tuple(f".{form}" for form in readable)
         files = [path for path in sorted(folder.rglob("*")) if path.name.endswith(suffixes) and path.is_file()]
         if not files:
             raise ConfigError(f"{folder} holds no {' or '.join(suffixes)} file")

@@ -1,6 +1,7 @@
 """How each kind of stream is made: the pictures around moments become a network's input. One file a kind.
 
-`EXTRACTORS` has one line for every kind of `schemas.streams.STREAMS`.
+`EXTRACTORS` has one line for every kind of `schemas.streams.STREAMS`. An extractor without a network has the identity
+for one (`torch.nn.Identity()`), no tensors, and makes the features themselves in `inputs`.
 """
 
 from collections.abc import Sequence

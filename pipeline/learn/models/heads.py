@@ -265,15 +265,22 @@ def head_options(name: str, given: Mapping[str, object]) -> dict[str, Any]:
     Raises:
         ConfigError: the name or an option is unknown, or a text is not of its type.
     """
-    legal = {option: one for option, one in inspect.signature(HEADS[known("head", name, tuple(HEADS))])
-             .parameters.items() if option != "dim"}
+    legal = _legal(known("head", name, tuple(HEADS)))
     for option in given:
         if option not in legal:
-            told = ", ".join(f"{one}={_told(kind.default)}" for one, kind in legal.items()) or "none"
             raise ConfigError(f"`head_options`: head {name!r} takes no option {option!r}; its options, with their "
-                              f"defaults: {told}")
+                              f"defaults: {', '.join(told_options(name)) or 'none'}")
     return {option: typed(f"`head_options` {option}", value, legal[option].annotation) if isinstance(value, str)
             else value for option, value in given.items()}
+
+
+def told_options(head: str) -> list[str]:
+    """Return what a head of `HEADS` can be told, as `NAME=DEFAULT`."""
+    return [f"{name}={_told(kind.default)}" for name, kind in _legal(head).items()]
+
+
+def _legal(head: str) -> dict[str, inspect.Parameter]:
+    return {name: kind for name, kind in inspect.signature(HEADS[head]).parameters.items() if name != "dim"}
 
 
 def _told(default: object) -> str:

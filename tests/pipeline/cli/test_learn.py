@@ -10,12 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
+from pipeline.cli.known import CELLS
+from pipeline.exchange.formats import FORMATS
+from pipeline.learn.models.fusion import FUSIONS
 from pipeline.learn.models.heads import HEADS, LSTM, Mean, head_options
 from pipeline.learn.runs.run import Run
 from pipeline.learn.settings import VAL_FRACTION, VAL_WORTH_IT, TrainSettings
 from pipeline.learn.training.experiment import Experiment
 from schemas.errors import ViduError
 from schemas.options import parse_pairs
+from schemas.streams import STREAMS
 
 
 @pytest.fixture
@@ -167,5 +171,25 @@ def test_the_help_tells_the_defaults_that_hold(vidu):
     for name in ("epochs", "weight_decay", "schedule", "label_smoothing", "clip_norm", "patience"):
         assert re.search(rf"--{name.replace('_', '-')} [^\[]*\[default: {getattr(settings, name)}\]", text), name
     assert f"[default: {VAL_FRACTION} from {VAL_WORTH_IT} videos on]" in text
-    assert f"[default: {Mean.learning_rate:.0e} over mean and max, else {LSTM.learning_rate:.0e}]" in text.replace(
-        "3e-4", "3e-04").replace("1e-3", "1e-03")
+    assert re.search(rf"default: {Mean.learning_rate:g} over mean, max[^;]*; else {LSTM.learning_rate:g}\]", text)
+
+
+def test_the_help_names_what_is_known_by_the_dicts_it_stands_in(vidu, monkeypatch):
+    class Stranger(Mean):
+        learning_rate = 0.25
+
+        def __init__(self, *, dim: int, odd: int = 7) -> None:
+            super().__init__(dim=dim)
+
+    monkeypatch.setitem(HEADS, "stranger", Stranger)
+    monkeypatch.setitem(FUSIONS, "strange_fusion", FUSIONS["concat"])
+    monkeypatch.setitem(FORMATS, "strange", FORMATS["npz"])
+    said = {command: "".join(vidu(command, "--help").output.split())  # lines break within names that have a hyphen
+            for command in ("train-pooling", "train-lstm", "train-fusion", "import", "export", "extract")}
+    for command in ("train-pooling", "train-fusion"):
+        assert all(name in said[command] for name in (*HEADS, *FUSIONS) if name not in CELLS), command
+        assert "0.25overstranger" in said[command]
+        assert "stranger:odd=7" in said[command]
+    assert all(name in said["train-lstm"] for name in FUSIONS)
+    assert all(name in said[command] for name in FORMATS for command in ("import", "export"))
+    assert all(kind in said["extract"] for kind in STREAMS)

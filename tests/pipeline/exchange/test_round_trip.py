@@ -1,6 +1,7 @@
 """What is exported comes back whole: videos, features, times, and what people said of them, in every format."""
 
 import json
+import re
 import string
 import tempfile
 import zipfile
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.exchange.exporting import export_store, read_videos
-from pipeline.exchange.feature_files import FORMATS
+from pipeline.exchange.formats import FORMATS
 from pipeline.exchange.importing import import_store
 from schemas.disk.shard import open_shard
 from schemas.disk.store import Store
@@ -69,6 +70,11 @@ def content(store):
         kinds = list(shard.dims.items()), shard.dtypes
     videos = {video.id: ((video.label, video.split, video.group), tables) for video, tables in read_videos(store)}
     return kinds, videos
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_format_is_called_as_its_suffix(form):
+    assert re.fullmatch("[a-z0-9]+", form)
 
 
 @pytest.mark.parametrize("form", FORMATS)

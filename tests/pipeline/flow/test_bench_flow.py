@@ -8,7 +8,7 @@ from pipeline.cli import main
 from pipeline.flow.bench import KnownPair, bench_flow, known_pair, pairs_per_s, variants, video_frames
 from schemas.errors import ConfigError, EmptyVideoError
 from tests.flowing import write_moving
-from workers.flow import FLOW_METHODS, FLOW_PRESETS
+from workers.flow import FLOW_METHODS, FLOW_PRESETS, is_on_gpu
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def test_every_method_and_preset_is_measured_the_baseline_first():
     assert {method for method, *_ in found} == set(FLOW_METHODS)
     assert {(method, preset) for method, preset, _ in found if preset} == {
         (method, preset) for method, presets in FLOW_PRESETS.items() for preset in presets}
-    assert {method for method, _, device in found if device == "cuda"} == {"tvl1"}
-    assert {preset for method, preset, device in found if device == "cuda"} == {"fast", "balanced", "accurate"}
+    assert {(method, preset) for method, preset, device in found if device == "cuda"} == {
+        (method, preset) for method in FLOW_METHODS if is_on_gpu(method) for preset in FLOW_PRESETS.get(method, ("",))}
 
 
 def test_every_method_is_sane_and_has_a_speed(pair):

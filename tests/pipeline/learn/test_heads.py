@@ -83,6 +83,13 @@ def test_a_head_that_pools_leaves_a_single_moment_and_commutes_with_standardisin
     torch.testing.assert_close(head((x - 2) / 3, mask), (head(x, mask) - 2) / 3)
 
 
+def test_mean_and_max_are_those_of_the_moments_that_exist():
+    x, mask = batch([3, 1, 7])
+    for row, length in enumerate([3, 1, 7]):
+        torch.testing.assert_close(make_head("mean", dim=DIM)(x, mask)[row], x[row, :length].mean(0))
+        torch.testing.assert_close(make_head("max", dim=DIM)(x, mask)[row], x[row, :length].amax(0))
+
+
 @pytest.mark.parametrize(("name", "net"), [("lstm", torch.nn.LSTM), ("gru", torch.nn.GRU)])
 @pytest.mark.parametrize(("layers", "both_ways"), [(1, False), (2, True)])
 def test_recurrent_heads_equal_torchs_network_run_video_by_video(name, net, layers, both_ways):

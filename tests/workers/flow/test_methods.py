@@ -1,10 +1,13 @@
 """What every flow method promises; a new entry of FLOW_METHODS is held to it by its name alone."""
 
+import inspect
+
 import numpy as np
 import pytest
 
 from schemas.errors import ConfigError
-from workers.flow import FLOW_METHODS, checked_options, make_flow
+from schemas.options import OptionValue
+from workers.flow import FLOW_METHODS, FLOW_PRESETS, checked_options, make_flow
 
 METHODS = list(FLOW_METHODS)
 
@@ -84,6 +87,17 @@ def test_frames_are_only_read(name):
     before = frames.copy()
     make_flow(name)(frames)
     assert np.array_equal(frames, before)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_default_can_be_said_aloud_and_every_preset_is_known(name):
+    parameters = inspect.signature(FLOW_METHODS[name]).parameters.values()
+    said = {one.name: one.default for one in parameters if one.name != "device" and one.kind is one.KEYWORD_ONLY}
+    options = tuple((key, value) for key, value in said.items() if isinstance(value, OptionValue))
+    assert checked_options(name, "cpu", options) == ()
+    for preset in FLOW_PRESETS.get(name, ()):
+        make_flow(name, preset=preset)
+    assert set(FLOW_PRESETS) <= set(FLOW_METHODS)
 
 
 def test_an_unknown_method_or_option_is_answered_with_the_known_ones():
