@@ -17,7 +17,7 @@ from schemas.checks import known
 from schemas.config import ANY_DEVICE, FEATURE_DTYPES, PRECISIONS
 from schemas.errors import ConfigError
 from schemas.options import parse_names, parse_pairs, typed
-from schemas.streams import CROPS, DEFAULT_BACKBONE, DEFAULT_FLOW_BOUND_PX
+from schemas.streams import CROPS, DEFAULT_BACKBONE, DEFAULT_FLOW_BOUND_PX, STREAMS
 
 if TYPE_CHECKING:
     from schemas.config import ExtractSettings
@@ -89,8 +89,6 @@ def _base(options: SettingsFlags) -> "ExtractSettings":
 
 def _chosen(settings: "ExtractSettings", options: SettingsFlags) -> "tuple[Stream, ...]":
     """The streams that are meant, before single fields of them are changed."""
-    from schemas.streams import STREAMS
-
     if options["stream_texts"]:
         if options["streams"]:
             raise ConfigError("--streams and --stream both say which streams: choose one")
@@ -111,7 +109,7 @@ def parse_stream(text: str) -> "Stream":
     Raises:
         ConfigError: the kind, a field or a value is not known.
     """
-    from schemas.streams import STREAMS, Stream
+    from schemas.streams import Stream
 
     kind, _, rest = text.partition(":")
     plain: Plain = {"kind": kind.strip()}
