@@ -16,7 +16,7 @@ def main(videos: str, out: str = "quickstart", **how: object) -> vp.Run:
     logging.info("%r", store)
 
     run = vp.train(store, Path(out) / "run", head="mean", folds=3, quiet=True)
-    logging.info("%s", run.results().verdict)
+    logging.info("%s", run.results.verdict)
     logging.info("report: %s", vp.report(run))
     return run
 

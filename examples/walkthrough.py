@@ -31,9 +31,9 @@ logging.info("moments at %s s", np.round(video.pts_s, 2).tolist())
 
 # %% Classifiers over every stream alone and over both. Each video is judged by a model that has not seen it.
 run = vp.train(store, work / "run", folds=3, fusions=["concat", "average"], quiet=True)
-for one in run.results().rows:
+for one in run.results.rows:
     logging.info("%-8s %5.1f %% (%.1f to %.1f)", one.name, 100 * one.metrics["top1"], 100 * one.low, 100 * one.high)
-logging.info("%s", run.results().verdict)
+logging.info("%s", run.results.verdict)
 
 # %% What the model says of a video.
 said = vp.predict(run, video_files := sorted(path for path in videos.rglob("*") if path.is_file())[:1], inline=True,

@@ -20,6 +20,7 @@ from pipeline.learn.data.stores import Joined
 from pipeline.learn.models.model import load_model
 from pipeline.learn.predict import Judgement, Predictor, Timeline
 from pipeline.learn.runs.origins import KnownStore, known_stores
+from pipeline.learn.runs.records import top_classes
 from pipeline.learn.runs.run import Run
 from pipeline.learn.training.repeatable import prepare_torch
 from pipeline.planning.find import Found
@@ -29,7 +30,8 @@ from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, ResourceError, StoreError
 from schemas.streams import with_weights
 from vidu_pipe.options import EngineOptions
-from workers.networks.backbones import State
+from workers.devices import has_gpu
+from workers.networks.engine import Network
 from workers.tools import feature_software
 
 logger = logging.getLogger(__name__)
@@ -96,6 +98,10 @@ class Predictions:
         """Each distinct bug's traceback."""
         return list(dict.fromkeys(trace for summary in self.summaries for trace in summary.traces))
 
+    def top(self, index: int, count: int) -> tuple[tuple[str, float], ...]:
+        """Return the most probable classes of a video with their probabilities, by its place in `said`."""
+        return top_classes(self.said[index].probabilities, self.classes, count)
+
 
 def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | None = None) -> Predictions:
     """Extract videos as the run's features were made, and say what they show.
@@ -110,15 +116,15 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
         StoreError: run or store can not be read, or libraries differ.
     """
     run = Run.open(job.run)
-    (classes, multilabel), results = run.labels(), run.results()
+    (classes, multilabel), results = run.labels(), run.results
     model = load_model(run.model_settings(), run.model_path)  # a run that is damaged says so before the long part
     extractions = same_extractions(run, job)
     wanted = {found.id for found in job.videos}
     with _folder(job.keep) as folder:
         folders = [folder / str(place) for place in range(1, len(extractions) + 1)] if extractions[1:] else [folder]
-        summaries = tuple(do_job(Job(videos=job.videos, settings=settings, weights=weights, out=out,
+        summaries = tuple(do_job(Job(videos=job.videos, settings=settings, networks=networks, out=out,
                                      mixed_software=job.mixed_software, **job.engine))
-                          for out, (settings, weights) in zip(folders, extractions, strict=True))
+                          for out, (settings, networks) in zip(folders, extractions, strict=True))
         stores = Joined.of([summary.features for summary in summaries])
         there = wanted.intersection(*stores.rows)
         rows = [video for video in stores.videos if video.id in there]
@@ -134,7 +140,7 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
                        _all_bad(summaries).among(wanted), summaries)
 
 
-def same_extractions(run: Run, job: PredictJob) -> list[tuple[ExtractSettings, dict[str, State]]]:
+def same_extractions(run: Run, job: PredictJob) -> list[tuple[ExtractSettings, dict[str, Network | None]]]:
     """Prepare an extraction with the settings kept in a run, of the streams its model uses, or as many as that takes.
 
     With `job.keep` every stream is extracted, so that the store kept is one the run's own features compare with.
@@ -177,15 +183,13 @@ def _all_bad(summaries: Sequence[Summary]) -> BadVideos:
 
 
 def _on_device(run: Run, known: ExtractSettings, asked: str) -> ExtractSettings:
-    import torch
-
-    if not asked and known.device == "cuda" and not torch.cuda.is_available():
+    if not asked and known.device == "cuda" and not has_gpu():
         raise ResourceError(f"the features of {run.root} were made on cuda, and there is no GPU here; `device` cpu "
                             "makes them here, equal but for rounding")
     if asked and asked != known.device:
         logger.warning("features are made on %s, those of the run were made on %s: equal but for rounding", asked,
                        known.device)
-        return replace(known, device=asked)
+        return known.on(asked)
     return known
 
 

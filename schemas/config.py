@@ -19,7 +19,7 @@ from schemas.checks import known, within
 from schemas.errors import ConfigError
 from schemas.plain import Plain
 from schemas.records import record_of
-from schemas.streams import Flow, Needs, Rgb, Stream
+from schemas.streams import Flow, Needs, NetworkStream, Rgb, Stream
 
 PRECISIONS = ("fp32", "bf16")
 FEATURE_DTYPES = ("float16", "float32")
@@ -142,6 +142,13 @@ class ExtractSettings:
     def only(self, names: tuple[str, ...]) -> "ExtractSettings":
         """Return the same without the streams that are not named."""
         return replace(self, streams=tuple(stream for stream in self.streams if stream.name in names))
+
+    def on(self, device: str) -> "ExtractSettings":
+        """Return the same on a device; on another one other engines run the networks."""
+        if device == self.device:
+            return self
+        return replace(self, device=device, streams=tuple(
+            replace(stream, engine="") if isinstance(stream, NetworkStream) else stream for stream in self.streams))
 
     def as_dict(self) -> Plain:
         """Return the settings as plain values, for JSON and TOML alike; what is empty is left out."""

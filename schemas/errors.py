@@ -25,7 +25,8 @@ _MACHINES_ERRNO = frozenset({
     errno.EIO, errno.EMFILE, errno.ENETDOWN, errno.ENETUNREACH, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
     errno.ENOTCONN, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT})
 _CV2_NO_MEMORY = -4
-_TORCH_NO_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
+_NO_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED", "std::bad_alloc",
+              "Resource temporarily unavailable")
 
 
 class ViduError(Exception):
@@ -86,12 +87,12 @@ def is_machines(error: BaseException | None) -> bool:
     """Tell whether an error is the machine's fault, neither a video's nor the program's: it is worth another try.
 
     Libraries say in their own ways that memory ran out: torch by an error of that name on a GPU, by a RuntimeError on a
-    CPU and where a GPU's own libraries ask for memory, OpenCV by a number. They are known by name here, so that nothing
-    heavy is imported.
+    CPU and where a GPU's own libraries ask for memory, OpenVINO in the words of C++, OpenCV by a number. They are known
+    by name here, so that nothing heavy is imported.
     """
     if isinstance(error, OSError):
         return error.errno in _MACHINES_ERRNO
     return (isinstance(error, MachineError | MemoryError) or type(error).__name__ == "OutOfMemoryError"
             or (isinstance(error, RuntimeError) and not isinstance(error, ViduError)
-                and any(words in str(error) for words in _TORCH_NO_MEMORY))
+                and any(words in str(error) for words in _NO_MEMORY))
             or (type(error).__module__ == "cv2" and getattr(error, "code", 0) == _CV2_NO_MEMORY))

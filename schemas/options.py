@@ -1,6 +1,7 @@
-"""Options as a user types them: `NAME=VALUE`, each of the type that its owner says. The one parser for all of them."""
+"""Options as a user types them: `NAME=VALUE`, names and numbers between commas. The one parser for all of them."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 from schemas.errors import ConfigError
 
@@ -46,6 +47,32 @@ def typed(what: str, text: str, kind: type[OptionValue] | None) -> OptionValue:
     except ValueError:
         pass
     raise ConfigError(f"{what}: {text!r} is not {_WANTED.get(kind, 'of its type')}")
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """`rgb, flow` -> ("rgb", "flow")."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def parse_weights(what: str, wish: str | Sequence[float]) -> str | tuple[float, ...]:
+    """Read weights of scores: `equal`, `fit`, or numbers, as such or between commas.
+
+    Args:
+        what: the field that messages name.
+        wish: of the user.
+
+    Raises:
+        ConfigError: it is neither, or numbers that weigh nothing.
+    """
+    if wish in ("equal", "fit"):
+        return str(wish)
+    try:
+        numbers = tuple(float(number) for number in (wish.split(",") if isinstance(wish, str) else wish))
+    except ValueError:
+        raise ConfigError(f"`{what}` {wish!r} is neither equal, fit, nor numbers as in 1,1.5") from None
+    if not all(math.isfinite(number) and number >= 0 for number in numbers) or not any(numbers):
+        raise ConfigError(f"`{what}` {wish!r}: weights are finite and not negative, and one is positive")
+    return numbers
 
 
 def _number(text: str) -> int | float | str:

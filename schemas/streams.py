@@ -18,6 +18,7 @@ from schemas.plain import Plain
 from schemas.records import record_of
 
 CROPS = ("network", "none")
+ENGINES = ("openvino", "torch")  # what runs a network
 DEFAULT_BACKBONE = "tf_efficientnet_lite0"
 DEFAULT_FLOW_BOUND_PX = 20.0  # the field's value; how strongly a network sees a pixel of motion is `widened`'s business
 REFERENCE_SHORT_SIDE_PX = 256  # `Flow.bound_px` is given for frames of this short side
@@ -27,7 +28,7 @@ S = TypeVar("S", bound="Stream")
 Offsets = frozenset[int]  # frames, counted from a moment's own frame
 
 
-def in_order(options: Mapping[str, OptionValue] | Iterable[tuple[str, OptionValue]]) -> Options:
+def sorted_options(options: Mapping[str, OptionValue] | Iterable[tuple[str, OptionValue]]) -> Options:
     """Return options of a method in the one order in which they are one setting; a mapping is welcome."""
     return tuple(sorted((name, value) for name, value in dict(options).items()))
 
@@ -135,7 +136,7 @@ class Stream:
         settings = STREAMS[known(f"{where} kind", kind, tuple(STREAMS))]
         values = {name: value for name, value in plain.items() if name != "kind"}
         if isinstance(options := values.get("options"), Mapping):
-            values["options"] = in_order(options)
+            values["options"] = sorted_options(options)
         return record_of(settings, values, where)
 
 
@@ -150,12 +151,15 @@ class NetworkStream(Stream):
             empty until an extraction is prepared.
         crop: what of a picture the network sees: what its own preprocessing leaves (`network`), or all of it, resized
             to the network's input whatever its shape (`none`).
+        engine: what runs the network, one of `ENGINES`: they differ in the last bits. Empty until an extraction is
+            prepared, which takes `openvino` on a CPU where the network can be made ready for it.
     """
 
     backbone: str = DEFAULT_BACKBONE
     weights: str = field(default="", kw_only=True)
     weights_sha256: str = field(default="", kw_only=True)
     crop: str = field(default="network", kw_only=True)
+    engine: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the names.
@@ -166,6 +170,7 @@ class NetworkStream(Stream):
         Stream.__post_init__(self)
         object.__setattr__(self, "weights", str(self.weights or ""))  # a path is welcome
         known(f"`{self.kind}.crop`", self.crop, CROPS)
+        known(f"`{self.kind}.engine`", self.engine, ("", *ENGINES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +217,7 @@ class Flow(NetworkStream):
         within("`flow.stack`", self.stack, 1, 1000)
         within("`flow.bound_px`", self.bound_px, 1e-3, 1e6)
         object.__setattr__(self, "bound_px", float(self.bound_px))  # 20 and 20.0 are one setting, so one digest
-        object.__setattr__(self, "options", in_order(self.options))
+        object.__setattr__(self, "options", sorted_options(self.options))
 
     @property
     def motion(self) -> FlowMethodSettings:

@@ -13,6 +13,12 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "pipeline" / "api")])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests make ready away from the user's cache, and share it among them and their processes."""
+    os.environ["VIDU_PIPE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of real clips that lies beside the repository, or skip."""

@@ -40,7 +40,7 @@ def flow_job(videos: Path, out: Path, *, inline: bool = True, retry_failed: bool
              **settings: object) -> Job:
     """A quick job: DIS, no scaling."""
     chosen = {"method": "dis", "short_side_px": HEIGHT} | settings
-    return Job(videos=find_videos(str(videos)), settings=FlowFileSettings(**chosen), weights={}, out=out,
+    return Job(videos=find_videos(str(videos)), settings=FlowFileSettings(**chosen), networks={}, out=out,
                shard_frames=1, inline=inline, retry_failed=retry_failed, workers=workers, quiet=True)
 
 

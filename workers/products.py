@@ -16,7 +16,7 @@ from workers.ledger import Progress
 
 if TYPE_CHECKING:
     from workers.flow_process import FlowTools
-    from workers.networks.backbones import State
+    from workers.networks.engine import Network
     from workers.tools import Tools
 
 S_contra = TypeVar("S_contra", contravariant=True)  # settings
@@ -40,7 +40,7 @@ class Product(Protocol[S_contra, T, D_contra]):
         """Return the versions of the libraries, and the arithmetic, that can change a bit of it."""
         ...
 
-    def make_tools(self, settings: S_contra, weights: "dict[str, State]") -> T:
+    def make_tools(self, settings: S_contra, networks: "dict[str, Network | None]") -> T:
         """Prepare, once per process, what tasks share.
 
         Raises:
@@ -66,11 +66,11 @@ class Features:
 
         return feature_software(settings.device)
 
-    def make_tools(self, settings: ExtractSettings, weights: "dict[str, State]") -> "Tools":
+    def make_tools(self, settings: ExtractSettings, networks: "dict[str, Network | None]") -> "Tools":
         """See `Product`."""
         from workers.tools import make_tools
 
-        return make_tools(settings, weights)
+        return make_tools(settings, networks)
 
     def make(self, task: ShardTask, tools: "Tools", store: Store) -> Iterator[Progress | ShardReport]:
         """See `Product`."""
@@ -94,8 +94,8 @@ class FlowFiles:
 
         return flow_software()
 
-    def make_tools(self, settings: FlowFileSettings, _weights: "dict[str, State]") -> "FlowTools":
-        """See `Product`; there are no weights."""
+    def make_tools(self, settings: FlowFileSettings, _networks: "dict[str, Network | None]") -> "FlowTools":
+        """See `Product`; there are no networks."""
         from workers.flow_process import make_flow_tools
 
         return make_flow_tools(settings)

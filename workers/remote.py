@@ -14,42 +14,42 @@ from workers.ledger import Progress
 from workers.products import PRODUCTS
 
 if TYPE_CHECKING:
-    from workers.networks.backbones import State
+    from workers.networks.engine import Network
 
-StreamWeights = dict[str, "State"]
+Networks = dict[str, "Network | None"]
 _TELL_EVERY_S = 0.5
 _tools: dict[str, object] = {}  # one entry: a worker process serves one job
 
 
 def shard_on_worker(
-    tasks: tuple[ShardTask, ...], settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: AnyStore,
+    tasks: tuple[ShardTask, ...], settings: Settings, networks: list["ray.ObjectRef[Networks]"], store: AnyStore,
 ) -> Iterator[Progress | ShardReport]:
     """Make a shard, and those that go on from it, on whatever machine this is; run by Ray as a streaming task.
 
     Args:
         tasks: what to make, in turn.
         settings: of the job.
-        weights: one reference to the state dicts; in a list, so that Ray hands over the reference itself and only
+        networks: one reference to them; in a list, so that Ray hands over the reference itself and only
             a process that has no tools yet fetches them.
         store: where to; its folder is the same on every machine.
 
     Raises:
         ResourceError: this machine has other software, no GPU, or does not see the store.
     """
-    tools = _worker_tools(settings, weights, store)
+    tools = _worker_tools(settings, networks, store)
     for task in tasks:
         yield from _seldom(PRODUCTS[settings.kind].make(task, tools, store))
 
 
 def rehearse_on_worker(
-    task: ShardTask, settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: AnyStore,
+    task: ShardTask, settings: Settings, networks: list["ray.ObjectRef[Networks]"], store: AnyStore,
 ) -> None:
     """Do all of a shard's work and write nothing: to find out which video ends the process that decodes it."""
-    for _ in PRODUCTS[settings.kind].rehearse(task, _worker_tools(settings, weights, store)):
+    for _ in PRODUCTS[settings.kind].rehearse(task, _worker_tools(settings, networks, store)):
         pass
 
 
-def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[StreamWeights]"], store: AnyStore) -> object:
+def _worker_tools(settings: Settings, networks: list["ray.ObjectRef[Networks]"], store: AnyStore) -> object:
     if settings.digest not in _tools:
         product = PRODUCTS[settings.kind]
         if product.software(settings) != store.origin.software:
@@ -59,7 +59,7 @@ def _worker_tools(settings: Settings, weights: list["ray.ObjectRef[StreamWeights
             raise ResourceError(f"this node does not see the store {store.root}: put `out` on a file system that all "
                                 "share")
         _tools.clear()
-        _tools[settings.digest] = product.make_tools(settings, ray.get(weights[0]))
+        _tools[settings.digest] = product.make_tools(settings, ray.get(networks[0]))
     return _tools[settings.digest]
 
 

@@ -3,19 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-
 from schemas.config import ExtractSettings
 from schemas.disk.shard import Origin
-from schemas.errors import MachineError, ResourceError, is_machines
+from schemas.errors import MachineError, is_machines
 from schemas.software import versions
 from schemas.streams import FlowMethodSettings, Stream
 from workers.flow import FlowMethod, make_flow
-from workers.networks.backbones import State
+from workers.networks.engine import Network, make_torch_repeatable
+from workers.networks.found import SOFTWARE
 from workers.streams import EXTRACTORS, Extractor
 
 # Libraries whose version can change a bit of a feature.
-_SOFTWARE = ("av", "numba", "numpy", "opencv-contrib-python-headless", "timm", "torch", "torchvision", "vidu-pipe")
+_SOFTWARE = ("av", "numba", "numpy", "opencv-contrib-python-headless", "pillow", "vidu-pipe", *SOFTWARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +44,23 @@ def feature_origin(settings: ExtractSettings) -> Origin:
     return Origin("extract", settings.as_dict(), settings.digest, feature_software(settings.device))
 
 
-def make_tools(settings: ExtractSettings, weights: dict[str, State]) -> Tools:
+def make_tools(settings: ExtractSettings, networks: Mapping[str, Network | None]) -> Tools:
     """Build flow methods and networks for this process, and make its arithmetic repeatable.
 
     Args:
         settings: of the extraction, prepared.
-        weights: state dict by stream, the very tensors that `settings` has the digests of.
+        networks: of each stream, the very ones that `settings` has the digests of; None where it has none.
 
     Raises:
-        ResourceError: the device is not here, or the weights are not those of the settings.
+        ResourceError: the device is not here, or a network is not that of the settings.
         MachineError: there is no memory for the networks.
     """
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError("this worker sees no GPU; give tasks one, or use `device` cpu")
-    if settings.device == "cpu":
-        torch.set_num_threads(1)  # one core a task; and sums have one order
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False  # torch's default, though it rounds factors to 10 bits: fp32 is fp32 here
-    torch.backends.cuda.matmul.allow_tf32 = False
+    if settings.device == "cuda":
+        make_torch_repeatable("cuda")
     methods = {motion: make_flow(motion.method, settings.device, **dict(motion.options))
                for motion in settings.needs.flow}
     try:
-        streams = {stream.name: EXTRACTORS[stream.kind](stream, weights[stream.name], settings)
+        streams = {stream.name: EXTRACTORS[stream.kind](stream, networks[stream.name], settings)
                    for stream in settings.streams}
     except (MemoryError, RuntimeError) as error:
         if is_machines(error):

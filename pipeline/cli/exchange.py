@@ -1,6 +1,7 @@
 """Commands that trade with other programs: import, export, fuse."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,11 +25,9 @@ PATH = click.Path(path_type=Path)
               help="How features are stored.  [default: float16 where the files hold that, else float32]")
 @click.option("--fps", type=float, help="Moments a second, where videos have no pts_s.  [default: unknown]")
 @click.option("--shortest", is_flag=True, help="Cut streams of different lengths to the shortest.")
-def import_features(sources: tuple[str, ...], out: Path, source: str, labels: Path | None, dtype: str | None,
-                    fps: float | None, *, shortest: bool) -> None:
+def import_features(sources: tuple[str, ...], out: Path, **options: Any) -> None:  # noqa: ANN401 - click's keywords
     """Make a store from folders of features, (T, D) or (T, ...) a video."""
-    from pipeline.exchange.importing import import_store
-    from schemas.labels import read_label_csv
+    from vidu_pipe import import_features as import_them
 
     folders: dict[str, Path] = {}
     for text in sources:
@@ -36,30 +35,23 @@ def import_features(sources: tuple[str, ...], out: Path, source: str, labels: Pa
         if stream in folders:
             raise click.UsageError(f"two folders for stream {stream or 'features'!r}; name them: rgb=DIR1, flow=DIR2")
         folders[stream] = Path(folder)
-        if not folders[stream].is_dir():
-            raise click.UsageError(f"no folder {folder}")
-    if fps is not None and not fps > 0:
-        raise click.UsageError(f"--fps must be positive, not {fps:g}")
-    store = import_store(folders, out, source=source, labels=read_label_csv(labels) if labels else (),
-                         dtype=dtype or "", fps=fps, shortest=shortest)
-    videos = store.video_rows()
-    streams = ", ".join(f"{name} ({dim})" for name, dim in store.origin.settings["streams"].items())
-    moments = counted(sum(video.moments for video in videos), "moment")
-    click.echo(f"{counted(len(videos), 'video')}, {moments}, streams: {streams}\n"
+    store = import_them(folders, out, **options)
+    moments = counted(sum(row["moments"] for row in store.table()), "moment")
+    streams = ", ".join(f"{name} ({dim})" for name, dim in store.streams.items())
+    click.echo(f"{counted(len(store), 'video')}, {moments}, streams: {streams}\n"
                f"store: {out}\nnext: vidu-pipe train-pooling --store {out}")
 
 
 @click.command("export")
 @click.argument("store", type=PATH)
 @click.option("--out", type=PATH, required=True, help="A new or empty folder.")
-@click.option("--format", "form", default="npy", show_default=True, help="One of {known}.",
-              cls=KnownOption, known=feature_files)
-def export(store: Path, out: Path, form: str) -> None:
+@click.option("--format", "format", cls=KnownOption, known=feature_files, default="npy", show_default=True,
+              help="One of {known}.")
+def export(store: Path, out: Path, **options: Any) -> None:  # noqa: ANN401 - click's keywords
     """Write one file a video: features (T, D) and presentation times."""
-    from pipeline.exchange.exporting import export_store
-    from schemas.disk.store import Store
+    from vidu_pipe import export as export_them
 
-    click.echo(f"{counted(export_store(Store.open(store), out, form=form), 'video')} written to {out}")
+    click.echo(f"{counted(export_them(store, out, **options), 'video')} written to {out}")
 
 
 @click.command("fuse")
@@ -73,17 +65,14 @@ def export(store: Path, out: Path, form: str) -> None:
               "[default: the group column of --labels, else the runs' or files' groups, else UCF-style names]")
 @click.option("--common", is_flag=True, help="Go on with the videos that all files have.")
 @click.option("--out", type=PATH, help="Write the fused scores, .npz or .csv.")
-def fuse(sources: tuple[str, ...], weights: str, normalise: str, labels: Path | None, group_by: str,
-         out: Path | None, *, common: bool) -> None:
+def fuse(sources: tuple[str, ...], out: Path | None, **options: Any) -> None:  # noqa: ANN401 - click's keywords
     """Fuse class scores of any networks, joined by video name.
 
     SCORES are FILE.npz, FILE.npz:ARRAY when it holds several, FILE.csv, or a run directory with :ROW.
     """
     from pipeline.cli.tables import fusion_table
-    from pipeline.exchange.fusing import fuse_scores
-    from schemas.labels import read_label_csv
+    from vidu_pipe import fuse as fuse_them
 
-    click.echo(fusion_table(fuse_scores(sources, weights=weights, how=normalise, common=common, out=out,
-                                        group_by=group_by, labels=read_label_csv(labels) if labels else ())))
+    click.echo(fusion_table(fuse_them(sources, out=out, **options)))
     if out is not None:
         click.echo(f"\nfused scores: {out}")

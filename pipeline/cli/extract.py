@@ -55,8 +55,8 @@ def plan(**options: Unpack[PlanFlags]) -> int:
     from pipeline.jobs.estimate import estimate
     from pipeline.jobs.prepare import prepare
 
-    settings, weights = prepare(asked)
-    result = estimate(found, settings, weights, options["out"], options["shard_frames"], options["workers"],
+    settings, networks = prepare(asked)
+    result = estimate(found, settings, networks, options["out"], options["shard_frames"], options["workers"],
                       prepared_s=time.perf_counter() - began)
     for failure in result.failures:
         click.echo(f"would fail: {failure.id} ({failure.reason}) {failure.message}", err=True)

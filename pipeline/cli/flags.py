@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from schemas.streams import STREAMS
-
-_WAYS = ("every", "fps", "samples")
+WAYS = ("every", "fps", "samples")
 # option -> (kind of stream, field)
 STREAM_FLAGS = {
     "rgb_backbone": ("rgb", "backbone"), "rgb_crop": ("rgb", "crop"),
@@ -20,7 +18,7 @@ STREAM_FLAGS = {
 FLAGS = {
     "out": "--out", "retry_failed": "--retry-failed", "short_side_px": "--short-side", "bound_px": "--bound",
     "weights": "--weights", "address": "--ray-address", "folders": "--from", "fusions": "--fusion",
-    "memory_bytes": "--memory", **{f"sampling.{way}": f"--{way}" for way in _WAYS},
+    "memory_bytes": "--memory", **{f"sampling.{way}": f"--{way}" for way in WAYS},
     **{f"{kind}.{field}": "--" + option.replace("_", "-") for option, (kind, field) in STREAM_FLAGS.items()},
     "flow.options": "--flow-option",
 }
@@ -42,6 +40,8 @@ def enter(command: click.Command | None) -> None:
 
 def flag_of(field: str, command: click.Command | None) -> str | None:
     """Return the flag that sets a field; None where there is none."""
+    from schemas.streams import STREAMS
+
     own = OWN_FLAGS.get(command.name or "", {}) if command else {}
     flags = FLAGS | {one.name or "": one.opts[0] for one in options_of(command)} | own
     kind, dot, name = field.partition(".")

@@ -12,6 +12,7 @@ from pipeline.cli.values import FlowFlags
 from schemas.config import FEATURE_DTYPES
 from schemas.errors import ConfigError
 from schemas.flow_config import FLOW_FORMATS
+from schemas.options import parse_pairs, typed
 
 if TYPE_CHECKING:
     from pipeline.jobs.job import Summary
@@ -85,8 +86,6 @@ def _only(allowed: set[str], way: str) -> None:
 
 def method_options(options: FlowFlags) -> "dict[str, OptionValue]":
     """Read the texts of --flow-option NAME=VALUE."""
-    from schemas.options import parse_pairs, typed
-
     pairs = parse_pairs("flow_options", options["flow_options"])
     return {option: typed(option, text, None) for option, text in pairs.items()}
 

@@ -11,6 +11,7 @@ from pipeline.cli.known import CELLS, KnownOption
 from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.tables import results_table
 from pipeline.cli.values import LearnFlags
+from schemas.options import parse_names, parse_pairs
 
 if TYPE_CHECKING:
     from schemas.plain import Plain
@@ -53,7 +54,7 @@ optimiser_options = [
     click.option("--val", "val_fraction", type=float, help="Share of training that decides when to stop; 0: none.  "
                  "[default: 0.15 from 1000 videos on]"),
     click.option("--class-weights", is_flag=True, default=None, help="Rare classes count as much as common ones."),
-    click.option("--head-option", "head_options", cls=KnownOption, known=known.head_options, multiple=True,
+    click.option("--head-option", "head_options", cls=KnownOption, known=known.options_of_heads, multiple=True,
                  metavar="NAME=VALUE", help="Option of the head.  [{known}]"),
     click.option("--hidden-layer", "hidden", type=int, default=0, show_default=True,
                  help="Width of the classifier's hidden layer; 0: linear."),
@@ -84,7 +85,7 @@ def train_pooling(pool: str, fusion: str, **options: Unpack[LearnFlags]) -> None
     """Train a classifier over the pooled moments of each video."""
     if pool in CELLS:
         raise click.UsageError(f"{pool} is no pool: vidu-pipe train-lstm --cell {pool}")
-    _learn("train-pooling", options, head=pool, fusions=(fusion,))
+    _learn("train-pooling", options, head=pool, fusions=(fusion,), alone=False)
 
 
 @click.command("train-lstm")
@@ -94,7 +95,7 @@ def train_pooling(pool: str, fusion: str, **options: Unpack[LearnFlags]) -> None
 @shared_options
 def train_lstm(cell: str, fusion: str, **options: Unpack[LearnFlags]) -> None:
     """Train a recurrent classifier over the moments of each video."""
-    _learn("train-lstm", options, head=cell, fusions=(fusion,))
+    _learn("train-lstm", options, head=cell, fusions=(fusion,), alone=False)
 
 
 @click.command("train-fusion")
@@ -107,53 +108,30 @@ def train_lstm(cell: str, fusion: str, **options: Unpack[LearnFlags]) -> None:
 @shared_options
 def train_fusion(head: str, fusions: str, score_weights: str, **options: Unpack[LearnFlags]) -> None:
     """Train every stream alone and their fusions, and tell whether fusion helps."""
-    _learn("train-fusion", options, head=head, fusions=_names(fusions), alone=True,
-           score_weights=_weights(score_weights))
+    _learn("train-fusion", options, head=head, fusions=parse_names(fusions), score_weights=score_weights)
 
 
-def _learn(command: str, options: LearnFlags, *, head: str, fusions: tuple[str, ...], alone: bool = False,
-           score_weights: str | tuple[float, ...] = "equal") -> None:
-    from dataclasses import fields
+def _learn(command: str, options: LearnFlags, **more: str | bool | tuple[str, ...]) -> None:
+    from vidu_pipe import report as make_report
+    from vidu_pipe import train
 
-    from pipeline.learn.learn import learn
-    from pipeline.learn.models.head_options import parse_head_options
-    from pipeline.learn.request import Request, SplitChoice
-    from pipeline.learn.settings import TrainSettings
-
-    if options["tensorboard"]:
-        from pipeline.report.tensorboard import event_writer, write_events
-
-        event_writer()  # what is not installed is said before training, not after it
-    if options["leave_one_group_out"] and options["folds"] is not None:
-        raise click.UsageError("--folds and --leave-one-group-out exclude each other")
-    if options["split_number"] is not None and options["split_files"] is None:
-        raise click.UsageError("--split-number says which split of --split-files FOLDER, which is not given")
-    flags: Plain = dict(options)
-    names = [field.name for field in fields(TrainSettings)]
-    training = TrainSettings(**{name: flags[name] for name in names if flags.get(name) is not None})
-    split = SplitChoice(folds=0 if options["leave_one_group_out"] else options["folds"], group_by=options["group_by"],
-                        files=options["split_files"], number=options["split_number"] or 1, repeats=options["repeats"])
-    request = Request(
-        command=command, head=head, head_options=parse_head_options(head, options["head_options"]), fusions=fusions,
-        alone=alone, score_weights=score_weights, streams=_names(options["streams"] or ""), split=split,
-        training=training, memory_bytes=int(options["memory_gb"] * 1e9), stores=options["stores"],
-        labels=options["labels"], min_videos=options["min_videos"], hidden=options["hidden"],
-        dropout=options["dropout"], seed=options["seed"], seeds=options["seeds"], device=options["device"],
-        threads=options["threads"], quiet=options["quiet"])
+    flags: Plain = {name: value for name, value in options.items() if value is not None} | more
+    store, out, report = flags.pop("stores"), flags.pop("out", None), flags.pop("report")
+    flags["head_options"] = parse_pairs("head_options", options["head_options"])
+    flags["streams"] = parse_names(options["streams"] or "")
+    flags["memory_bytes"] = int(flags.pop("memory_gb") * 1e9)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
     try:
-        run = learn(request, options["out"])
+        run = train(store, out, command=command, **flags)
     except KeyboardInterrupt:
         click.echo("\ninterrupted. What is trained is kept; the same command again goes on there.", err=True)
         raise click.exceptions.Exit(130) from None
-    click.echo(results_table(run.results()))
+    click.echo(results_table(run.results))
     click.echo(f"\nrun     {run.root}")
-    if options["report"]:
-        from pipeline.report.make import make_report
-
-        click.echo(f"report  {make_report(run.root)}")
+    if report:
+        click.echo(f"report  {make_report(run)}")
     if options["tensorboard"]:
-        click.echo(f"curves  tensorboard --logdir {write_events(run)}")
+        click.echo(f"curves  tensorboard --logdir {run.root / 'tensorboard'}")
     click.echo(f"next    vidu-pipe predict --run {run.root} --videos FOLDER")
 
 
@@ -172,24 +150,6 @@ def evaluate(run: Path, stores: tuple[Path, ...], labels: Path | None, part: str
              device: str) -> None:
     """Judge a run's model on another store, or on a part of its own."""
     from pipeline.cli.tables import evaluation_table
-    from pipeline.learn.evaluate import evaluate_run
+    from vidu_pipe import evaluate as judge
 
-    click.echo(evaluation_table(evaluate_run(run, stores=stores, labels=labels, part=part, out=out, device=device)))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _weights(text: str) -> str | tuple[float, ...]:
-    if text in ("equal", "fit"):
-        return text
-    try:
-        weights = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is neither equal, fit, nor numbers as in 1,1.5",
-                                 param_hint="--score-weights") from None
-    if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-        raise click.BadParameter("weights must be finite and not negative, and one positive",
-                                 param_hint="--score-weights")
-    return weights
+    click.echo(evaluation_table(judge(run, stores, labels=labels, part=part, out=out, device=device)))

@@ -30,9 +30,9 @@ video_options = stack_options([
 
 def found_of(options: VideoFlags) -> "list[Found]":
     """Find the videos that the values of `video_options` mean."""
-    from pipeline.planning.find import find_videos
+    from vidu_pipe.extraction import found_videos
 
-    return find_videos(options["videos"], root=options["root"], keep_suffix=options["keep_suffix"])
+    return found_videos(options["videos"], root=options["root"], keep_suffix=options["keep_suffix"])
 
 
 def count(number: float) -> str:

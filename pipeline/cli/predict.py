@@ -1,14 +1,11 @@
 """`vidu-pipe predict`: what new videos show, by a run's model."""
 
-import csv
-import functools
-import io
 import json
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -19,11 +16,7 @@ from pipeline.cli.values import PredictFlags
 from schemas.words import counted
 
 if TYPE_CHECKING:
-    from pipeline.learn.predict import Timeline
-    from pipeline.learn.runs.run import Run
     from pipeline.predict_videos import Predictions
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_WINDOW = 11
 
@@ -58,28 +51,28 @@ def predict(**options: Unpack[PredictFlags]) -> int:
     if options["quiet"]:
         logging.getLogger().setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end jobs politely, with SIGTERM
-    from pipeline.learn.runs.run import Run
-    from pipeline.predict_videos import PredictJob, predict_videos
+    from vidu_pipe import predict as predict_them
 
-    folder = options["timeline"]
-    run = Run.open(options["run"])
+    folder, top = options["timeline"], options["top"]
     files = {"": options["weights"], "flow": options["flow_weights"]}
-    job = PredictJob(
-        run=run.root, videos=found_of(options),
-        weights={name: file for name, file in files.items() if file},
-        device=options["device"] or "", mixed_software=options["mixed_software"], keep=options["keep_store"],
-        window=options["window"] if folder else 0,
-        engine={"inline": options["inline"], "address": options["ray_address"], "workers": options["workers"],
-                "retries": options["retries"], "gpus_per_task": options["gpus_per_task"], "quiet": options["quiet"]})
     _make_room([folder, *(file.parent for file in (options["csv_file"], options["json_file"]) if file is not None)])
-    predictions = predict_videos(job, None if folder is None else lambda line: _keep_timeline(line, folder, run))
-    _tell(predictions, options["top"])
+    predictions = predict_them(
+        options["run"], found_of(options), keep=options["keep_store"], timelines=folder,
+        weights={name: file for name, file in files.items() if file},
+        device=options["device"] or "", mixed_software=options["mixed_software"],
+        window=options["window"] if folder else 0, address=options["ray_address"], inline=options["inline"],
+        workers=options["workers"], retries=options["retries"], gpus_per_task=options["gpus_per_task"],
+        quiet=options["quiet"])
+    _tell(predictions, top)
     if folder is not None and predictions.said:
         click.echo(f"timelines: {folder} (windows of {counted(options['window'], 'moment')}, centred, through the "
                    f"{predictions.head} head of {predictions.row})")
-    for file, write in ((options["csv_file"], _write_csv), (options["json_file"], _write_json)):
+    if options["csv_file"]:
+        _write_csv(options["csv_file"], predictions, top)
+    if options["json_file"]:
+        _write_json(options["json_file"], predictions, top)
+    for file in (options["csv_file"], options["json_file"]):
         if file is not None:
-            _written(file, functools.partial(write, predictions=predictions, top=options["top"]))
             click.echo(f"written: {file}")
     return _tell_bad(predictions)
 
@@ -93,17 +86,11 @@ def _make_room(folders: Sequence[Path | None]) -> None:
             make_folder(folder)
 
 
-def _top(predictions: "Predictions", index: int, top: int) -> tuple[tuple[str, float], ...]:
-    from pipeline.learn.runs.records import top_classes
-
-    return top_classes(predictions.said[index].probabilities, predictions.classes, top)
-
-
 def _tell(predictions: "Predictions", top: int) -> None:
     if not predictions.said:
         return
     rows = [[one.video + (" (broke off)" if one.outcome == "partial" else ""), str(one.moments),
-             *(f"{name} {100 * value:.1f}" for name, value in _top(predictions, index, top))]
+             *(f"{name} {100 * value:.1f}" for name, value in predictions.top(index, top))]
             for index, one in enumerate(predictions.said)]
     places = [f"{place}. %" for place in range(1, len(rows[0]) - 1)]
     click.echo(table(["video", "moments", *places], rows))
@@ -123,52 +110,25 @@ def _tell_bad(predictions: "Predictions") -> int:
     return 3 if predictions.bad.failed or predictions.bad.partial else 0
 
 
-def _write_csv(stream: TextIO, predictions: "Predictions", top: int) -> None:
+def _write_csv(path: Path, predictions: "Predictions", top: int) -> None:
+    from schemas.disk.files import write_csv
+
     count = min(top, len(predictions.classes))
-    writer = csv.writer(stream)
-    writer.writerow(["video", "path", "outcome", "moments",
-                     *(name for place in range(1, count + 1) for name in (f"top{place}", f"p{place}"))])
-    for index, one in enumerate(predictions.said):
-        cells = (cell for name, value in _top(predictions, index, top) for cell in (name, f"{value:.6f}"))
-        writer.writerow([one.video, one.path, one.outcome, one.moments, *cells])
+    header = ["video", "path", "outcome", "moments",
+              *(name for place in range(1, count + 1) for name in (f"top{place}", f"p{place}"))]
+    write_csv(path, [header, *([one.video, one.path, one.outcome, one.moments, *(
+        cell for name, value in predictions.top(index, top) for cell in (name, f"{value:.6f}"))]
+        for index, one in enumerate(predictions.said))])
 
 
-def _write_json(stream: TextIO, predictions: "Predictions", top: int) -> None:
+def _write_json(path: Path, predictions: "Predictions", top: int) -> None:
+    from schemas.disk.files import write_lines
+
     videos = [{"video": one.video, "path": one.path, "outcome": one.outcome, "moments": one.moments,
-               "top": [{"class": name, "p": round(value, 6)} for name, value in _top(predictions, index, top)]}
+               "top": [{"class": name, "p": round(value, 6)} for name, value in predictions.top(index, top)]}
               for index, one in enumerate(predictions.said)]
     failed = [{"video": one.id, "path": one.path, "reason": one.reason, "message": one.message}
               for one in predictions.bad.failed]
-    json.dump({"run": str(predictions.run), "row": predictions.row, "multilabel": predictions.multilabel,
-               "videos": videos, "failed": failed}, stream, indent=1)
-
-
-def _keep_timeline(timeline: "Timeline", folder: Path, run: "Run") -> None:
-    from pipeline.report.make import write_page
-    from pipeline.report.pages.timeline import timeline_page
-
-    if len(timeline.frame) == 1:
-        logger.warning("%s has one moment, so its timeline is one row: the run's features were made with few moments a "
-                       "video (--samples, or a large --every); a run on features with more of them shows a course",
-                       timeline.video)
-    classes, multilabel = run.labels()
-    page = timeline_page(timeline, classes, multilabel=multilabel, head=run.model_settings().head)
-    write_page(folder / f"{timeline.video}.html", page)
-
-    def write(stream: TextIO) -> None:
-        writer = csv.writer(stream)
-        writer.writerow(["frame", "pts_s", "said", *classes])
-        for frame, pts_s, row in zip(timeline.frame, timeline.pts_s, timeline.probabilities, strict=True):
-            writer.writerow([frame, f"{pts_s:.6f}", classes[int(row.argmax())], *(f"{value:.6f}" for value in row)])
-
-    _written(folder / f"{timeline.video}.csv", write)
-
-
-def _written(path: Path, write: Callable[[TextIO], None]) -> None:
-    """Write a text file; names that are no UTF-8 keep their bytes."""
-    from schemas.disk.files import make_folder, write_bytes
-
-    text = io.StringIO(newline="")
-    write(text)
-    make_folder(path.parent)
-    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+    write_lines(path, [json.dumps({"run": str(predictions.run), "row": predictions.row,
+                                   "multilabel": predictions.multilabel, "videos": videos, "failed": failed},
+                                  indent=1)])

@@ -18,23 +18,21 @@ if TYPE_CHECKING:
 @click.option("--out", type=FILE, help="The HTML file.  [default: report.html in the run]")
 @click.option("--store", "stores", type=FILE, multiple=True, help="Where the features are, for the map; given several "
               "times where they lie in several stores.  [default: where they were]")
-@click.option("--map", "method", default="pca", show_default=True, help="Of the features: pca or tsne.")
+@click.option("--map", default="pca", show_default=True, help="Of the features: pca or tsne.")
 @click.option("--mistakes", type=click.IntRange(0), default=12, show_default=True,
               help="How many of the hardest mistakes are shown.")
 @click.option("--tensorboard", is_flag=True, help="Write the learning curves as event files into the run too.")
-def report(run: Path, out: Path | None, stores: tuple[Path, ...], method: str, mistakes: int, *,
+def report(run: Path, out: Path | None, stores: tuple[Path, ...], map: str, mistakes: int, *,  # noqa: A002 - the flag
            tensorboard: bool) -> None:
     """Make one HTML file of a run: numbers with intervals, curves, confusions, mistakes with pictures, provenance.
 
     The file needs no network and no script. Frames are drawn when the videos are still there.
     """
-    from pipeline.learn.runs.run import Run
-    from pipeline.report.make import make_report
-    from pipeline.report.tensorboard import write_events
+    from vidu_pipe import report as make_report
 
+    path = make_report(run, out, store=stores, map=map, mistakes=mistakes, tensorboard=tensorboard)
     if tensorboard:
-        click.echo(f"learning curves: tensorboard --logdir {write_events(Run.open(run))}")
-    path = make_report(run, out=out, stores=stores, method=method, mistakes=mistakes)
+        click.echo(f"learning curves: tensorboard --logdir {run / 'tensorboard'}")
     click.echo(f"{path} ({path.stat().st_size / 1024:,.0f} KiB)")
 
 
@@ -46,14 +44,12 @@ def compare(runs: tuple[str, ...], html: Path | None) -> None:
 
     RUN stands for its kept row; RUN:ROW takes another one, as in runs/fusion-1:rgb.
     """
-    from pipeline.report.facts.compare import compare_runs
-    from pipeline.report.make import write_page
-    from pipeline.report.pages.compare_page import compare_page, summary_of
+    from pipeline.report.pages.compare_page import summary_of
+    from vidu_pipe import compare as compare_them
 
-    comparison = compare_runs(runs)
+    comparison = compare_them(runs, html=html)
     click.echo(f"{_contenders(comparison)}\n\n{_pairs(comparison)}\n\n{summary_of(comparison)}")
     if html is not None:
-        write_page(html, compare_page(comparison))
         click.echo(f"page: {html}")
 
 

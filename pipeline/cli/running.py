@@ -96,13 +96,14 @@ def _tell_speed(summary: "Summary", elapsed_s: float) -> None:
     frames = sum(segment.frames_decoded for report in made for segment in report.segments)
     pairs, rows = sum(report.flow_pairs for report in made), sum(report.rows for report in made)
     work = {"decode": (frames, "frame"), "flow": (pairs, "pair"), "encode": (rows, "field")}
-    work |= {stage: (rows, "moment") for stage in stages_s if stage.endswith("-network")}
-    width = max(13, *map(len, stages_s), 0)
+    width = max(map(len, stages_s), default=0) + 1
     for stage in sorted(stages_s, key=lambda name: -stages_s[name]):
-        number, unit = work.get(stage, (0, ""))
+        of_moments = stage.endswith(("-input", "-network"))  # after the name of a stream
+        number, unit = (rows, "moment") if of_moments else work.get(stage, (0, ""))
         rate = f"{count(number / stages_s[stage])} {unit}/s" if number and stages_s[stage] else ""
         click.echo(f"  {stage:<{width}}{duration(stages_s[stage]):>12} of workers' time   {rate}")
     size = sum(report.size_bytes for report in made)
     moments = f", {counted(rows, 'moment')}" if summary.store.origin.kind == "extract" else ""
-    click.echo(f"  {counted(frames, 'frame')}, {counted(pairs, 'flow pair')}{moments}, {amount_of_bytes(size)} "
+    computed = f", {counted(pairs, 'flow pair')}" if pairs else ""
+    click.echo(f"  {counted(frames, 'frame')}{computed}{moments}, {amount_of_bytes(size)} "
                f"in {duration(elapsed_s)}: {count(frames / elapsed_s)} frame/s")

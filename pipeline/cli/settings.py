@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.flags import STREAM_FLAGS
+from pipeline.cli.flags import STREAM_FLAGS, WAYS
 from pipeline.cli.options import FILE, stack_options
 from pipeline.cli.values import SettingsFlags
+from schemas.checks import known
 from schemas.config import ANY_DEVICE, FEATURE_DTYPES, PRECISIONS
 from schemas.errors import ConfigError
+from schemas.options import parse_names, parse_pairs, typed
 from schemas.streams import CROPS, DEFAULT_BACKBONE, DEFAULT_FLOW_BOUND_PX, STREAMS
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 _FRAME_FLAGS = {"short_side": "short_side_px", "upscale": "upscale", "device": "device", "precision": "precision",
                 "feature_dtype": "feature_dtype"}
-_WAYS = ("every", "fps", "samples")
 
 settings_options = stack_options([
     click.option("--config", type=FILE, help="Settings from a TOML file; `vidu-pipe config` prints one."),
@@ -67,7 +68,8 @@ def settings_of(options: SettingsFlags) -> "ExtractSettings":
 
     settings = _base(options)
     flags: Plain = dict(options)
-    ways = {way: flags[way] for way in _WAYS if flags[way] is not None}
+    settings = settings.on(options["device"] or settings.device)
+    ways = {way: flags[way] for way in WAYS if flags[way] is not None}
     given = {field: flags[option] for option, field in _FRAME_FLAGS.items() if flags[option] is not None}
     if ways:
         given["sampling"] = Sampling(**ways)
@@ -87,8 +89,6 @@ def _base(options: SettingsFlags) -> "ExtractSettings":
 
 def _chosen(settings: "ExtractSettings", options: SettingsFlags) -> "tuple[Stream, ...]":
     """The streams that are meant, before single fields of them are changed."""
-    from schemas.checks import known
-
     if options["stream_texts"]:
         if options["streams"]:
             raise ConfigError("--streams and --stream both say which streams: choose one")
@@ -96,7 +96,7 @@ def _chosen(settings: "ExtractSettings", options: SettingsFlags) -> "tuple[Strea
     if not options["streams"]:
         return settings.streams
     there = {stream.name: stream for stream in settings.streams}
-    names = list(dict.fromkeys(name.strip() for name in options["streams"].split(",") if name.strip()))
+    names = list(dict.fromkeys(parse_names(options["streams"])))
     if not names:
         raise ConfigError(f"--streams needs one of {', '.join(there | STREAMS)}")
     legal = tuple(there | STREAMS)
@@ -109,7 +109,6 @@ def parse_stream(text: str) -> "Stream":
     Raises:
         ConfigError: the kind, a field or a value is not known.
     """
-    from schemas.options import parse_pairs, typed
     from schemas.streams import Stream
 
     kind, _, rest = text.partition(":")
@@ -133,7 +132,6 @@ def with_flags(streams: "tuple[Stream, ...]", options: "Plain") -> "tuple[Stream
     Raises:
         ConfigError: a flag belongs to a kind of stream that is not there.
     """
-    from schemas.options import parse_pairs, typed
     from schemas.streams import with_weights
 
     for option, (kind, field) in STREAM_FLAGS.items():
@@ -154,9 +152,9 @@ def with_flags(streams: "tuple[Stream, ...]", options: "Plain") -> "tuple[Stream
 
 
 def _with(stream: "Stream", field: str, value: object) -> "Stream":
-    """Change one field; another network has other weights than those that were recorded."""
+    """Change one field; another network has other weights than those that were recorded, and maybe another engine."""
     from schemas.streams import changed
 
-    other = {"weights_sha256": ""} if field in ("backbone", "weights") else {}
+    other = {"weights_sha256": "", "engine": ""} if field in ("backbone", "weights") else {}
     return changed(stream, **{field: value}, **other)
 

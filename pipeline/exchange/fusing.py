@@ -17,6 +17,7 @@ from schemas.arrays import Array, write_npz
 from schemas.disk.files import write_csv
 from schemas.errors import ConfigError
 from schemas.labels import LabelRow, join_labels, match_rows
+from schemas.options import parse_weights
 from schemas.words import counted
 
 
@@ -66,14 +67,14 @@ class FusedScores:
     weights: tuple[float, ...]
 
 
-def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "relu-l1",
+def fuse_scores(sources: Sequence[str], *, weights: str | Sequence[float] = "equal", how: str = "relu-l1",
                 labels: Sequence[LabelRow] = (), group_by: str = "", common: bool = False,
                 out: Path | None = None) -> FusedScores:
     """Join, normalise, weight and add class scores; judge them where labels are known.
 
     Args:
         sources: of `read_scores`.
-        weights: `equal`, `fit`, or numbers separated by commas.
+        weights: `equal`, `fit`, or numbers, as such or separated by commas.
         how: of `normalise`.
         labels: of `read_label_csv`; else those in the files.
         group_by: regular expression that finds what a video belongs to in its id. Else groups are those of `labels`,
@@ -84,11 +85,12 @@ def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "r
     Raises:
         ConfigError: files, names, classes or weights do not fit together.
     """
+    wish = parse_weights("weights", weights)
     sets = join_scores(read_all(sources), common=common)
     tables = np.stack([normalise(one.scores, how) for one in sets])
     members = _truth(sets, labels)
     groups = groups_of(sets[0].names, pattern=group_by, given=_known_groups(sets, labels))
-    if weights == "fit":
+    if wish == "fit":
         if members is None:
             raise ConfigError("`weights` fit needs labels: in a score file, or a CSV as `labels`")
         if len(set(groups)) < 2:
@@ -96,7 +98,7 @@ def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "r
                               "weights of the other")
         fused, used = _cross_fitted(tables, members, groups), fit_weights(tables, members)
     else:
-        used = _numbers(weights, len(sets))
+        used = _numbers(wish, len(sets))
         fused = np.tensordot(used, tables, axes=1)
     if out is not None:
         grouped = len(set(groups)) < len(groups)
@@ -104,7 +106,7 @@ def fuse_scores(sources: Sequence[str], *, weights: str = "equal", how: str = "r
     rows = _judge(sets, tables, fused, used, members, groups) if members is not None else ()
     units = len(set(groups))
     return FusedScores(len(groups), "lrap" if members is not None and _several(members) else "top1",
-                       "video" if units == len(groups) else "group", units, weights == "fit", rows,
+                       "video" if units == len(groups) else "group", units, wish == "fit", rows,
                        tuple(float(w) for w in used))
 
 
@@ -156,18 +158,12 @@ def _place(label: str, classes: Sequence[str], columns: int, video: str) -> int:
     return check_place(int(label), columns, repr(video))
 
 
-def _numbers(text: str, count: int) -> NDArray[np.float64]:
-    if text == "equal":
+def _numbers(weights: str | tuple[float, ...], count: int) -> NDArray[np.float64]:
+    if isinstance(weights, str):
         return np.ones(count)
-    try:
-        numbers = np.array([float(word) for word in text.split(",")])
-    except ValueError:
-        raise ConfigError(f"`weights` {text!r} is neither equal, fit, nor numbers as in 1,1.5") from None
-    if len(numbers) != count:
-        raise ConfigError(f"{counted(len(numbers), 'weight')} for {counted(count, 'score file')}")
-    if not np.isfinite(numbers).all() or numbers.min() < 0 or not numbers.any():
-        raise ConfigError(f"`weights` {text!r}: weights are finite and not negative, and one is positive")
-    return numbers
+    if len(weights) != count:
+        raise ConfigError(f"{counted(len(weights), 'weight')} for {counted(count, 'score file')}")
+    return np.array(weights)
 
 
 def _cross_fitted(tables: Array, members: NDArray[np.bool_], groups: Sequence[str]) -> Array:

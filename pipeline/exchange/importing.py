@@ -26,6 +26,7 @@ from pipeline.exchange.feature_files import (
 )
 from pipeline.exchange.formats import FORMATS
 from schemas.arrays import Array
+from schemas.checks import within
 from schemas.config import digest_of
 from schemas.disk.files import file_digest
 from schemas.disk.shard import Origin, SegmentRows, ShardContent, write_shard
@@ -92,6 +93,11 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
             the message names the file.
         ResourceError: the store can not be written.
     """
+    for folder in folders.values():
+        if not folder.is_dir():
+            raise ConfigError(f"no folder {folder}")
+    if fps is not None:
+        within("`fps`", fps, 1e-6, 1e6)
     folders, manifest = _exported(folders)
     source = (source or manifest.source).strip()
     if not source:

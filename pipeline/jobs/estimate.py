@@ -13,7 +13,7 @@ from pipeline.planning.probing import in_own_process, plan_videos
 from schemas.config import ExtractSettings
 from schemas.disk.store import Store
 from schemas.plan import Failure, Plan, ShardReport, ShardTask, Video, runs
-from workers.networks.backbones import State
+from workers.networks.engine import Network
 from workers.process import rehearse
 from workers.tools import feature_origin, make_tools
 
@@ -68,14 +68,14 @@ class Estimate:
         return self.start_s + self.work_s
 
 
-def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, State], out: Path,
+def estimate(found: list[Found], settings: ExtractSettings, networks: dict[str, Network | None], out: Path,
              shard_frames: int | None, workers: int | None, *, prepared_s: float) -> Estimate:
     """Plan without writing, and measure for about a second.
 
     Args:
         found: files.
         settings: of the extraction.
-        weights: state dict by stream.
+        networks: by stream.
         out: the store's folder, there or not.
         shard_frames: as in `Job`.
         workers: how many would work at a time; None: one a core.
@@ -100,7 +100,7 @@ def estimate(found: list[Found], settings: ExtractSettings, weights: dict[str, S
         plan = first_plan(plan_videos([(file, 0) for file in found], settings, inline=False), shard_frames)
     todo = [task for task in plan.live_shards if task.shard not in reports]
     planned_s = time.perf_counter() - began
-    measured = measure(todo, settings, weights) if todo else Measured(0.0, 0.0, "")
+    measured = measure(todo, settings, networks) if todo else Measured(0.0, 0.0, "")
     return Estimate(
         shards=len(plan.shards), shards_done=len(reports), videos_new=new, videos_relabelled=relabelled,
         failures=plan.failures, damaged=tuple(video for video in plan.latest().values() if video.probe.damage),
@@ -127,19 +127,19 @@ class Measured:
     video: str
 
 
-def measure(todo: list[ShardTask], settings: ExtractSettings, weights: dict[str, State]) -> Measured:
+def measure(todo: list[ShardTask], settings: ExtractSettings, networks: dict[str, Network | None]) -> Measured:
     """Work for about a second on the middle shard, in a process of its own; on another when a file in it ends that."""
     for task in dict.fromkeys((todo[len(todo) // 2], todo[0], todo[-1])):
-        measured = in_own_process(_measure_on, task, settings, weights)
+        measured = in_own_process(_measure_on, task, settings, networks)
         if measured is not None:
             return measured
         logger.warning("shard %s: a video in it ends the process that decodes it; measuring on another", task.shard)
     return Measured(0.0, 0.0, "")
 
 
-def _measure_on(task: ShardTask, settings: ExtractSettings, weights: dict[str, State]) -> Measured:
+def _measure_on(task: ShardTask, settings: ExtractSettings, networks: dict[str, Network | None]) -> Measured:
     began = time.perf_counter()
-    tools = make_tools(settings, weights)
+    tools = make_tools(settings, networks)
     segment = max(task.segments, key=lambda one: one.work_frames)
     kept = [frame for frame in segment.frames if frame < segment.frames[0] + _SAMPLE_FRAMES]
     stop = min(segment.read_stop, kept[-1] + 1 + (segment.read_stop - segment.frames[-1]))

@@ -27,7 +27,7 @@ from schemas.words import counted
 from workers.products import PRODUCTS
 
 if TYPE_CHECKING:
-    from workers.networks.backbones import State
+    from workers.networks.engine import Network
 
 _LOST_AT_ONCE = 3  # so many shards lost and none made: the rest would be lost too
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Job:
     Attributes:
         videos: files.
         settings: of the extraction.
-        weights: state dict by stream.
+        networks: by stream, as `prepare` found them; of flow files none.
         out: the store's folder.
         retry_failed: plan videos anew that gave no row or broke off.
         mixed_software: go on in a store that was begun with other versions of libraries.
@@ -56,7 +56,7 @@ class Job:
 
     videos: Sequence[Found]
     settings: Settings
-    weights: "dict[str, State]"
+    networks: "dict[str, Network | None]"
     out: Path
     retry_failed: bool = False
     mixed_software: bool = False
@@ -235,13 +235,13 @@ def _engine(job: Job, store: AnyStore) -> Iterator[Engine]:
     if job.inline:
         from pipeline.jobs.inline_engine import InlineEngine
 
-        yield InlineEngine(PRODUCTS[job.settings.kind].make_tools(job.settings, job.weights), store, job.retries)
+        yield InlineEngine(PRODUCTS[job.settings.kind].make_tools(job.settings, job.networks), store, job.retries)
         return
     from pipeline.jobs.ray_engine import ClusterOptions, RayEngine
 
     options = ClusterOptions(address=job.address, workers=job.workers, retries=job.retries,
                              gpus_per_task=job.gpus_per_task)
-    with RayEngine(job.settings, job.weights, store, options) as engine:
+    with RayEngine(job.settings, job.networks, store, options) as engine:
         yield engine
 
 

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 from schemas.config import ExtractSettings
 from workers.devices import resolve_device
-from workers.networks.backbones import State
+from workers.networks.engine import Network
 from workers.streams import prepared
 
 
-def prepare(settings: ExtractSettings) -> tuple[ExtractSettings, dict[str, State]]:
+def prepare(settings: ExtractSettings) -> tuple[ExtractSettings, dict[str, Network | None]]:
     """Choose the device, check names, find weights.
 
     Settings that a store recorded pass unchanged, or are refused: nothing about them is guessed anew.
 
     Returns:
-        the settings as a store records them, and the state dict of each stream's network.
+        the settings as a store records them, and each stream's network (None where it has none).
 
     Raises:
         ConfigError: a name or value is not legal, weights do not fit their network, or are others than recorded.
@@ -22,5 +22,5 @@ def prepare(settings: ExtractSettings) -> tuple[ExtractSettings, dict[str, State
     """
     device = resolve_device(settings.device)
     found = [prepared(stream, device) for stream in settings.streams]
-    weights = {stream.name: state for stream, state in found}
-    return replace(settings, device=device, streams=tuple(stream for stream, _ in found)), weights
+    networks = {stream.name: network for stream, network in found}
+    return replace(settings, device=device, streams=tuple(stream for stream, _ in found)), networks

@@ -35,8 +35,11 @@ from schemas.words import counted
 from workers.remote import rehearse_on_worker, shard_on_worker
 
 if TYPE_CHECKING:
-    from workers.networks.backbones import State
+    from workers.networks.engine import Network
 
+# as Ray was imported: for each of its starts, since a caller of the library gets the environment back that it had
+_ENVIRONMENT = {name: os.environ[name] for name in (
+    "RAY_USAGE_STATS_ENABLED", "RAY_COLOR_PREFIX", "RAY_worker_niceness", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO")}
 _WAIT_S = 0.5
 _LOOK_EVERY_S = 10.0
 _STARTS = 2
@@ -72,11 +75,11 @@ class _Attempt:
 class RayEngine:
     """Makes shards as Ray tasks; use as a context manager, which starts or joins Ray and leaves it."""
 
-    def __init__(self, settings: Settings, weights: "dict[str, State]", store: AnyStore,
+    def __init__(self, settings: Settings, networks: "dict[str, Network | None]", store: AnyStore,
                  options: ClusterOptions) -> None:
         """Say what to make; Ray starts in `__enter__`."""
         self._settings = settings
-        self._weights = weights
+        self._networks = networks
         self._store = store
         self._options = options
         self._running: dict[ray.ObjectRefGenerator, _Attempt] = {}
@@ -98,8 +101,8 @@ class RayEngine:
         return self
 
     def _prepare(self) -> None:
-        """Hand the weights to Ray and say what its tasks need."""
-        self._argument = [ray.put(self._weights)]
+        """Hand the networks to Ray and say what its tasks need."""
+        self._argument = [ray.put(self._networks)]
         needs: dict[str, Any] = {"num_cpus": 1, "max_retries": 0}
         if self._settings.device == "cuda":
             needs["num_gpus"] = self._options.gpus_per_task
@@ -229,6 +232,8 @@ def _start(options: ClusterOptions) -> None:
     """
     if ray.is_initialized():
         raise ResourceError("this process uses Ray already; call ray.shutdown() before, or work inline")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options.address:
         quiet |= {"address": options.address}
@@ -240,11 +245,12 @@ def _start(options: ClusterOptions) -> None:
         if trouble is not None:
             logger.warning("Ray did not start (%s); trying once more", _first_line(trouble))
         try:
-            with _own_signals():
+            with ExitStack() as undone, _own_signals():
+                undone.callback(ray.shutdown)  # of what has started when an interrupt comes, too
                 ray.init(**quiet)
+                undone.pop_all()
         except Exception as error:  # noqa: BLE001 - a node that starts too slowly is a bare Exception of Ray's
             trouble = error
-            ray.shutdown()
         else:
             return
     if options.address:

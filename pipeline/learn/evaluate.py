@@ -97,7 +97,7 @@ def evaluate_run(root: Path, *, stores: Sequence[Path] = (), labels: Path | None
     probabilities = model.probabilities(scores).numpy()
     several = model.settings.multilabel
     prints = fingerprints(features.first, videos)
-    least = np.array(run.results().thresholds or HALF)
+    least = np.array(run.results.thresholds or HALF)
     groups = _groups(run, features, data.ids, prints, rows)
     values = main_values(targets.members, probabilities, multilabel=several)
     seed = int(run.settings["seed"])
@@ -116,7 +116,7 @@ def evaluate_run(root: Path, *, stores: Sequence[Path] = (), labels: Path | None
 
 def _held_out(run: Run, parts: Mapping[str, str], *, own: bool) -> str:
     """Return the part that the model was not trained on, by the split that holds here."""
-    if own and run.results().trained_on == "all videos":
+    if own and run.results.trained_on == "all videos":
         raise ConfigError(f"the model of {run.root} was trained on all videos of its store, so none is left to judge "
                           "it by; what was found out of fold stands in its report. other `stores` judge it on other "
                           "videos, `part` all on these in spite of all")
@@ -142,7 +142,7 @@ def _groups(run: Run, stores: Joined, ids: Sequence[str], prints: Sequence[str],
 
 def _seen(run: Run, stores: Joined, data: Dataset, prints: Sequence[str]) -> int:
     """Count the videos that the kept model was trained on: by id in the run's own store, by content everywhere."""
-    crossed = run.results().trained_on == "all videos"
+    crossed = run.results.trained_on == "all videos"
     trained = [row for row in run.splits() if crossed or row.part != "test"]
     ids = {row.video for row in trained} if is_own(run, stores) else set()
     marks, paths = {row.fingerprint for row in trained} - {""}, {row.path for row in trained}

@@ -106,8 +106,7 @@ def _guarded(attempts: Sequence[Attempt], settings: Settings, processes: int, re
 
 def _pooled(attempts: Sequence[Attempt], settings: Settings, processes: int, results: _Results) -> bool:
     """Add to `results` what a pool of processes finishes; return whether it broke before it finished all."""
-    # spawn: a fork of a process with threads can hang
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    with _pool(processes) as pool:
         try:
             with _nameless_main():
                 futures: dict[Future[Planned | Failure], Attempt] = {
@@ -125,13 +124,24 @@ def _pooled(attempts: Sequence[Attempt], settings: Settings, processes: int, res
 
 def in_own_process(function: Callable[..., T], *arguments: object) -> T | None:
     """Run a function of a module in a new process; return None when it ends the process."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    with _pool(1) as pool:
         try:
             with _nameless_main():
                 future = pool.submit(function, *arguments)
             return future.result()
         except BrokenProcessPool:
             return None
+
+
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Run a pool; whoever interrupts its work waits for what is being done, and for nothing that has not begun."""
+    # spawn: a fork of a process with threads can hang
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

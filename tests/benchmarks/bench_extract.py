@@ -117,8 +117,8 @@ def naive_features(video: Path, limit: int, moments: set[int] | None = None) -> 
         stack = np.concatenate([fields[field] for field in around])[None]
         with torch.inference_mode():
             picture = np.ascontiguousarray(frames[frame][None, :, :, ::-1])
-            rgb = rgb_net(rgb_input(picture, cropped, "cpu"))
-            flow = flow_net(flow_input(stack, whole, BOUND_PX, "cpu"))
+            rgb = rgb_net(torch.from_numpy(rgb_input(picture, cropped)))
+            flow = flow_net(torch.from_numpy(flow_input(stack, whole, BOUND_PX)))
         features["rgb"][frame], features["flow"][frame] = rgb[0].numpy(), flow[0].numpy()
     return features
 

@@ -37,8 +37,8 @@ class World:
 
     def job(self, out: Path, *, folder: Path | None = None, **changes: Any) -> Job:
         """One shard a video, in this process."""
-        settings, weights = prepare(self.asked)
-        job = Job(videos=find_videos(str(folder or self.folder)), settings=settings, weights=weights, out=out,
+        settings, networks = prepare(self.asked)
+        job = Job(videos=find_videos(str(folder or self.folder)), settings=settings, networks=networks, out=out,
                   inline=True, quiet=True, shard_frames=FRAMES)
         return replace(job, **changes)
 

@@ -64,11 +64,11 @@ def test_each_stream_knows_its_half_of_the_label(run):
 
 @pytest.mark.parametrize(("row", "other_half"), [("rgb", len(MOTIONS)), ("flow", len(MATERIALS))])
 def test_neither_stream_exceeds_its_half_by_more_than_chance_explains(run, row, other_half):
-    assert run.results().row(row).metrics["top1"] <= chance_bound(1 / other_half)
+    assert run.results.row(row).metrics["top1"] <= chance_bound(1 / other_half)
 
 
 def test_fusion_solves_what_neither_stream_can(run):
-    results = run.results()
+    results = run.results
     fused = [row for row in results.rows if row.fusion]
     assert results.videos == VIDEOS
     # nine clips a label are learnt from; `make demo`, with more clips and moments, comes nearer to 100 %

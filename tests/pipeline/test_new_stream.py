@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-import torch
 
 from pipeline.jobs.job import Job, do_job
 from pipeline.jobs.prepare import prepare
@@ -46,14 +45,14 @@ class ColourChange(Stream):
 class Plain:
     """An extractor without a network: what it makes of pictures is the feature."""
 
-    network = torch.nn.Identity()
+    network = staticmethod(lambda batch: batch)
 
-    def __init__(self, stream, state, settings):
+    def __init__(self, stream, network, settings):
         self.stream = stream
 
     @staticmethod
     def prepared(stream, device):
-        return stream, {}
+        return stream, None
 
 
 class GreyMeanExtractor(Plain):
@@ -61,7 +60,7 @@ class GreyMeanExtractor(Plain):
 
     def inputs(self, pictures, frames):
         around = range(-self.stream.reach, self.stream.reach + 1)
-        return torch.tensor([[float(pictures.grey_at([f + k for k in around]).mean())] for f in frames])
+        return np.float32([[pictures.grey_at([f + k for k in around]).mean()] for f in frames])
 
 
 class ColourChangeExtractor(Plain):
@@ -69,7 +68,7 @@ class ColourChangeExtractor(Plain):
 
     def inputs(self, pictures, frames):
         pairs = [pictures.colour_at([f - 4, f + 4]).astype(np.float32).mean((1, 2)) for f in frames]
-        return torch.from_numpy(np.stack([later - earlier for earlier, later in pairs]))
+        return np.stack([later - earlier for earlier, later in pairs])
 
 
 @pytest.fixture
@@ -101,10 +100,10 @@ def rows(store, video, stream):
 def test_streams_defined_elsewhere_go_all_the_way(videos, tmp_path):
     asked = ExtractSettings(sampling=Sampling(every=8), short_side_px=36, feature_dtype="float32", device="cpu",
                             streams=(GreyMean(), ColourChange(), GreyMean(name="wide", reach=5)))
-    settings, weights = prepare(asked)
+    settings, networks = prepare(asked)
     assert ExtractSettings.from_dict(settings.as_dict()) == settings
     out = tmp_path / "store"
-    job = Job(videos=find_videos(str(videos)), settings=settings, weights=weights, out=out, inline=True, quiet=True)
+    job = Job(videos=find_videos(str(videos)), settings=settings, networks=networks, out=out, inline=True, quiet=True)
     assert not do_job(job).lost
     store = Store.open(out)
     frame, grey = rows(store, "brighter/v0", "grey-mean")
@@ -130,8 +129,8 @@ def test_a_stream_defined_elsewhere_is_added_to_a_store_that_is_there_already(vi
                             streams=(GreyMean(), ColourChange()))
     stores = {"both": asked, "old": asked.only(("grey-mean",)), "new": asked.only(("colour-change",))}
     for name, settings in stores.items():
-        ready, weights = prepare(settings)
-        do_job(Job(videos=find_videos(str(videos)), settings=ready, weights=weights, out=tmp_path / name, inline=True,
+        ready, networks = prepare(settings)
+        do_job(Job(videos=find_videos(str(videos)), settings=ready, networks=networks, out=tmp_path / name, inline=True,
                     quiet=True))
     answers = []
     for names in (["both"], ["old", "new"]):
@@ -148,12 +147,13 @@ def test_a_stream_defined_elsewhere_is_added_to_a_store_that_is_there_already(vi
 def test_one_kind_of_stream_on_two_networks_lies_in_one_store(world, tmp_path):
     rgb = world.asked.streams[0]
     other = replace(rgb, name="squashed", crop="none")
-    both, weights = prepare(replace(world.asked, streams=(rgb, other)))
+    both, networks = prepare(replace(world.asked, streams=(rgb, other)))
     found = find_videos(str(world.folder))
-    do_job(Job(videos=found, settings=both, weights=weights, out=tmp_path / "both", inline=True, quiet=True))
+    do_job(Job(videos=found, settings=both, networks=networks, out=tmp_path / "both", inline=True, quiet=True))
     for stream in (rgb, other):
-        alone, weights = prepare(replace(world.asked, streams=(stream,)))
-        do_job(Job(videos=found, settings=alone, weights=weights, out=tmp_path / stream.name, inline=True, quiet=True))
+        alone, networks = prepare(replace(world.asked, streams=(stream,)))
+        do_job(Job(videos=found, settings=alone, networks=networks, out=tmp_path / stream.name, inline=True,
+                   quiet=True))
         mine, theirs = (rows(Store.open(tmp_path / folder), found[0].id, stream.name)[1]
                         for folder in ("both", stream.name))
         assert np.array_equal(mine, theirs)

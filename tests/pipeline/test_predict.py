@@ -45,10 +45,10 @@ def world(tmp_path_factory):
         write_video(folder / "videos" / label / f"v{number}.mp4", images=images)
     weights = folder / "tiny.safetensors"
     save_file(make_backbone(BACKBONE).skeleton().state_dict(), weights)
-    settings, states = prepare(ExtractSettings(
+    settings, networks = prepare(ExtractSettings(
         sampling=Sampling(every=2), device="cpu", short_side_px=48,
         streams=(Rgb(BACKBONE, weights=weights), Flow(BACKBONE, weights=weights, method="dis", stack=3))))
-    do_job(Job(videos=find_videos(str(folder / "videos")), settings=settings, weights=states, out=folder / "store",
+    do_job(Job(videos=find_videos(str(folder / "videos")), settings=settings, networks=networks, out=folder / "store",
                 inline=True, quiet=True))
     for head in ("mean", "lstm"):
         learn(Request(command="train-fusion", stores=(folder / "store",), alone=True, fusions=("concat",), head=head,

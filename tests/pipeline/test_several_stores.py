@@ -210,7 +210,7 @@ def test_stores_of_other_sampling_files_or_videos_are_refused_with_the_first_dif
     labels = tmp_path / "labels.csv"
     labels.write_text("path,label\n" + "".join(f"class{n % 2}/v{n},class{n % 2}\n" for n in (2, 3, 4, 5)))
     kept = trained(tmp_path / "run", made["rgb"], tmp_path / "fewer", labels=labels)
-    assert kept.results().videos == 4
+    assert kept.results.videos == 4
     labels.write_text("path,label\n" + "".join(f"class{n % 2}/v{n},class{n % 2}\n" for n in range(1, 6)))
     assert "leave it out of the CSV given as `labels`" in refused(made["rgb"], tmp_path / "fewer", labels=labels)
 
@@ -233,7 +233,7 @@ def test_imported_stores_join_and_unknown_times_are_told(made, runs, tmp_path, c
     unknown = trained(tmp_path / "unknown", made["rgb"], store)
     assert f"of 7 of 7 videos the times are unknown in {made['rgb']} or {store}" in caplog.text
     for run in (known, unknown):
-        assert run.results() == runs["rgb+flow"].results()
+        assert run.results == runs["rgb+flow"].results
         with pytest.raises(ConfigError, match="was trained on imported features"):
             predict_videos(PredictJob(run=run.root, videos=[], engine=INLINE))
     with pytest.raises(ConfigError, match=r"were not extracted by this program \(import\)"):

@@ -8,6 +8,7 @@ environment variables, each a comma-separated list of file names (without folder
     POISON_MEMORY_ONCE   decoding such a file finds no memory, the first time; POISON_FOLDER remembers it
     POISON_PROBE         probing such a file kills the process
     POISON_SLOW_S        seconds that every window of frames takes longer
+    POISON_SLOW_PROBE_S  seconds that probing a file takes longer
 """
 
 import functools
@@ -50,6 +51,7 @@ def poisoned_probe(probe):
     def wrapper(path):
         if listed("POISON_PROBE", path):
             os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(float(os.environ.get("POISON_SLOW_PROBE_S", "0")))
         return probe(path)
 
     return wrapper

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from torch import nn
 
 from pipeline.planning.find import Found
 from pipeline.planning.plan import first_plan, plan_video
@@ -21,19 +20,19 @@ from tests.builders import ORIGIN, SETTINGS
 from tests.videos import number_of, write_video
 from workers import process
 from workers.decode.video import Clock
-from workers.networks.backbones import Preprocessing
 from workers.networks.batches import flow_input, rgb_input
+from workers.networks.preprocessing import Preprocessing
 from workers.process import Progress, make_shard, rehearse
 from workers.tools import Tools
 
 PLAIN = Preprocessing(36, 48, 1.0, "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
-class Pixels(nn.Module):
+class Pixels:
     """Its features are the whole input, so a test reads back what a network would have seen."""
 
-    def forward(self, batch):
-        return batch.flatten(1)
+    def __call__(self, batch):
+        return batch.reshape(len(batch), -1)
 
 
 class Shown:
@@ -45,9 +44,9 @@ class Shown:
 
     def inputs(self, pictures, frames):
         if self.stream.kind == "rgb":
-            return rgb_input(pictures.colour_at(frames), PLAIN, "cpu")
+            return rgb_input(pictures.colour_at(frames), PLAIN)
         stacks = [pictures.flow_at(self.stream.motion, [f + k for k in self.stream.around]) for f in frames]
-        return flow_input(np.stack(stacks).reshape(len(frames), -1, *pictures.size), PLAIN, self.stream.bound_px, "cpu")
+        return flow_input(np.stack(stacks).reshape(len(frames), -1, *pictures.size), PLAIN, self.stream.bound_px)
 
 
 def tools_for(settings, method, **networks):
@@ -247,8 +246,8 @@ def test_rehearsing_writes_nothing(store, clips):
 
 
 class Broken(Pixels):
-    def forward(self, batch):
-        return batch.flatten(1) / 0
+    def __call__(self, batch):
+        return np.full((len(batch), 2), np.nan, np.float32)
 
 
 def test_a_network_that_gives_no_numbers_ends_the_run_with_words_and_no_shard(store, clips):
@@ -296,9 +295,9 @@ def test_segments_that_could_go_on_give_the_same_rows_when_one_of_them_is_made_a
     assert [list(make_shard(task, tools, store))[-1].sha256 for task in reversed(tasks)] == in_turn[::-1]
 
 
-class Mean(nn.Module):
-    def forward(self, batch):
-        return batch.flatten(1).mean(dim=1, keepdim=True)
+class Mean:
+    def __call__(self, batch):
+        return batch.reshape(len(batch), -1).mean(axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.h264", "a.avi"])

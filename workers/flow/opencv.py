@@ -1,10 +1,11 @@
 """OpenCV's flow methods, made pure.
 
-Importing this module sets OpenCV to one thread: a worker owns one core, and DIS gives other bits with other threads.
+They compute on one thread: a worker owns one core, and DIS gives other bits with other threads.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import cv2
@@ -13,8 +14,6 @@ from numpy.typing import NDArray
 
 from schemas.checks import known
 from schemas.errors import ConfigError
-
-cv2.setNumThreads(1)
 
 _SMALLEST_PX = 32  # below this side OpenCV's pyramids fail or read outside the image
 DIS_PRESETS = {"ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST, "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
@@ -29,10 +28,21 @@ def _per_pair(
     bottom, right = max(0, _SMALLEST_PX - H), max(0, _SMALLEST_PX - W)
     padded = np.pad(grey, ((0, 0), (0, bottom), (0, right)), mode="edge") if bottom or right else grey
     flow = np.zeros((T - 1, 2, H, W), np.float32)
-    for i in range(T - 1):
-        if not np.array_equal(padded[i], padded[i + 1]):  # a still picture moves nowhere; DIS is not sure of it
-            flow[i] = pair(padded[i], padded[i + 1]).transpose(2, 0, 1)[:, :H, :W]
+    with _one_thread():
+        for i in range(T - 1):
+            if not np.array_equal(padded[i], padded[i + 1]):  # a still picture moves nowhere; DIS is not sure of it
+                flow[i] = pair(padded[i], padded[i + 1]).transpose(2, 0, 1)[:, :H, :W]
     return flow
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _positive(kind: type, **values: float) -> None:

@@ -1,1 +1,1 @@
-"""Networks that turn pictures into features, their weights, and what runs them."""
+"""Networks: how each wants its pictures, what runs it on this device, and where it is kept once it was made ready."""

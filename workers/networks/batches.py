@@ -6,46 +6,45 @@ depends on the batch's size: so a moment's features are the same bits wherever i
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
+from PIL import Image
 
 from schemas.frames import FeatureBatch
 from schemas.streams import REFERENCE_SHORT_SIDE_PX
 from schemas.words import counted
-from workers.networks.backbones import Preprocessing
+from workers.networks.engine import BATCH, Infer
+from workers.networks.preprocessing import Preprocessing
 
-BATCH = {"cpu": 8, "cuda": 64}
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-_LARGEST_SURPLUS = 8  # a resized picture so many times as large as its crop is not made whole
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def rgb_input(rgb: NDArray[np.uint8], preprocessing: Preprocessing, device: str) -> Tensor:
-    """Prepare frames for a network: resize, clip, normalise, crop (borders get the mean colour).
+def rgb_input(rgb: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Prepare frames for a network: resize, crop, normalise (borders get the mean colour).
+
+    By Pillow, as timm and torchvision do it and as networks were trained: the resized picture is 8-bit again.
 
     Args:
         rgb: uint8 (N, H, W, 3).
         preprocessing: of the network.
-        device: where the result lies.
 
     Returns:
         float32 (N, 3, height, width).
     """
-    pictures = torch.from_numpy(rgb.copy()).to(device).permute(0, 3, 1, 2)
-    mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1) * 255
-    # a bicubic filter overshoots; pictures do not leave 0..255
-    shown = _resized(pictures, preprocessing, preprocessing.interpolation).clamp_(0, 255)
-    return _centred((shown - mean) / std, preprocessing)
+    mean, std = np.array(preprocessing.mean, np.float32), np.array(preprocessing.std, np.float32)
+    shown = np.zeros((len(rgb), 3, preprocessing.height, preprocessing.width), np.float32)
+    for row, picture in zip(shown, rgb, strict=True):
+        place, seen = _seen(picture, preprocessing, preprocessing.interpolation)
+        row[(slice(None), *place)] = ((seen.astype(np.float32) / 255 - mean) / std).transpose(2, 0, 1)
+    return shown
 
 
-def flow_input(stacks: NDArray[np.float32], preprocessing: Preprocessing, bound_px: float, device: str) -> Tensor:
-    """Prepare stacks of flow fields for a network.
+def flow_input(fields: NDArray[np.float32], preprocessing: Preprocessing, bound_px: float) -> NDArray[np.float32]:
+    """Prepare flow fields for a network.
 
     The field's way (Simonyan & Zisserman 2014; Wang et al. 2016): displacements are clipped at the bound and mapped
     linearly so that zero is the middle of the network's range. The bound is a displacement relative to the picture: it
@@ -54,27 +53,72 @@ def flow_input(stacks: NDArray[np.float32], preprocessing: Preprocessing, bound_
     jitter, and the jitter would become motion.)
 
     Args:
-        stacks: float32 (N, 2L, H, W), pixels per frame step, channels u1 v1 u2 v2 ...
+        fields: float32 (N, C, H, W), pixels per frame step, each channel a component of a field.
         preprocessing: of the network.
         bound_px: the bound for frames of short side `REFERENCE_SHORT_SIDE_PX`.
-        device: where the result lies.
 
     Returns:
-        float32 (N, 2L, height, width); the bound maps to half the range 0..1, divided by the mean of `std`.
+        float32 (N, C, height, width); the bound maps to half the range 0..1, divided by the mean of `std`.
     """
-    bound = bound_px * min(stacks.shape[2:]) / REFERENCE_SHORT_SIDE_PX
-    scale = 0.5 / bound / float(np.mean(preprocessing.std))
-    fields = torch.from_numpy(stacks).to(device).clamp(-bound, bound).mul_(scale)
-    # bilinear for any network: a field is no picture, and an overshoot would be a displacement that nobody measured
-    return _centred(_resized(fields, preprocessing, "bilinear"), preprocessing)
+    bound = bound_px * min(fields.shape[2:]) / REFERENCE_SHORT_SIDE_PX
+    clipped = fields.clip(-bound, bound) * np.float32(0.5 / bound / float(np.mean(preprocessing.std)))
+    shown = np.zeros((*fields.shape[:2], preprocessing.height, preprocessing.width), np.float32)
+    for n, c in np.ndindex(fields.shape[:2]):
+        # bilinear for any network: a field is no picture, and an overshoot would be a displacement that nobody measured
+        place, seen = _seen(clipped[n, c], preprocessing, "bilinear")
+        shown[(n, c, *place)] = seen
+    return shown
 
 
-def _resized(pictures: Tensor, preprocessing: Preprocessing, interpolation: str) -> Tensor:
-    """(N, C, H, W) -> float32 (N, C, h, w): to input / crop_share, by the crop mode; sizes rounded as in timm.
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """How one axis of a picture is fitted to the network's input: resized, of which the middle is seen.
 
-    Of a picture that would become very long only the strip is made that the crop leaves.
+    Attributes:
+        have: pixels of the picture.
+        size: pixels of the whole resized picture.
+        want: pixels of the network's input.
     """
-    H, W = pictures.shape[2:]
+
+    have: int
+    size: int
+    want: int
+
+    @property
+    def seen(self) -> int:
+        """How many resized pixels are seen."""
+        return min(self.size, self.want)
+
+    @property
+    def place(self) -> slice:
+        """Where they lie in the input; rounded as in timm."""
+        first = (self.want - self.seen) // 2
+        return slice(first, first + self.seen)
+
+    @property
+    def box(self) -> tuple[float, float]:
+        """The part of the picture they are made of, in its pixels; rounded as in timm."""
+        first = max(0, round((self.size - self.want) / 2))
+        scale = self.have / self.size
+        return first * scale, min(self.have, (first + self.seen) * scale)
+
+
+def _seen(picture: NDArray[Any], preprocessing: Preprocessing, interpolation: str,
+          ) -> tuple[tuple[slice, slice], NDArray[Any]]:
+    """Resize a picture (H, W, ...) and crop it; of the resized picture nothing is made that is not seen.
+
+    Returns:
+        where in the network's input the result belongs, and the result.
+    """
+    down, across = _axes(picture.shape[0], picture.shape[1], preprocessing)
+    (top, bottom), (left, right) = down.box, across.box
+    seen = Image.fromarray(picture).resize((across.seen, down.seen), _FILTERS[interpolation],
+                                           box=(left, top, right, bottom))
+    return (down.place, across.place), np.asarray(seen)
+
+
+def _axes(H: int, W: int, preprocessing: Preprocessing) -> tuple[_Axis, _Axis]:
+    """Resize to input / crop_share, by the crop mode; sizes rounded as in timm."""
     share, mode = preprocessing.crop_share, preprocessing.crop_mode
     tall, wide = math.floor(preprocessing.height / share), math.floor(preprocessing.width / share)
     if mode == "squash":
@@ -84,62 +128,7 @@ def _resized(pictures: Tensor, preprocessing: Preprocessing, interpolation: str)
     else:  # timm's ResizeKeepRatio
         ratio = (max if mode == "border" else min)(H / tall, W / wide)
         size = (max(1, round(H / ratio)), max(1, round(W / ratio)))
-    if size[0] * size[1] > _LARGEST_SURPLUS * tall * wide:
-        axis = 0 if size[0] > size[1] else 1
-        seen = (preprocessing.height, preprocessing.width)[axis]
-        pictures = _strip(pictures, axis + 2, size[axis], seen, cubic=interpolation == "bicubic")
-        size = (seen, size[1]) if axis == 0 else (size[0], seen)
-    if size == pictures.shape[2:]:
-        return pictures.float()
-    return interpolate(pictures.float(), size=size, mode="bicubic" if interpolation == "bicubic" else "bilinear",
-                       antialias=True)
-
-
-def _strip(pictures: Tensor, axis: int, size: int, seen: int, *, cubic: bool) -> Tensor:
-    """Return the middle `seen` rows (axis 2) or columns (3) of pictures resized along that axis to `size`, float32.
-
-    The same weights as `interpolate`'s, but nothing is computed that is not seen. A sum over one tap after the other,
-    so that the bits depend neither on the number of pictures nor on the device's way to multiply matrices.
-    """
-    index, weights = _taps(pictures.shape[axis], size, round((size - seen) / 2), seen, cubic=cubic)
-    shape = [-1 if dim == axis else 1 for dim in range(4)]
-    total = torch.zeros((), device=pictures.device)
-    for where, weight in zip(torch.from_numpy(index), torch.from_numpy(weights), strict=True):
-        taps = pictures.index_select(axis, where.to(pictures.device))
-        total = total + taps * weight.to(pictures.device).view(shape)
-    return total
-
-
-def _taps(have: int, size: int, first: int, seen: int, *, cubic: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return inputs int64 and weights float32 (taps, seen) of the outputs from `first` on, resizing `have` to `size`.
-
-    Keys's cubic with a = -1/2, or a triangle, widened by the scale when it shrinks: Pillow's filters, and torch's.
-    """
-    scale = have / size
-    width = max(1.0, scale)
-    reach = (2 if cubic else 1) * width
-    centre = scale * (np.arange(first, first + seen) + 0.5)
-    index = np.floor(centre - reach).astype(np.int64) + np.arange(math.ceil(2 * reach) + 2)[:, None]
-    x = np.abs(index + 0.5 - centre) / width
-    if cubic:
-        near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
-        weights = np.where(x < 1, near, np.where(x < 2, far, 0))
-    else:
-        weights = np.maximum(0, 1 - x)
-    weights *= (index >= 0) & (index < have)
-    return index.clip(0, have - 1), (weights / weights.sum(axis=0)).astype(np.float32)
-
-
-def _centred(pictures: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """(N, C, h, w) -> (N, C, height, width): the centre, rounded as in timm, with a border of 0 where it is small."""
-    missing = [max(0, want - have) for want, have in
-               zip((preprocessing.height, preprocessing.width), pictures.shape[2:], strict=True)]
-    if any(missing):
-        tall, wide = missing
-        pictures = pad(pictures, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2))
-    top, left = (round((have - want) / 2) for want, have in
-                 zip((preprocessing.height, preprocessing.width), pictures.shape[2:], strict=True))
-    return pictures[:, :, top:top + preprocessing.height, left:left + preprocessing.width]
+    return _Axis(H, size[0], preprocessing.height), _Axis(W, size[1], preprocessing.width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,30 +137,22 @@ class StreamNetwork:
 
     Attributes:
         stream: the stream it serves.
-        network: (B, *shape) -> (B, D), in inference mode on `device`.
+        network: float32 (BATCH[device], *shape) -> float32 (BATCH[device], D).
         shape: of one row of its input.
         device: `cpu` or `cuda`.
-        precision: `fp32`, or `bf16` for the network's inner arithmetic.
     """
 
     stream: str
-    network: nn.Module
+    network: Infer
     shape: tuple[int, ...]
     device: str
-    precision: str
 
-    @torch.inference_mode()
-    def run(self, rows: list[Tensor]) -> NDArray[np.float32]:
+    def run(self, rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Run one batch of at most `BATCH[device]` rows of `shape`; return float32 (len(rows), D)."""
-        batch = torch.zeros((BATCH[self.device], *self.shape), device=self.device)
-        if batch.dim() in _CHANNELS_LAST:
-            batch = batch.contiguous(memory_format=_CHANNELS_LAST[batch.dim()])
+        batch = np.zeros((BATCH[self.device], *self.shape), np.float32)
         for slot, row in zip(batch, rows, strict=False):
-            slot.copy_(row)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
-            features = self.network(batch)
-        result: NDArray[np.float32] = features[:len(rows)].float().cpu().numpy()
-        return result
+            slot[...] = row
+        return self.network(batch)[:len(rows)]
 
 
 class StreamFeatures:
@@ -186,10 +167,10 @@ class StreamFeatures:
         """
         self.network = network
         self._spent = spent
-        self._waiting: list[tuple[int, Tensor]] = []
+        self._waiting: list[tuple[int, NDArray[np.float32]]] = []
         self._done: list[NDArray[np.float32]] = []
 
-    def push(self, inputs: Tensor, owner: int) -> None:
+    def push(self, inputs: NDArray[np.float32], owner: int) -> None:
         """Add rows (N, *shape), which belong to segment `owner`."""
         self._waiting.extend((owner, row) for row in inputs)
         while len(self._waiting) >= BATCH[self.network.device]:

@@ -1,18 +1,19 @@
 """How each kind of stream is made: the pictures around moments become a network's input. One file a kind.
 
-`EXTRACTORS` has one line for every kind of `schemas.streams.STREAMS`. An extractor without a network has the identity
-for one (`torch.nn.Identity()`), no tensors, and makes the features themselves in `inputs`.
+`EXTRACTORS` has one line for every kind of `schemas.streams.STREAMS`. An extractor without a network prepares None,
+makes the features themselves in `inputs`, and has for `network` a function that returns its batch as it is.
 """
 
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
 from schemas.config import ExtractSettings
 from schemas.streams import Stream
 from workers.moments import Pictures
-from workers.networks.backbones import State
+from workers.networks.engine import Infer, Network
 from workers.streams.flow import FlowExtractor
 from workers.streams.rgb import RgbExtractor
 
@@ -24,28 +25,28 @@ class Extractor(Protocol[S]):
 
     Attributes:
         shape: of one row of the network's input.
-        network: (B, *shape) -> (B, D), in inference mode on the extraction's device.
+        network: float32 (B, *shape) -> float32 (B, D), on the extraction's device.
     """
 
     shape: tuple[int, ...]
-    network: nn.Module
+    network: Infer
 
-    def __init__(self, stream: S, state: State, settings: ExtractSettings) -> None:
-        """Build the network.
+    def __init__(self, stream: S, network: Network | None, settings: ExtractSettings) -> None:
+        """Start the network.
 
         Args:
             stream: settings of the stream, prepared.
-            state: the tensors that `prepared` found.
-            settings: of the extraction: device and size of pictures.
+            network: what `prepared` found.
+            settings: of the extraction: device, precision and size of pictures.
         """
         ...
 
     @staticmethod
-    def prepared(stream: S, device: str) -> tuple[S, State]:
+    def prepared(stream: S, device: str) -> tuple[S, Network | None]:
         """Find what the stream needs on this machine, before any work.
 
         Returns:
-            the stream with all digests filled in, and the tensors of its network (empty without one).
+            the stream with all digests filled in, and its network (None without one).
 
         Raises:
             ConfigError: a name or a value is not legal.
@@ -53,7 +54,7 @@ class Extractor(Protocol[S]):
         """
         ...
 
-    def inputs(self, pictures: Pictures, frames: Sequence[int]) -> Tensor:
+    def inputs(self, pictures: Pictures, frames: Sequence[int]) -> NDArray[np.float32]:
         """Make the network's input of some moments, float32 (len(frames), *shape)."""
         ...
 
@@ -64,7 +65,7 @@ EXTRACTORS: dict[str, type[Extractor[Any]]] = {
 }
 
 
-def prepared(stream: Stream, device: str) -> tuple[Stream, State]:
+def prepared(stream: Stream, device: str) -> tuple[Stream, Network | None]:
     """Prepare a stream of any kind; see `Extractor.prepared`."""
-    found: tuple[Stream, State] = EXTRACTORS[stream.kind].prepared(stream, device)
+    found: tuple[Stream, Network | None] = EXTRACTORS[stream.kind].prepared(stream, device)
     return found

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from schemas.config import ExtractSettings
 from schemas.streams import Rgb
 from workers.moments import Pictures
-from workers.networks.backbones import State
 from workers.networks.batches import rgb_input
-from workers.streams.pictures import PictureNetwork, with_published_or_own_weights
+from workers.networks.engine import Network
+from workers.networks.found import network_of
+from workers.streams.pictures import PictureNetwork
 
 _CHANNELS = 3
 
@@ -17,15 +19,15 @@ _CHANNELS = 3
 class RgbExtractor(PictureNetwork):
     """See `Extractor`."""
 
-    def __init__(self, stream: Rgb, state: State, settings: ExtractSettings) -> None:
+    def __init__(self, stream: Rgb, network: Network, settings: ExtractSettings) -> None:
         """See `Extractor`."""
-        super().__init__(stream, state, settings, _CHANNELS)
+        super().__init__(stream, network, settings, _CHANNELS)
 
     @staticmethod
-    def prepared(stream: Rgb, _device: str) -> tuple[Rgb, State]:
-        """See `Extractor`; colour is the same on every device."""
-        return with_published_or_own_weights(stream, _CHANNELS)
+    def prepared(stream: Rgb, device: str) -> tuple[Rgb, Network]:
+        """See `Extractor`."""
+        return network_of(stream, _CHANNELS, device)
 
-    def inputs(self, pictures: Pictures, frames: Sequence[int]) -> Tensor:
+    def inputs(self, pictures: Pictures, frames: Sequence[int]) -> NDArray[np.float32]:
         """Resize, normalise and crop each moment's frame; see `Extractor`."""
-        return rgb_input(pictures.colour_at(frames), self.preprocessing, self.device)
+        return rgb_input(pictures.colour_at(frames), self.preprocessing)

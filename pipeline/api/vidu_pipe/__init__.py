@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from schemas.config import ExtractSettings, Sampling
     from schemas.errors import ConfigError, InputError, ResourceError, StoreError, ViduError
     from schemas.streams import Flow, Rgb
+    from vidu_pipe.exchange import export, fuse, import_features
     from vidu_pipe.extraction import extract, flow_files
     from vidu_pipe.features import FeatureStore, VideoFeatures, open_store
     from vidu_pipe.learning import compare, evaluate, open_run, predict, report, train
@@ -31,6 +32,7 @@ _PLACES = {
     "open_store": "vidu_pipe.features", "FeatureStore": "vidu_pipe.features", "VideoFeatures": "vidu_pipe.features",
     "train": "vidu_pipe.learning", "open_run": "vidu_pipe.learning", "predict": "vidu_pipe.learning",
     "evaluate": "vidu_pipe.learning", "compare": "vidu_pipe.learning", "report": "vidu_pipe.learning",
+    "import_features": "vidu_pipe.exchange", "export": "vidu_pipe.exchange", "fuse": "vidu_pipe.exchange",
     "flow": "vidu_pipe.motion",
     "Rgb": "schemas.streams", "Flow": "schemas.streams",
     "Sampling": "schemas.config", "ExtractSettings": "schemas.config",
@@ -40,8 +42,8 @@ _PLACES = {
 }
 __all__ = [
     "ConfigError", "ExtractSettings", "FeatureStore", "Flow", "InputError", "ResourceError", "Rgb", "Run", "Sampling",
-    "StoreError", "VideoFeatures", "ViduError", "__version__", "compare", "evaluate", "extract", "flow", "flow_files",
-    "open_run", "open_store", "predict", "report", "train",
+    "StoreError", "VideoFeatures", "ViduError", "__version__", "compare", "evaluate", "export", "extract", "flow",
+    "flow_files", "fuse", "import_features", "open_run", "open_store", "predict", "report", "train",
 ]
 
 

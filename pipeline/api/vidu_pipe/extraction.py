@@ -16,10 +16,12 @@ from schemas.plain import Plain
 from schemas.streams import Options, Stream, with_weights
 from vidu_pipe.features import FeatureStore
 from vidu_pipe.options import ExtractOptions, FlowFileOptions
+from vidu_pipe.restored import left_as_found
 
 Videos = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Found]
 
 
+@left_as_found()
 def extract(
     videos: Videos,
     out: str | os.PathLike[str] = "features",
@@ -68,15 +70,15 @@ def extract(
     more: Plain = dict(options)
     _refuse_unknown(more)
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
-    asked = replace(settings or ExtractSettings(), **{name: more.pop(name) for name in _FRAME_FIELDS if name in more})
+    asked = _with_fields(settings or ExtractSettings(), more)
     if (every, fps, samples) != (None, None, None):
         asked = replace(asked, sampling=Sampling(every=every, fps=fps, samples=samples))
     if streams is not None:
         asked = replace(asked, streams=tuple(streams))
     if weights:
         asked = replace(asked, streams=with_weights(asked.streams, weights))
-    prepared, tensors = prepare(asked)
-    summary = do_job(Job(videos=found, settings=prepared, weights=tensors, out=Path(out), **more))
+    prepared, networks = prepare(asked)
+    summary = do_job(Job(videos=found, settings=prepared, networks=networks, out=Path(out), **more))
     _refuse_incomplete(summary, incomplete=incomplete)
     return FeatureStore(summary.features, summary)
 
@@ -84,6 +86,7 @@ def extract(
 _FRAME_FIELDS = ("short_side_px", "upscale", "device", "precision", "feature_dtype")
 
 
+@left_as_found()
 def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tvl1",
                options: Mapping[str, OptionValue] | None = None, device: str = "auto", incomplete: bool = False,
                root: Path | None = None, keep_suffix: bool = False, **others: Unpack[FlowFileOptions]) -> Summary:
@@ -121,7 +124,7 @@ def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tv
         method=method, options=checked_options(method, chosen, given), device=chosen, **fields)
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     _refuse_unknown(more)
-    summary = do_job(Job(videos=found, settings=settings, weights={}, out=Path(out), shard_frames=1, **more))
+    summary = do_job(Job(videos=found, settings=settings, networks={}, out=Path(out), shard_frames=1, **more))
     _refuse_incomplete(summary, incomplete=incomplete)
     return summary
 
@@ -138,6 +141,12 @@ def found_videos(videos: Videos, *, root: Path | None = None, keep_suffix: bool 
     found = [file for file in files if isinstance(file, Found)]
     others = [os.fspath(file) for file in files if not isinstance(file, Found)]
     return found + (find_files(others, root=root, keep_suffix=keep_suffix) if others or not found else [])
+
+
+def _with_fields(settings: ExtractSettings, more: Plain) -> ExtractSettings:
+    """Move the fields of settings out of other options into the settings."""
+    given = {name: more.pop(name) for name in _FRAME_FIELDS if name in more}
+    return replace(settings.on(given.get("device", settings.device)), **given)
 
 
 def _refuse_unknown(options: Iterable[str]) -> None:

@@ -65,14 +65,16 @@ class TrainOptions(TypedDict, total=False):
     streams: Sequence[str]
     hidden: int
     dropout: float
-    score_weights: str | tuple[float, ...]
+    score_weights: str | Sequence[float]
     # labels and their split
     labels: FilePath | None
     folds: int | None
     leave_one_group_out: bool
+    repeats: int
     group_by: str
     split_files: FilePath | None
     split_number: int
+    min_videos: int
     # training
     epochs: int
     batch: int | None

@@ -6,14 +6,17 @@ class and a line of `HEADS`; one contract test runs over that dict.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.learn.training.dropout import Dropout
+from schemas.checks import known
 from schemas.errors import ConfigError
+from schemas.options import typed
 
 
 class Head(nn.Module):
@@ -251,11 +254,34 @@ def make_head(name: str, *, dim: int, **options: object) -> Head:
     Raises:
         ConfigError: the name or an option is unknown, or a value is out of range.
     """
-    if name not in HEADS:
-        raise ConfigError(f"unknown head {name!r}; known: {', '.join(HEADS)}")
-    legal = [option for option in inspect.signature(HEADS[name]).parameters if option != "dim"]
-    unknown = [option for option in options if option not in legal]
-    if unknown:
-        raise ConfigError(f"head {name!r} takes no option {unknown[0]!r}; its options: {', '.join(legal) or 'none'}")
+    checked = head_options(name, options)
     make: Callable[..., Head] = HEADS[name]
-    return make(dim=dim, **options)
+    return make(dim=dim, **checked)
+
+
+def head_options(name: str, given: Mapping[str, object]) -> dict[str, Any]:
+    """Check options of a head by its signature; a text is read as the type that it says.
+
+    Raises:
+        ConfigError: the name or an option is unknown, or a text is not of its type.
+    """
+    legal = _legal(known("head", name, tuple(HEADS)))
+    for option in given:
+        if option not in legal:
+            raise ConfigError(f"`head_options`: head {name!r} takes no option {option!r}; its options, with their "
+                              f"defaults: {', '.join(told_options(name)) or 'none'}")
+    return {option: typed(f"`head_options` {option}", value, legal[option].annotation) if isinstance(value, str)
+            else value for option, value in given.items()}
+
+
+def told_options(name: str) -> list[str]:
+    """Return what a head of `HEADS` can be told, as `NAME=DEFAULT`."""
+    return [f"{option}={_told(one.default)}" for option, one in _legal(name).items()]
+
+
+def _legal(name: str) -> dict[str, inspect.Parameter]:
+    return {option: one for option, one in inspect.signature(HEADS[name]).parameters.items() if option != "dim"}
+
+
+def _told(default: object) -> str:
+    return ("yes" if default else "no") if isinstance(default, bool) else str(default)

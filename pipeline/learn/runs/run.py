@@ -49,6 +49,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from zipfile import BadZipFile
@@ -164,14 +165,14 @@ class Run:
 
     def __repr__(self) -> str:
         """Say where it is and what it found."""
-        results = self.results()
+        results = self.results
         kept = results.row(results.kept)
         return (f"Run({str(self.root)!r}: {results.kept} {100 * kept.metrics[results.main]:.1f} % {results.main}, "
                 f"{counted(results.videos, 'video')} {results.judged})")
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: its verdict, and a line a row."""
-        results = self.results()
+        results = self.results
         cells = "".join(f"<tr><td>{escape(row.name)}</td><td>{100 * row.metrics[results.main]:.1f}</td><td>"
                         f"{100 * row.low:.1f} to {100 * row.high:.1f}</td></tr>" for row in results.rows)
         return (f"<p>{escape(repr(self))}</p><p>{escape(results.verdict)}</p><table><tr><th>row</th>"
@@ -198,8 +199,9 @@ class Run:
         labels = read_json(self.root / "labels.json", Labels)
         return labels.classes, labels.multilabel
 
+    @cached_property
     def results(self) -> Results:
-        """Return what the run found."""
+        """What the run found."""
         return read_json(self.root / "results.json", Results)
 
     def metrics(self) -> list[Plain]:

@@ -162,7 +162,7 @@ def _read(text: str) -> _Judged:
     if not root.exists() and ":" in text:
         root, row = Path(text.rpartition(":")[0]), text.rpartition(":")[2]
     run = Run.open(root)
-    scores, results = run.scores(), run.results()
+    scores, results = run.scores(), run.results
     row = row or results.kept
     if row not in scores.rows:
         raise ConfigError(f"{root} has no row {row!r}; it has {', '.join(scores.rows)}")

@@ -134,7 +134,7 @@ def read_report(run: Run) -> ReportData:
     Raises:
         StoreError: a file of the run is damaged.
     """
-    results, scores = run.results(), run.scores()
+    results, scores = run.results, run.scores()
     classes, multilabel = run.labels()
     probabilities, members = scores.rows[results.kept].astype(np.float64), members_of(scores)
     paths = {row.video: row.path for row in run.splits()}
@@ -205,7 +205,7 @@ def _confused(results: Results, classes: Sequence[str]) -> list[Confused]:
 
 def provenance(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
     """Tell where a run comes from: sections of (name, value) lines."""
-    settings, kept, known = run.settings, run.results().kept, known_stores(run)
+    settings, kept, known = run.settings, run.results.kept, known_stores(run)
     top = {key: value for key, value in settings.items() if not isinstance(value, dict | list) and key != "schema"}
     numbers = [f" {place}" if len(known) > 1 else "" for place in range(1, len(known) + 1)]
     features = {f"Features{number}": {"path": store.path, "kind": store.kind, "digest": store.digest} | store.settings

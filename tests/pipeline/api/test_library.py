@@ -78,7 +78,7 @@ def test_single_files_are_named_below_the_folder_that_holds_them(world, streams,
 
 
 def test_a_run_is_trained_judged_compared_and_reported(store, run, tmp_path):
-    assert {row.name for row in run.results().rows} == {"rgb", "flow", "concat"}
+    assert {row.name for row in run.results.rows} == {"rgb", "flow", "concat"}
     assert vp.evaluate(run, part="all").videos == 6
     comparison = vp.compare([run, f"{run.root}:rgb"])
     assert comparison.videos == 6

@@ -33,9 +33,9 @@ def test_the_same_rows_have_the_same_interval_in_a_run_and_in_fuse(run):
     found = fuse_scores([f"{run.root}:rgb", f"{run.root}:flow"], how="none")
     assert (found.unit, found.units) == ("group", 6)
     for name, row in zip(("rgb", "flow"), found.rows, strict=False):
-        known = run.results().row(name)
+        known = run.results.row(name)
         assert (row.main, row.low, row.high) == (known.metrics["top1"], known.low, known.high)
-    versus = run.results().row("concat").versus
+    versus = run.results.row("concat").versus
     alone = fuse_scores([f"{run.root}:concat", f"{run.root}:{versus.row}"], weights="1,0")
     assert alone.rows[1].p == pytest.approx(versus.p)
 

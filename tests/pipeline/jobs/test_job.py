@@ -103,7 +103,7 @@ def test_a_report_of_another_plan_does_not_make_a_shard_done(world, store, refer
     other = (reference / "reports" / "000001.json").read_text()
     (store / "reports" / "000002.json").write_text(other.replace('"000001"', '"000002"'))
     shutil.copy(reference / "shards" / "000001.h5", store / "shards" / "000002.h5")
-    report = Store.open(store).report("000002")
+    report = Store.open(store).books.report("000002")
     assert "other segments" in _of_another_plan(a_task("000002"), report)
     assert [report.shard for report in world.extract(store).made] == ["000002"]
     assert digests(store) == digests(reference)
@@ -288,6 +288,7 @@ def test_a_store_of_no_good_video_is_a_store_and_says_so(world, tmp_path):
     ("workers.process.decode", MemoryError()), ("workers.networks.batches.StreamNetwork.run", MemoryError()),
     ("workers.networks.batches.StreamNetwork.run",
      RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")),
+    ("workers.networks.batches.StreamNetwork.run", RuntimeError("Exception from core.cpp:117:\nstd::bad_alloc")),
     ("workers.networks.batches.StreamNetwork.run", torch.OutOfMemoryError("CUDA out of memory")),
     ("workers.moments.MomentBuilder.add", MemoryError()),
     ("workers.ledger.fingerprint", MachineError("a: reading fails"))])
@@ -365,7 +366,7 @@ def shown(tasks, events, tmp_path, **options):
 
 
 def test_the_log_tells_what_happens_one_json_object_a_line(reference, tmp_path):
-    tasks, report = [a_task("000000"), a_task("000001")], Store.open(reference).report("000000")
+    tasks, report = [a_task("000000"), a_task("000001")], Store.open(reference).books.report("000000")
     display, lines = shown(tasks, [
         Told(tasks[0], Progress(5)), Died(tasks[0], "killed"), Told(tasks[0], Progress(3)), Done(report),
         Lost(tasks[1], "why", "trace")], tmp_path)

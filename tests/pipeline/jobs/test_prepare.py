@@ -10,7 +10,8 @@ from pipeline.jobs.job import origin_of
 from pipeline.jobs.prepare import prepare
 from schemas.config import ExtractSettings
 from schemas.errors import ConfigError, MachineError, ResourceError
-from schemas.streams import Flow, Rgb, with_weights
+from schemas.streams import ENGINES, Flow, Rgb, with_weights
+from workers.devices import resolve_device
 from workers.streams import EXTRACTORS
 from workers.tools import make_tools
 
@@ -25,8 +26,8 @@ def other(tmp_path):
 
 def test_digests_are_filled_in_and_paths_are_not_kept(world, other):
     rgb, flow = world.asked.streams
-    settings, weights = prepare(replace(world.asked, streams=(rgb, replace(flow, weights=other))))
-    assert [stream.name for stream in settings.streams] == ["rgb", "flow"] == list(weights)
+    settings, networks = prepare(replace(world.asked, streams=(rgb, replace(flow, weights=other))))
+    assert [stream.name for stream in settings.streams] == ["rgb", "flow"] == list(networks)
     assert settings.streams[0].weights_sha256 != settings.streams[1].weights_sha256
     assert [stream.weights for stream in settings.streams] == ["", ""]
 
@@ -61,9 +62,9 @@ def test_weights_of_another_network_are_found_before_any_work(world):
 
 def test_two_streams_of_one_kind_stand_side_by_side(world):
     rgb = world.asked.streams[0]
-    settings, weights = prepare(replace(world.asked, streams=(rgb, replace(rgb, name="whole", crop="none"))))
+    settings, networks = prepare(replace(world.asked, streams=(rgb, replace(rgb, name="whole", crop="none"))))
     assert [(stream.name, stream.crop) for stream in settings.streams] == [("rgb", "network"), ("whole", "none")]
-    assert set(make_tools(settings, weights).streams) == {"rgb", "whole"}
+    assert set(make_tools(settings, networks).streams) == {"rgb", "whole"}
 
 
 def test_a_default_option_said_aloud_is_the_same_setting(world):
@@ -75,15 +76,16 @@ def test_a_default_option_said_aloud_is_the_same_setting(world):
 
 def test_a_gpu_that_is_not_here_is_a_resource_error_in_the_worker(world, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    settings, weights = prepare(world.asked)
+    settings, networks = prepare(replace(world.asked, device="cuda"))
     with pytest.raises(ResourceError, match="sees no GPU"):
-        make_tools(replace(settings, device="cuda"), weights)
+        make_tools(settings, networks)
 
 
 def test_fp32_on_a_gpu_is_not_tf32_and_the_store_says_so(world):
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
-    settings, weights = prepare(world.asked)
-    tools = make_tools(settings, weights)
+    by_torch = tuple(replace(stream, engine="torch") for stream in world.asked.streams)
+    settings, networks = prepare(replace(world.asked, streams=by_torch))
+    tools = make_tools(settings, networks)
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
     assert "tf32" not in tools.origin.software, "a CPU has none, and its shards stay as they are"
@@ -95,21 +97,28 @@ def test_networks_that_find_no_memory_are_the_machines_fault(world, monkeypatch)
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    settings, weights = prepare(world.asked)
+    settings, networks = prepare(world.asked)
     monkeypatch.setitem(EXTRACTORS, "rgb", full)
     with pytest.raises(MachineError, match="no memory for the networks on cpu: CUDA out of memory"):
-        make_tools(settings, weights)
+        make_tools(settings, networks)
 
 
-def test_auto_takes_what_this_machine_has(world, monkeypatch):
+def test_auto_takes_what_this_machine_has(world, tmp_path, monkeypatch):
+    (tmp_path / "nvidia0").touch()
     for there, device in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        monkeypatch.setattr("workers.devices._DEVICES", tmp_path)
         assert prepare(replace(world.asked, device="auto"))[0].device == device
 
 
-def test_a_worker_refuses_weights_that_are_not_those_of_the_settings(world):
-    settings, weights = prepare(world.asked)
-    name = next(iter(weights["rgb"]))
-    other = weights["rgb"] | {name: weights["rgb"][name] + 1}
-    with pytest.raises(ResourceError, match="weights of stream rgb are not the ones"):
-        make_tools(settings, weights | {"rgb": other})
+def test_where_there_is_no_gpu_torch_is_not_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("it takes a second to import"))
+    monkeypatch.setattr("workers.devices._DEVICES", tmp_path)
+    assert resolve_device("auto") == "cpu"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_worker_refuses_a_network_that_is_not_that_of_the_settings(world, engine):
+    settings, networks = prepare(replace(world.asked, streams=(replace(world.asked.streams[0], engine=engine),)))
+    with pytest.raises(ResourceError, match="network of stream rgb is not the one"):
+        make_tools(settings, {"rgb": replace(networks["rgb"], weights_sha256="0" * 16)})

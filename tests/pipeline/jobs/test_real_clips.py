@@ -48,9 +48,9 @@ def manifest(shared_data):
 
 @pytest.fixture(scope="module")
 def extracted(clips, world, tmp_path_factory):
-    settings, weights = prepare(replace(
+    settings, networks = prepare(replace(
         world.asked, sampling=Sampling(samples=SAMPLES), short_side_px=96, streams=(Rgb(), world.asked.streams[1])))
-    job = Job(videos=find_videos(str(clips), keep_suffix=True), settings=settings, weights=weights, inline=True,
+    job = Job(videos=find_videos(str(clips), keep_suffix=True), settings=settings, networks=networks, inline=True,
               quiet=True, out=tmp_path_factory.mktemp("clips") / "store")
     return do_job(job)
 

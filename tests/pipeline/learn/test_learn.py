@@ -44,7 +44,7 @@ def run(halves, tmp_path_factory):
 
 
 def test_neither_stream_exceeds_its_half_and_every_fusion_solves_the_whole(run):
-    results = run.results()
+    results = run.results
     assert [row.name for row in results.rows] == ["rgb", "flow", "concat", "average", "score", "gated"]
     for row in results.rows:
         if row.fusion:
@@ -79,7 +79,7 @@ def test_the_mean_head_is_within_a_point_of_tuned_logistic_regression_on_the_sam
         best = max((1e-3, 1e-2, 1e-1, 1.0), key=lambda c, k=k, inner=inner: accuracy(c, (fold != k) & ~inner, inner))
         right.append(accuracy(best, train, fold == k))
     assert 0.5 < np.mean(right) < 0.9  # neither hopeless nor trivial
-    assert run.results().rows[0].metrics["top1"] >= np.mean(right) - 0.01
+    assert run.results.rows[0].metrics["top1"] >= np.mean(right) - 0.01
 
 
 def test_in_cross_validation_every_video_is_judged_once(run, halves):
@@ -90,7 +90,7 @@ def test_in_cross_validation_every_video_is_judged_once(run, halves):
     assert list(scores.names) == ids
     assert all(np.allclose(p.sum(2), 1, atol=1e-5) for p in scores.rows.values())
     assert np.mean([p.correct for p in run.predictions()]) == pytest.approx(
-        run.results().row(run.results().kept).metrics["top1"])
+        run.results.row(run.results.kept).metrics["top1"])
     assert {(row["row"], row["fold"]) for row in run.metrics()} >= {("rgb", 0), ("gated", 2)}
     assert not (run.root / "resume").exists()
 
@@ -134,7 +134,7 @@ def test_repeats_vary_the_folds_and_the_texts_say_so(halves, tmp_path):
     request = fusion(halves, fusions=("concat",), training=replace(QUICK, epochs=3),
                      split=SplitChoice(folds=3, repeats=2))
     run = learn(request, tmp_path / "run")
-    results, scores = run.results(), run.scores()
+    results, scores = run.results, run.scores()
     assert (results.times, len(results.rows[0].seeds)) == ("2 repeats", 2)
     said = {(p.video, p.seed): p for p in run.predictions()}
     for place, seed in enumerate(scores.seeds.tolist()):
@@ -191,7 +191,7 @@ def raise_interrupt(*_, **__):
 def test_a_row_to_keep_is_chosen_in_inner_folds_where_there_is_no_validation_part(halves, tmp_path):
     request = fusion(halves, fusions=("gated", "concat"), alone=False, split=SplitChoice(folds=1),
                      training=TrainSettings(epochs=1, learning_rate=1e-9))  # gated, the first, learns nothing
-    results = learn(request, tmp_path / "run").results()
+    results = learn(request, tmp_path / "run").results
     assert (results.kept, results.kept_by) == ("concat", "best in inner folds of the training part")
     assert results.row("gated").selection < results.row("concat").selection
     assert {line["fold"] for line in Run.open(tmp_path / "run").metrics()} == {0}
@@ -219,7 +219,7 @@ def test_models_are_dropped_after_their_fold(halves, tmp_path, monkeypatch):
 def test_the_kept_model_says_what_the_run_says(halves, tmp_path):
     run = learn(fusion(halves, split=SplitChoice(folds=1)), tmp_path / "held-out")
     found = evaluate_run(run.root, out=tmp_path / "said.csv")  # of the test part, as nothing else is asked for
-    kept = run.results().row(run.results().kept)
+    kept = run.results.row(run.results.kept)
     assert found.metrics["top1"] == kept.metrics["top1"]
     assert found.seen == 0
     assert evaluate_run(run.root, part="train").seen > 0
@@ -231,7 +231,7 @@ def test_a_run_is_judged_with_its_own_labels_and_groups_on_its_own_store(halves,
     rows = [(video.id, int(video.id[-2:])) for video in halves.video_rows()]
     labels.write_text("path,label,group\n" + "".join(f"{name},{name[:5].upper()},g{n % 6}\n" for name, n in rows))
     run = learn(fusion(halves, labels=labels, split=SplitChoice(folds=1), fusions=("concat",)), tmp_path / "run")
-    found, kept = evaluate_run(run.root, part="test"), run.results().row(run.results().kept)
+    found, kept = evaluate_run(run.root, part="test"), run.results.row(run.results.kept)
     assert (found.metrics["top1"], found.low, found.high) == (kept.metrics["top1"], kept.low, kept.high)
     assert {one.name for one in found.classes} == {"LOOK0", "LOOK1"}
 
@@ -278,7 +278,7 @@ def test_an_interrupted_run_is_not_taken_up_with_other_labels(halves, tmp_path, 
     with pytest.raises(ConfigError, match=r"other settings \(split\), or its videos or labels have changed"):
         learn(request, tmp_path / "run")
     labels.write_text("".join(lines))
-    assert learn(request, tmp_path / "run").results().videos == len(lines)
+    assert learn(request, tmp_path / "run").results.videos == len(lines)
 
 
 def test_a_part_without_a_video_is_answered_with_the_parts_there_are(run):
@@ -289,7 +289,7 @@ def test_a_part_without_a_video_is_answered_with_the_parts_there_are(run):
 def test_where_there_is_one_stream_it_is_said_that_nothing_is_fused(halves, tmp_path, caplog):
     run = learn(fusion(halves, streams=("rgb",), training=replace(QUICK, epochs=1)), tmp_path / "run")
     assert "one stream, rgb, so there is nothing to fuse" in caplog.text
-    assert (run.results().verdict, [row.name for row in run.results().rows]) == ("", ["rgb"])
+    assert (run.results.verdict, [row.name for row in run.results.rows]) == ("", ["rgb"])
 
 
 def test_three_streams_are_fused_and_paired_with_the_best_of_them(make_store, tmp_path):
@@ -298,7 +298,7 @@ def test_three_streams_are_fused_and_paired_with_the_best_of_them(make_store, tm
                   (("rgb", a), ("flow", b), ("pose", c)))}
               for a in (0, 1) for b in (0, 1) for c in (0, 1) for n in range(6)}
     run = learn(fusion(make_store(videos), score_weights=(1.0, 1.5, 1.0)), tmp_path / "run")
-    results = run.results()
+    results = run.results
     assert [row.name for row in results.rows[:3]] == ["rgb", "flow", "pose"]
     assert max(row.metrics["top1"] for row in results.rows[:3]) < 0.5
     for row in results.rows[3:]:
@@ -310,7 +310,7 @@ def test_where_groups_are_too_few_for_any_difference_to_show_that_is_said(halves
     labels = tmp_path / "labels.csv"
     rows = [(video.id, int(video.id[-2:])) for video in halves.video_rows()]
     labels.write_text("path,label,group\n" + "".join(f"{name},{name.split('/')[0]},g{n % 4}\n" for name, n in rows))
-    results = learn(fusion(halves, labels=labels), tmp_path / "run").results()
+    results = learn(fusion(halves, labels=labels), tmp_path / "run").results
     assert (results.units, results.unit) == (4, "group")
     words = "with 4 groups p can not fall below 0.5, whatever is found; 8 groups are needed"
     assert results.verdict.startswith("Whether fusion helps can not be shown here: ")
@@ -358,7 +358,7 @@ def test_videos_of_several_labels_are_learnt(make_store, tmp_path):
     labels.write_text("\n".join(lines))
     store = make_store(videos)
     run = learn(fusion(store, labels=labels, training=replace(QUICK, epochs=40)), tmp_path / "run")
-    results = run.results()
+    results = run.results
     assert (results.main, results.confusion) == ("lrap", None)
     assert results.rows[0].metrics["map"] > 0.95
     assert min(results.rows[0].metrics[name] for name in ("f1_macro", "f1_micro")) > 0.85
@@ -366,7 +366,7 @@ def test_videos_of_several_labels_are_learnt(make_store, tmp_path):
     assert len(results.thresholds) == 3
     assert evaluate_run(run.root, part="all").metrics["f1_micro"] > 0.85
     held = learn(fusion(store, labels=labels, fusions=("concat",), alone=False,
-                        split=SplitChoice(folds=1)), tmp_path / "held").results()
+                        split=SplitChoice(folds=1)), tmp_path / "held").results
     assert len(held.thresholds) == 3  # fitted in inner folds of training
     assert held.thresholds != (0.5, 0.5, 0.5)
     assert run.labels() == (("a", "b", "c"), True)
@@ -374,7 +374,7 @@ def test_videos_of_several_labels_are_learnt(make_store, tmp_path):
 
 def test_seeds_give_a_mean_and_a_spread(halves, tmp_path):
     run = learn(fusion(halves, seeds=2, fusions=("score",), training=replace(QUICK, epochs=3)), tmp_path / "run")
-    row = run.results().row("score")
+    row = run.results.row("score")
     assert len(row.seeds) == 2
     assert row.metrics["top1"] == pytest.approx(np.mean(row.seeds))
 
@@ -385,7 +385,7 @@ def test_weights_of_late_fusion_are_kept_in_the_model(halves, tmp_path):
     assert weights.tolist() == [0.25, 0.75]
     fitted = learn(fusion(halves, fusions=("score",), score_weights="fit",
                           training=replace(QUICK, val_fraction=0.2)), tmp_path / "fit")
-    assert fitted.results().row("score").metrics["top1"] >= 0.85
+    assert fitted.results.row("score").metrics["top1"] >= 0.85
 
 
 def test_a_store_larger_than_memory_trains_to_the_same_bits(halves, tmp_path):
@@ -491,4 +491,4 @@ def test_settings_hold_all_that_was_asked(run, halves):
     assert settings["stores"][0]["digest"] == halves.origin.digest
     assert [row["name"] for row in settings["rows"]] == ["rgb", "flow", "concat", "average", "score", "gated"]
     assert run.model_settings().as_dict() == next(row["model"] for row in settings["rows"]
-                                                  if row["name"] == run.results().kept)
+                                                  if row["name"] == run.results.kept)

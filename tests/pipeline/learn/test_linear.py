@@ -80,7 +80,7 @@ def test_narrow_features_of_which_a_common_offset_is_the_largest_part_are_learnt
     request = Request(command="train-pooling", stores=(make_store(videos).root,), quiet=True,
                       split=SplitChoice(folds=3))
     run = learn(request, tmp_path / "run")
-    assert run.results().rows[0].metrics["top1"] > 0.95  # with 60 epochs of gradient descent 0.08, less than chance
+    assert run.results.rows[0].metrics["top1"] > 0.95  # with 60 epochs of gradient descent 0.08, less than chance
     assert {row["solver"] for row in (row["training"] for row in run.settings["rows"])} == {"l-bfgs"}
 
 
@@ -122,4 +122,4 @@ def test_pooled_joints_of_jhmdb_are_told_apart_as_well_as_by_scikit_learn(make_s
                 rows.append(LabelRow(f"{split}{n}", (str(label),), split, ""))
     store = make_store(videos, labels=rows)
     run = learn(Request(command="train-pooling", stores=(store.root,), quiet=True), tmp_path / "run")
-    assert run.results().rows[0].metrics["top1"] >= 0.63  # LogisticRegression has 64.2 %, gradient descent had 51.1
+    assert run.results.rows[0].metrics["top1"] >= 0.63  # LogisticRegression has 64.2 %, gradient descent had 51.1

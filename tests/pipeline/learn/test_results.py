@@ -35,8 +35,8 @@ def test_fusion_is_advised_against_only_where_no_fusion_can_gain_much():
 def test_the_interval_of_the_verdict_is_for_as_many_fusions_as_its_p(tmp_path):
     names, groups = [f"{'ab'[v % 2]}/{v:03d}" for v in range(90)], [f"g{v % 30}" for v in range(90)]
     made = {"classes": ("a", "b"), "names": names, "labels": np.arange(90) % 2, "groups": groups, "skill": 0.4}
-    one = make_run(tmp_path / "one", rows=("rgb", "flow", "concat"), **made).results()
-    three = make_run(tmp_path / "three", rows=("rgb", "flow", "concat", "score", "gated"), **made).results()
+    one = make_run(tmp_path / "one", rows=("rgb", "flow", "concat"), **made).results
+    three = make_run(tmp_path / "three", rows=("rgb", "flow", "concat", "score", "gated"), **made).results
     alone, among = (found.row("concat").versus for found in (one, three))
     assert alone.difference == pytest.approx(among.difference)
     assert among.low < alone.low < alone.high < among.high
@@ -47,8 +47,8 @@ def test_the_interval_of_the_verdict_is_for_as_many_fusions_as_its_p(tmp_path):
 def test_where_no_groups_are_known_that_is_said_with_the_way_out(tmp_path):
     names = [f"{'ab'[v % 2]}/{v:03d}" for v in range(40)]
     made = {"classes": ("a", "b"), "names": names, "labels": np.arange(40) % 2}
-    said = results_table(make_run(tmp_path / "alone", **made).results())
+    said = results_table(make_run(tmp_path / "alone", **made).results)
     assert "over 40 videos, each taken as independent, since none are known to belong together" in said
     assert "--group-by REGEX" in said
     assert "independent" not in results_table(
-        make_run(tmp_path / "grouped", groups=[f"g{v % 20}" for v in range(40)], **made).results())
+        make_run(tmp_path / "grouped", groups=[f"g{v % 20}" for v in range(40)], **made).results)

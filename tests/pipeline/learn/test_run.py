@@ -16,7 +16,7 @@ from schemas.errors import ResourceError, StoreError
 from tests.pipeline.report.synthetic import make_run
 
 READERS = {
-    "settings.json": Run.open, "results.json": lambda root: Run.open(root).results(),
+    "settings.json": Run.open, "results.json": lambda root: Run.open(root).results,
     "labels.json": lambda root: Run.open(root).labels(), "metrics.jsonl": lambda root: Run.open(root).metrics(),
     "predictions.csv": lambda root: Run.open(root).predictions(), "splits.csv": lambda root: Run.open(root).splits(),
     "scores.npz": lambda root: Run.open(root).scores(), "model.json": lambda root: Run.open(root).model_settings(),

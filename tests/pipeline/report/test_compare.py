@@ -33,7 +33,7 @@ def two(tmp_path_factory):
 def right(run, row=None):
     """Video -> whether the row is right, from the scores file alone."""
     scores = run.scores()
-    said = scores.rows[row or run.results().kept][0].argmax(1)
+    said = scores.rows[row or run.results.kept][0].argmax(1)
     return dict(zip(scores.names, said == scores.labels, strict=True))
 
 

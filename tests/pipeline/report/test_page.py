@@ -40,7 +40,7 @@ def test_every_drawing_speaks_to_those_who_do_not_see_it(run):
 
 
 def test_the_numbers_shown_are_those_of_the_run(run):
-    page, results = page_of(run), run.results()
+    page, results = page_of(run), run.results
     kept = results.row(results.kept)
     assert f"{results.kept} gets {percent(kept.metrics['top1'])}\u00a0% of 60 videos right" in page.text
     for name in ("top1", "top5", "mean_class", "map", "ece"):
@@ -58,7 +58,7 @@ def test_the_numbers_shown_are_those_of_the_run(run):
 
 def test_dots_and_bars_lie_where_the_numbers_say(run):
     text = make_report(run.root).read_text()
-    results = run.results()
+    results = run.results
     ends = [value for row in results.rows for value in (row.low, row.high)]
     scale = Scale(np.floor(min(ends) * 20) / 20, np.ceil(max(ends) * 20) / 20)
     for row in results.rows:
@@ -68,7 +68,7 @@ def test_dots_and_bars_lie_where_the_numbers_say(run):
 
 
 def test_every_count_of_the_confusion_matrix_is_in_its_square(run):
-    results, (classes, _) = run.results(), run.labels()
+    results, (classes, _) = run.results, run.labels()
     text = page_of(run).text
     for t, row in enumerate(results.confusion):
         for s, count in enumerate(row):
@@ -100,7 +100,7 @@ def test_a_hundred_classes_show_the_worst_first_and_fold_the_rest_away(tmp_path)
     page = page_of(run)
     assert f"The other {101 - CLASSES_SHOWN} classes" in page.text
     assert [tag for tag, _ in page.tags].count("details") == 1
-    recall = {one.name: one.recall for one in run.results().classes}
+    recall = {one.name: one.recall for one in run.results.classes}
     table = page.text[page.text.index("recall, precision %"):page.text.index("What is taken for what", 2000)]
     shown = re.findall(r"Class\d{3}", table)
     assert sorted(shown) == classes
@@ -117,7 +117,7 @@ def test_videos_of_several_labels_are_reported_by_their_ranking(tmp_path, classe
     run = make_run(tmp_path / "run", classes=[f"c{c}" for c in range(classes)], labels=labels, multilabel=True,
                    names=[f"v{v}" for v in range(30)])
     page = page_of(run)
-    results = run.results()
+    results = run.results
     assert f"{percent(results.row(results.kept).metrics['lrap'])}\u00a0%" in page.text
     assert "What is taken for what" not in page.text
 
@@ -136,7 +136,7 @@ def test_a_run_of_one_row_without_a_mistake_says_so(tmp_path):
 
 
 def test_several_seeds_are_marked_and_their_spread_is_told(run):
-    results = run.results()
+    results = run.results
     first = replace(results.rows[0], seeds=(0.4, 0.5, 0.6))
     chart = rows_chart(replace(results, rows=(first, *results.rows[1:])))
     assert chart.count('class="seed"') == 3

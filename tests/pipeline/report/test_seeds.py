@@ -38,7 +38,7 @@ def right(run, row):
 
 def test_the_share_of_right_lines_in_the_predictions_is_the_number_of_the_table(runs):
     for run in runs:
-        results = run.results()
+        results = run.results
         predictions = run.predictions()
         assert len(predictions) == SEEDS * len(NAMES)
         assert np.mean([one.correct for one in predictions]) == pytest.approx(
@@ -49,7 +49,7 @@ def test_the_share_of_right_lines_in_the_predictions_is_the_number_of_the_table(
 
 def test_the_confusion_matrix_counts_every_seed_and_agrees_with_the_class_table(runs):
     for run in runs:
-        results = run.results()
+        results = run.results
         counts = np.array(results.confusion)
         assert counts.sum() == SEEDS * len(NAMES)
         assert counts.trace() / counts.sum() == pytest.approx(results.row(results.kept).metrics["top1"])
@@ -60,7 +60,7 @@ def test_the_confusion_matrix_counts_every_seed_and_agrees_with_the_class_table(
 
 def test_mistakes_are_the_videos_that_some_seed_mistakes_with_how_many(runs):
     for run in runs:
-        data, kept = read_report(run), run.results().kept
+        data, kept = read_report(run), run.results.kept
         wrong = (~right(run, kept)).sum(0)
         assert {one.video: one.seeds for one in data.mistakes} == {
             name: count for name, count in zip(NAMES, wrong.tolist(), strict=True) if count}

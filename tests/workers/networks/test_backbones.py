@@ -333,7 +333,8 @@ def test_the_default_network_sees_what_photographs_show(default):
     backbone, _, classifier = default
     for name, right in PHOTOGRAPHS.items():
         with torch.inference_mode():
-            logits = classifier(rgb_input(getattr(skimage.data, name)()[None], backbone.preprocessing, "cpu"))[0]
+            shown = rgb_input(getattr(skimage.data, name)()[None], backbone.preprocessing)
+            logits = classifier(torch.from_numpy(shown))[0]
         best = logits.argmax().item()
         assert best in right, (name, best)
 
@@ -349,14 +350,14 @@ def test_any_other_way_of_showing_photographs_makes_the_default_network_less_cer
     backbone, _, classifier = default
 
     def own(rgb):
-        return rgb_input(rgb, backbone.preprocessing, "cpu")
+        return torch.from_numpy(rgb_input(rgb, backbone.preprocessing))
 
     assert certainty(classifier, own) > certainty(classifier, wrong(own)) + 0.1
 
 
 def test_features_of_the_default_network_are_what_its_classifier_classifies(default):
     backbone, state, classifier = default
-    picture = rgb_input(skimage.data.coffee()[None], backbone.preprocessing, "cpu")
+    picture = torch.from_numpy(rgb_input(skimage.data.coffee()[None], backbone.preprocessing))
     with torch.inference_mode():
         features = backbone.build(state, 3)(picture)
         assert torch.allclose(classifier.classifier(features), classifier(picture), atol=1e-4)
