@@ -28,7 +28,7 @@ S = TypeVar("S", bound="Stream")
 Offsets = frozenset[int]  # frames, counted from a moment's own frame
 
 
-def in_order(options: Mapping[str, OptionValue] | Iterable[tuple[str, OptionValue]]) -> Options:
+def sorted_options(options: Mapping[str, OptionValue] | Iterable[tuple[str, OptionValue]]) -> Options:
     """Return options of a method in the one order in which they are one setting; a mapping is welcome."""
     return tuple(sorted((name, value) for name, value in dict(options).items()))
 
@@ -136,7 +136,7 @@ class Stream:
         settings = STREAMS[known(f"{where} kind", kind, tuple(STREAMS))]
         values = {name: value for name, value in plain.items() if name != "kind"}
         if isinstance(options := values.get("options"), Mapping):
-            values["options"] = in_order(options)
+            values["options"] = sorted_options(options)
         return record_of(settings, values, where)
 
 
@@ -217,7 +217,7 @@ class Flow(NetworkStream):
         within("`flow.stack`", self.stack, 1, 1000)
         within("`flow.bound_px`", self.bound_px, 1e-3, 1e6)
         object.__setattr__(self, "bound_px", float(self.bound_px))  # 20 and 20.0 are one setting, so one digest
-        object.__setattr__(self, "options", in_order(self.options))
+        object.__setattr__(self, "options", sorted_options(self.options))
 
     @property
     def motion(self) -> FlowMethodSettings:

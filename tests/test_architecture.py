@@ -216,6 +216,8 @@ NOT_OF_THE_LIBRARY = {
     "pipeline/cli/bench.py": {"pipeline.flow.bench"},  # measures a machine
     "pipeline/cli/extract.py": {"pipeline.jobs.estimate", "pipeline.jobs.prepare",  # how long a command would take
                                 "pipeline.stored"},  # settings as a TOML file
+    "pipeline/cli/known.py": {"pipeline.exchange.formats", "pipeline.learn.models.fusion",
+                              "pipeline.learn.models.heads"},  # names for help, from the dicts that hold them
     "pipeline/cli/settings.py": {"pipeline.stored"},
     "pipeline/cli/flow.py": {"pipeline.flow.pair", "pipeline.flow.preview",  # pictures of flow, for eyes
                              "workers.devices", "workers.flow"},

@@ -59,7 +59,7 @@ def learning_rates() -> str:
     return "; ".join([*told, f"else {Head.learning_rate:g}"] if usual else told)
 
 
-def head_options() -> str:
+def options_of_heads() -> str:
     """Tell the options of heads with their defaults; heads with the same ones together."""
     from pipeline.learn.models.heads import HEADS, told_options
 

@@ -54,7 +54,7 @@ optimiser_options = [
     click.option("--val", "val_fraction", type=float, help="Share of training that decides when to stop; 0: none.  "
                  "[default: 0.15 from 1000 videos on]"),
     click.option("--class-weights", is_flag=True, default=None, help="Rare classes count as much as common ones."),
-    click.option("--head-option", "head_options", cls=KnownOption, known=known.head_options, multiple=True,
+    click.option("--head-option", "head_options", cls=KnownOption, known=known.options_of_heads, multiple=True,
                  metavar="NAME=VALUE", help="Option of the head.  [{known}]"),
     click.option("--hidden-layer", "hidden", type=int, default=0, show_default=True,
                  help="Width of the classifier's hidden layer; 0: linear."),

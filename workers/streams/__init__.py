@@ -1,7 +1,7 @@
 """How each kind of stream is made: the pictures around moments become a network's input. One file a kind.
 
-`EXTRACTORS` has one line for every kind of `schemas.streams.STREAMS`. An extractor without a network has the identity
-for one (`torch.nn.Identity()`), no tensors, and makes the features themselves in `inputs`.
+`EXTRACTORS` has one line for every kind of `schemas.streams.STREAMS`. An extractor without a network prepares None,
+makes the features themselves in `inputs`, and has for `network` a function that returns its batch as it is.
 """
 
 from collections.abc import Sequence
