@@ -116,15 +116,20 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
     for number, videos in enumerate(_packed(sources, folders, kinds, dtype, fps=fps, shortest=shortest)):
         tasks.append(_write(store, f"{number:06d}", videos, said, kinds))
     store.books.write_plan(Plan(0, tuple(video for task in tasks for video in task.videos), (), tuple(tasks)))
-    unlabelled = len(sources) - len(rows)
-    if labels and unlabelled:
-        logger.warning("of %s %s not in the label file", counted(len(sources), "video"),
+    _tell_unknown(tasks, unlabelled=len(sources) - len(rows) if labels else 0)
+    return store
+
+
+def _tell_unknown(tasks: Sequence[ShardTask], *, unlabelled: int) -> None:
+    """Say of how many videos labels or times are unknown."""
+    videos = [video for task in tasks for video in task.videos]
+    if unlabelled:
+        logger.warning("of %s %s not in the label file", counted(len(videos), "video"),
                        counted(unlabelled, "is", "are"))
-    untimed = sum(not video.probe.exact_pts for task in tasks for video in task.videos)
+    untimed = sum(not video.probe.exact_pts for video in videos)
     if untimed:
         logger.warning("of %d of %s nobody knows the times: give them as arrays pts_s, or `fps` when moments are "
-                       "evenly spaced; training does not need them", untimed, counted(len(sources), "video"))
-    return store
+                       "evenly spaced; training does not need them", untimed, counted(len(videos), "video"))
 
 
 def _exported(folders: Mapping[str, Path]) -> tuple[Mapping[str, Path], Manifest]:

@@ -21,6 +21,7 @@ from pipeline.learn.runs.records import ClassResult, Prediction, top_classes
 from pipeline.learn.runs.run import Run, write_predictions
 from pipeline.learn.training.repeatable import prepare_torch
 from pipeline.learn.training.train import scores_of
+from schemas.disk.store import VideoRows
 from schemas.errors import ConfigError
 from schemas.labels import LabelRow, read_label_csv, split_labels
 
@@ -78,17 +79,7 @@ def evaluate_run(root: Path, *, stores: Sequence[Path] = (), labels: Path | None
     chosen = prepare_torch(device, int(run.settings["threads"]))
     model = load_model(run.model_settings(), run.model_path)
     features = open_stores(run, stores, model.settings.streams)
-    here = videos_of(features)
-    own = _own_rows(run) if is_own(run, features) else {}
-    if not own and labels is None:
-        features.check_plans()
-    rows = own if own and labels is None else label_rows(here, read_label_csv(labels) if labels else ())
-    parts = {name: own[name].split if name in own else row.split for name, row in rows.items()}
-    part = part or _held_out(run, parts, own=bool(own))
-    videos = [video for video in here if video.id in rows and part in ("all", parts[video.id])]
-    if not videos:
-        raise ConfigError(f"no video of {features.name} is in the part {part!r}; its videos are in: "
-                          f"{', '.join(sorted(set(parts.values()) - {''})) or 'none, so `part` all'}")
+    rows, videos, part = _judged(run, features, labels, part)
     tell_partial(videos)
     data = features.read(videos, streams=list(model.settings.streams))
     classes, _ = run.labels()
@@ -112,6 +103,27 @@ def evaluate_run(root: Path, *, stores: Sequence[Path] = (), labels: Path | None
                       count,
                       class_table(targets.members, probabilities, classes, multilabel=several, thresholds=least),
                       predictions)
+
+
+def _judged(run: Run, features: Joined, labels: Path | None,
+            part: str | None) -> tuple[Mapping[str, LabelRow], list[VideoRows], str]:
+    """Return the labels that hold, the videos that are judged by them, and the part of the split that these are.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    here = videos_of(features)
+    own = _own_rows(run) if is_own(run, features) else {}
+    if not own and labels is None:
+        features.check_plans()
+    rows = own if own and labels is None else label_rows(here, read_label_csv(labels) if labels else ())
+    parts = {name: own[name].split if name in own else row.split for name, row in rows.items()}
+    part = part or _held_out(run, parts, own=bool(own))
+    videos = [video for video in here if video.id in rows and part in ("all", parts[video.id])]
+    if not videos:
+        raise ConfigError(f"no video of {features.name} is in the part {part!r}; its videos are in: "
+                          f"{', '.join(sorted(set(parts.values()) - {''})) or 'none, so `part` all'}")
+    return rows, videos, part
 
 
 def _held_out(run: Run, parts: Mapping[str, str], *, own: bool) -> str:

@@ -145,17 +145,21 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
     files = {name: Path(file) for name, file in (weights or {}).items()}
     job = PredictJob(run=_folder(run), videos=found, weights=files, device=device, mixed_software=mixed_software,
                      keep=Path(keep) if keep else None, window=window, engine=engine)
-    opened = Run.open(job.run)
+    return predict_videos(job, _keeper(Run.open(job.run), timelines, on_timeline))
 
-    def keep_timeline(timeline: "Timeline") -> None:
+
+def _keeper(run: Run, timelines: FilePath | None,
+            on_timeline: "Callable[[Timeline], None] | None") -> "Callable[[Timeline], None]":
+    """Return what is to be done with each timeline: written, handed on, or both."""
+    def keep(timeline: "Timeline") -> None:
         from pipeline.report.timelines import write_timeline
 
         if timelines is not None:
-            write_timeline(opened, timeline, Path(timelines))
+            write_timeline(run, timeline, Path(timelines))
         if on_timeline is not None:
             on_timeline(timeline)
 
-    return predict_videos(job, keep_timeline)
+    return keep
 
 
 @left_as_found(torch_needed=True)

@@ -82,23 +82,28 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     state = TrainingState(model, *make_optimizer(model, settings, settings.learning_rate or model.learning_rate), order)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
-    bar = tqdm(total=settings.epochs, initial=len(state.history), desc=title, unit="epoch", leave=False,
-               disable=True if quiet else None)
     since = settled_epoch(settings)
-    with bar:
+    with tqdm(total=settings.epochs, initial=len(state.history), desc=title, unit="epoch", leave=False,
+              disable=True if quiet else None) as bar:
         while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience, since=since):
-            started = time.perf_counter()
-            epoch = len(state.history)
-            row: Plain = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}
-            row |= train_epoch(state, task, loss, settings, device)
-            row |= validate(model, task, loss, device)
-            state.close_epoch(row | {"elapsed_s": round(time.perf_counter() - started, 4)}, checkpoint)
+            row = _epoch(state, task, loss, settings, device, checkpoint)
             bar.set_postfix(loss=f"{row['train_loss']:.3f}", top1=f"{row['train_top1']:.3f}", refresh=False)
             bar.update()
     if state.best is not None:
         model.load_state_dict(state.best)
     model.eval()
     return state.history
+
+
+def _epoch(state: TrainingState, task: Task, loss: Loss, settings: TrainSettings, device: torch.device,
+           checkpoint: Path | None) -> Plain:
+    """Do one epoch and keep where training is then; return its row."""
+    started, epoch = time.perf_counter(), len(state.history)
+    row: Plain = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}
+    row |= train_epoch(state, task, loss, settings, device)
+    row |= validate(state.model, task, loss, device)
+    state.close_epoch(row | {"elapsed_s": round(time.perf_counter() - started, 4)}, checkpoint)
+    return row
 
 
 def _solve(model: VideoClassifier, layer: nn.Linear, task: Task, settings: TrainSettings, *, seed: int,
