@@ -45,8 +45,8 @@ def import_features(sources: tuple[str, ...], out: Path, **options: Any) -> None
 @click.command("export")
 @click.argument("store", type=PATH)
 @click.option("--out", type=PATH, required=True, help="A new or empty folder.")
-@click.option("--format", "format", cls=KnownOption, known=feature_files, default="npy", show_default=True,
-              help="One of {known}.")
+@click.option("--format", "format", default="npy", show_default=True, help="One of {known}.", cls=KnownOption,
+              known=feature_files)
 def export(store: Path, out: Path, **options: Any) -> None:  # noqa: ANN401 - click's keywords
     """Write one file a video: features (T, D) and presentation times."""
     from vidu_pipe import export as export_them

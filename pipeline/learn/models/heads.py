@@ -274,13 +274,13 @@ def head_options(name: str, given: Mapping[str, object]) -> dict[str, Any]:
             else value for option, value in given.items()}
 
 
-def told_options(name: str) -> list[str]:
+def told_options(head: str) -> list[str]:
     """Return what a head of `HEADS` can be told, as `NAME=DEFAULT`."""
-    return [f"{option}={_told(one.default)}" for option, one in _legal(name).items()]
+    return [f"{name}={_told(kind.default)}" for name, kind in _legal(head).items()]
 
 
-def _legal(name: str) -> dict[str, inspect.Parameter]:
-    return {option: one for option, one in inspect.signature(HEADS[name]).parameters.items() if option != "dim"}
+def _legal(head: str) -> dict[str, inspect.Parameter]:
+    return {name: kind for name, kind in inspect.signature(HEADS[head]).parameters.items() if name != "dim"}
 
 
 def _told(default: object) -> str:
