@@ -301,7 +301,7 @@ def test_what_the_machine_fails_at_is_done_again_and_blamed_on_nobody(world, ref
     def failing(*arguments, **options):
         calls.append(name)
         if len(calls) in (2, 4):
-            raise error
+            raise type(error)(*error.args)  # a new one each time: an error that is kept keeps the frames it passed
         return function(*arguments, **options)
 
     monkeypatch.setattr(owner, name, failing)
@@ -316,7 +316,7 @@ def test_what_the_machine_fails_at_is_done_again_and_blamed_on_nobody(world, ref
 def test_a_video_that_the_machine_never_manages_fails_alone(world, tmp_path, monkeypatch, error):
     def failing(path, **options):
         if path.endswith("v2.mp4"):
-            raise error
+            raise type(error)(*error.args)
         return decode(path, **options)
 
     monkeypatch.setattr(process, "decode", failing)
