@@ -58,8 +58,10 @@ def clip(material: str, motion: str, rng: np.random.Generator) -> Iterator[NDArr
     u, v = MATERIALS[material]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     for view in views(motion, rng):
-        luma, chroma = (cv2.warpAffine(surface, view, (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_WRAP)
-                        for surface in (brightness, tint))
+        luma, chroma = (
+            cv2.warpAffine(surface, view, (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_WRAP)
+            for surface in (brightness, tint)
+        )
         half = cv2.resize(chroma, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA) - 0.5
         planes = [luma * 180 + 35, half * 30 + u, half * 30 + v]
         yield np.concatenate([plane.round().astype(np.uint8).reshape(-1, WIDTH) for plane in planes])

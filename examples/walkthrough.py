@@ -36,8 +36,9 @@ for one in run.results.rows:
 logging.info("%s", run.results.verdict)
 
 # %% What the model says of a video.
-said = vp.predict(run, video_files := sorted(path for path in videos.rglob("*") if path.is_file())[:1], inline=True,
-                  quiet=True)
+said = vp.predict(
+    run, video_files := sorted(path for path in videos.rglob("*") if path.is_file())[:1], inline=True, quiet=True
+)
 best = int(said.said[0].probabilities.argmax())
 logging.info("%s shows %s", video_files[0].name, said.classes[best])
 

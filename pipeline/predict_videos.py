@@ -122,9 +122,19 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
     wanted = {found.id for found in job.videos}
     with _folder(job.keep) as folder:
         folders = [folder / str(place) for place in range(1, len(extractions) + 1)] if extractions[1:] else [folder]
-        summaries = tuple(do_job(Job(videos=job.videos, settings=settings, networks=networks, out=out,
-                                     mixed_software=job.mixed_software, **job.engine))
-                          for out, (settings, networks) in zip(folders, extractions, strict=True))
+        summaries = tuple(
+            do_job(
+                Job(
+                    videos=job.videos,
+                    settings=settings,
+                    networks=networks,
+                    out=out,
+                    mixed_software=job.mixed_software,
+                    **job.engine,
+                )
+            )
+            for out, (settings, networks) in zip(folders, extractions, strict=True)
+        )
         stores = Joined.of([summary.features for summary in summaries])
         there = wanted.intersection(*stores.rows)
         rows = [video for video in stores.videos if video.id in there]
@@ -136,8 +146,16 @@ def predict_videos(job: PredictJob, on_timeline: Callable[[Timeline], None] | No
             if job.window and on_timeline is not None:
                 for index in range(len(rows)):
                     on_timeline(predictor.timeline(index, job.window))
-    return Predictions(run.root, results.kept, model.settings.head, classes, multilabel, tuple(said),
-                       _all_bad(summaries).among(wanted), summaries)
+    return Predictions(
+        run.root,
+        results.kept,
+        model.settings.head,
+        classes,
+        multilabel,
+        tuple(said),
+        _all_bad(summaries).among(wanted),
+        summaries,
+    )
 
 
 def same_extractions(run: Run, job: PredictJob) -> list[tuple[ExtractSettings, dict[str, Network | None]]]:
@@ -153,8 +171,10 @@ def same_extractions(run: Run, job: PredictJob) -> list[tuple[ExtractSettings, d
     streams = tuple(run.model_settings().streams)
     needed = known_stores(run, streams)
     if any(store.kind != ExtractSettings.kind for store in needed):
-        raise ConfigError(f"{run.root} was trained on imported features, which were not made by this program, so it "
-                          "can not make them of new videos: import theirs too, and let `vidu-pipe evaluate` judge them")
+        raise ConfigError(
+            f"{run.root} was trained on imported features, which were not made by this program, so it "
+            "can not make them of new videos: import theirs too, and let `vidu-pipe evaluate` judge them"
+        )
     each = []
     for store, settings in _with_weights(known_stores(run), job.weights):
         if job.keep or store in needed:
@@ -164,13 +184,18 @@ def same_extractions(run: Run, job: PredictJob) -> list[tuple[ExtractSettings, d
     return [prepare(settings) for settings in in_one_pass(each)]
 
 
-def _with_weights(known: Sequence[KnownStore], files: Mapping[str, Path]
-                  ) -> Iterator[tuple[KnownStore, ExtractSettings]]:
+def _with_weights(
+    known: Sequence[KnownStore], files: Mapping[str, Path]
+) -> Iterator[tuple[KnownStore, ExtractSettings]]:
     """Yield the settings of all stores, their streams with the files of weights that they get, as if in one store."""
     made = [store for store in known if store.kind == ExtractSettings.kind]
     each = [ExtractSettings.from_dict(store.settings) for store in made]
-    streams = iter(with_weights(tuple(stream for settings in each for stream in settings.streams),
-                                {name: str(file) for name, file in files.items()}))
+    streams = iter(
+        with_weights(
+            tuple(stream for settings in each for stream in settings.streams),
+            {name: str(file) for name, file in files.items()},
+        )
+    )
     for store, settings in zip(made, each, strict=True):
         yield store, replace(settings, streams=tuple(itertools.islice(streams, len(settings.streams))))
 
@@ -184,22 +209,29 @@ def _all_bad(summaries: Sequence[Summary]) -> BadVideos:
 
 def _on_device(run: Run, known: ExtractSettings, asked: str) -> ExtractSettings:
     if not asked and known.device == "cuda" and not has_gpu():
-        raise ResourceError(f"the features of {run.root} were made on cuda, and there is no GPU here; `device` cpu "
-                            "makes them here, equal but for rounding")
+        raise ResourceError(
+            f"the features of {run.root} were made on cuda, and there is no GPU here; `device` cpu "
+            "makes them here, equal but for rounding"
+        )
     if asked and asked != known.device:
-        logger.warning("features are made on %s, those of the run were made on %s: equal but for rounding", asked,
-                       known.device)
+        logger.warning(
+            "features are made on %s, those of the run were made on %s: equal but for rounding", asked, known.device
+        )
         return known.on(asked)
     return known
 
 
 def _check_software(run: Run, then: dict[str, str], now: dict[str, str], *, accepted: bool) -> None:
-    lines = [f"{name}: {then.get(name)}, {now.get(name)}" for name in sorted(then | now)
-             if then.get(name) != now.get(name)]
+    lines = [
+        f"{name}: {then.get(name)}, {now.get(name)}" for name in sorted(then | now) if then.get(name) != now.get(name)
+    ]
     if lines and not accepted:
-        raise StoreError(f"the features of {run.root} were made with other versions than are here, so those of new "
-                         "videos could differ from what the model knows; then, now:\n  " + "\n  ".join(lines)
-                         + "\nInstall those, or accept that with `mixed_software`.")
+        raise StoreError(
+            f"the features of {run.root} were made with other versions than are here, so those of new "
+            "videos could differ from what the model knows; then, now:\n  "
+            + "\n  ".join(lines)
+            + "\nInstall those, or accept that with `mixed_software`."
+        )
     if lines:
         logger.warning("other versions than the run's features were made with: %s", "; ".join(lines))
 

@@ -53,12 +53,16 @@ def stored_settings(path: Path) -> ExtractSettings:
         raise ConfigError(f"`like` {path}: neither a store nor a run")
     for origin in known:
         if origin.kind != ExtractSettings.kind:
-            raise ConfigError(f"`like` {path}: its features were not extracted by this program ({origin.kind}), so "
-                              "there are no settings to take")
+            raise ConfigError(
+                f"`like` {path}: its features were not extracted by this program ({origin.kind}), so "
+                "there are no settings to take"
+            )
     joined = in_one_pass(ExtractSettings.from_dict(origin.settings) for origin in known)
     if len(joined) > 1:
-        raise ConfigError(f"`like` {path}: it was trained on stores that no one extraction makes; choose one of them: "
-                          + ", ".join(getattr(origin, "path", "") for origin in known))
+        raise ConfigError(
+            f"`like` {path}: it was trained on stores that no one extraction makes; choose one of them: "
+            + ", ".join(getattr(origin, "path", "") for origin in known)
+        )
     return joined[0]
 
 

@@ -52,8 +52,10 @@ class Sampling:
         """
         chosen = self.as_dict()
         if len(chosen) != 1:
-            raise ConfigError("choose exactly one of `sampling.every`, `sampling.fps`, `sampling.samples`; chosen: "
-                              f"{', '.join(chosen) or 'none'}")
+            raise ConfigError(
+                "choose exactly one of `sampling.every`, `sampling.fps`, `sampling.samples`; chosen: "
+                f"{', '.join(chosen) or 'none'}"
+            )
         for name, value in chosen.items():
             within(f"`sampling.{name}`", value, *_SAMPLING_RANGES[name])
         if self.fps is not None:
@@ -147,14 +149,25 @@ class ExtractSettings:
         """Return the same on a device; on another one other engines run the networks."""
         if device == self.device:
             return self
-        return replace(self, device=device, streams=tuple(
-            replace(stream, engine="") if isinstance(stream, NetworkStream) else stream for stream in self.streams))
+        return replace(
+            self,
+            device=device,
+            streams=tuple(
+                replace(stream, engine="") if isinstance(stream, NetworkStream) else stream for stream in self.streams
+            ),
+        )
 
     def as_dict(self) -> Plain:
         """Return the settings as plain values, for JSON and TOML alike; what is empty is left out."""
-        return {"sampling": self.sampling.as_dict(), "short_side_px": self.short_side_px, "upscale": self.upscale,
-                "device": self.device, "precision": self.precision, "feature_dtype": self.feature_dtype,
-                "stream": [stream.as_dict() for stream in self.streams]}
+        return {
+            "sampling": self.sampling.as_dict(),
+            "short_side_px": self.short_side_px,
+            "upscale": self.upscale,
+            "device": self.device,
+            "precision": self.precision,
+            "feature_dtype": self.feature_dtype,
+            "stream": [stream.as_dict() for stream in self.streams],
+        }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, object]) -> "ExtractSettings":
@@ -175,8 +188,10 @@ class ExtractSettings:
             return settings
         if not isinstance(streams, list):
             raise ConfigError("the streams must be a list of tables: [[stream]] in TOML")
-        return replace(settings, streams=tuple(
-            Stream.from_dict(stream, f"stream[{place}]") for place, stream in enumerate(streams)))
+        return replace(
+            settings,
+            streams=tuple(Stream.from_dict(stream, f"stream[{place}]") for place, stream in enumerate(streams)),
+        )
 
     def differences(self, other: "ExtractSettings") -> list[str]:
         """List the settings in which two extractions differ, one line each: `name: mine, theirs`."""
@@ -191,8 +206,11 @@ def digest_of(plain: Plain) -> str:
 def differences(mine: Plain, theirs: Plain) -> list[str]:
     """List the plain settings that differ, one line each: `name: mine, theirs`."""
     mine, theirs = _flat(mine), _flat(theirs)
-    return [f"{key}: {mine.get(key, 'absent')}, {theirs.get(key, 'absent')}"
-            for key in sorted(mine | theirs) if mine.get(key) != theirs.get(key)]
+    return [
+        f"{key}: {mine.get(key, 'absent')}, {theirs.get(key, 'absent')}"
+        for key in sorted(mine | theirs)
+        if mine.get(key) != theirs.get(key)
+    ]
 
 
 def _flat(value: object, prefix: str = "") -> Plain:

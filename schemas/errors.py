@@ -20,13 +20,36 @@ Every error is built from one message, so every error pickles and crosses Ray un
 import errno
 
 # What an operating system says when a machine, a disk or a network fails at a file that is there and may be read.
-_MACHINES_ERRNO = frozenset({
-    errno.EAGAIN, errno.EBUSY, errno.ECONNABORTED, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EINTR,
-    errno.EIO, errno.EMFILE, errno.ENETDOWN, errno.ENETUNREACH, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM,
-    errno.ENOTCONN, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT})
+_MACHINES_ERRNO = frozenset(
+    {
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.ECONNABORTED,
+        errno.ECONNRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EINTR,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENFILE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.ENOTCONN,
+        errno.EREMOTEIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    }
+)
 _CV2_NO_MEMORY = -4
-_NO_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED", "std::bad_alloc",
-              "Resource temporarily unavailable")
+_NO_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "STATUS_ALLOC_FAILED",
+    "std::bad_alloc",
+    "Resource temporarily unavailable",
+)
 
 
 class ViduError(Exception):
@@ -92,7 +115,13 @@ def is_machines(error: BaseException | None) -> bool:
     """
     if isinstance(error, OSError):
         return error.errno in _MACHINES_ERRNO
-    return (isinstance(error, MachineError | MemoryError) or type(error).__name__ == "OutOfMemoryError"
-            or (isinstance(error, RuntimeError) and not isinstance(error, ViduError)
-                and any(words in str(error) for words in _NO_MEMORY))
-            or (type(error).__module__ == "cv2" and getattr(error, "code", 0) == _CV2_NO_MEMORY))
+    return (
+        isinstance(error, MachineError | MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (
+            isinstance(error, RuntimeError)
+            and not isinstance(error, ViduError)
+            and any(words in str(error) for words in _NO_MEMORY)
+        )
+        or (type(error).__module__ == "cv2" and getattr(error, "code", 0) == _CV2_NO_MEMORY)
+    )

@@ -72,8 +72,10 @@ class FlowFileSettings:
         if self.dtype is not None:
             known("`dtype`", self.dtype, FEATURE_DTYPES)
         if self.rgb and self.format not in FOLDER_FORMATS:
-            raise ConfigError(f"`rgb` writes frames beside the flow, into folders: use `format` "
-                              f"{', '.join(FOLDER_FORMATS)}, not {self.format}")
+            raise ConfigError(
+                f"`rgb` writes frames beside the flow, into folders: use `format` "
+                f"{', '.join(FOLDER_FORMATS)}, not {self.format}"
+            )
 
     @classmethod
     def with_defaults(cls, **fields: object) -> "FlowFileSettings":
@@ -84,14 +86,17 @@ class FlowFileSettings:
         """
         name = fields.get("format", "jpg")
         given: Plain = {field: value for field, value in fields.items() if value is not None}
-        defaults: Plain = {"bound_px": DEFAULT_FLOW_BOUND_PX if name in IMAGE_FORMATS else None,
-                           "dtype": "float32" if name in ARRAY_FORMATS else None}
+        defaults: Plain = {
+            "bound_px": DEFAULT_FLOW_BOUND_PX if name in IMAGE_FORMATS else None,
+            "dtype": "float32" if name in ARRAY_FORMATS else None,
+        }
         return cls(**defaults | given)
 
     def _belongs(self, option: str, given: bool, formats: tuple[str, ...]) -> None:
         if given != (self.format in formats):
-            raise ConfigError(f"{option} belongs to `format` {', '.join(formats)}, and only to these; the format is "
-                              f"{self.format}")
+            raise ConfigError(
+                f"{option} belongs to `format` {', '.join(formats)}, and only to these; the format is {self.format}"
+            )
 
     @property
     def digest(self) -> str:

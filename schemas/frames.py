@@ -108,6 +108,7 @@ class FeatureBatch:
             values: Array = self.features.astype(dtype)
         if not np.isfinite(values).all():
             largest = np.abs(self.features).max()
-            raise ConfigError(f"features of {self.stream} reach {largest:g}, too large for {dtype}; "
-                              "use `feature_dtype` float32")
+            raise ConfigError(
+                f"features of {self.stream} reach {largest:g}, too large for {dtype}; use `feature_dtype` float32"
+            )
         return values

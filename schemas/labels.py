@@ -65,7 +65,7 @@ def without_suffix(path: str) -> str:
     """
     pure = PurePosixPath(path.replace("\\", "/"))
     text = str(pure)
-    return text[:-len(pure.suffix)] if re.fullmatch(r"\.(?=.*[A-Za-z])\w{1,5}", pure.suffix) else text
+    return text[: -len(pure.suffix)] if re.fullmatch(r"\.(?=.*[A-Za-z])\w{1,5}", pure.suffix) else text
 
 
 def read_label_csv(path: Path) -> list[LabelRow]:
@@ -192,8 +192,11 @@ def read_split_files(folder: Path, number: int) -> dict[str, str]:
         ConfigError: there is no such split in the folder, or a line is not one of these files'.
     """
     names = sorted(child.name for child in folder.iterdir()) if folder.is_dir() else []
-    files = [name for name in names if any((match := pattern.fullmatch(name)) and int(match[2]) == number
-                                           for pattern in (_UCF_FILE, _HMDB_FILE))]
+    files = [
+        name
+        for name in names
+        if any((match := pattern.fullmatch(name)) and int(match[2]) == number for pattern in (_UCF_FILE, _HMDB_FILE))
+    ]
     parts: dict[str, str] = {}
     for name in files:
         with (folder / name).open(encoding="utf-8") as lines:
@@ -202,8 +205,10 @@ def read_split_files(folder: Path, number: int) -> dict[str, str]:
                     video_id, part = _split_line(name, line.split(), f"{folder / name}, line {count}")
                     parts |= {video_id: part} if part else {}
     if set(parts.values()) != {"train", "test"}:
-        raise ConfigError(f"{folder} has no split {number} of UCF101 (trainlist{number:02d}.txt and "
-                          f"testlist{number:02d}.txt) or HMDB51 (<class>_test_split{number}.txt)")
+        raise ConfigError(
+            f"{folder} has no split {number} of UCF101 (trainlist{number:02d}.txt and "
+            f"testlist{number:02d}.txt) or HMDB51 (<class>_test_split{number}.txt)"
+        )
     return parts
 
 
@@ -226,8 +231,7 @@ def match_parts(parts: Mapping[str, str], ids: Iterable[str]) -> dict[str, str]:
     Raises:
         ConfigError: not one is found.
     """
-    found = {video_id: parts[key] for video_id in ids
-             if (key := "/".join(PurePosixPath(video_id).parts[-2:])) in parts}
+    found = {video_id: parts[key] for video_id in ids if (key := "/".join(PurePosixPath(video_id).parts[-2:])) in parts}
     if not found:
         raise ConfigError(f"not one video is in the split files; they name videos like {next(iter(parts))!r}")
     return found

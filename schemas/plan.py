@@ -257,8 +257,7 @@ class Plan:
     def live_shards(self) -> tuple[ShardTask, ...]:
         """Shards with a video whose current attempt they hold; the others were planned anew and no longer count."""
         latest = {video.id: video.attempt for video in self.videos}
-        return tuple(task for task in self.shards
-                     if any(video.attempt == latest[video.id] for video in task.videos))
+        return tuple(task for task in self.shards if any(video.attempt == latest[video.id] for video in task.videos))
 
     def latest(self) -> dict[str, Video]:
         """Return the current attempt of every planned video, by id."""
@@ -274,8 +273,10 @@ class Plan:
             yield json.dumps({"type": "failure"} | asdict(failure))
         for task in self.shards:
             attempts = {video.id: video.attempt for video in task.videos}
-            segments = [asdict(segment) | {"frames": _pack(segment.frames), "attempt": attempts[segment.video]}
-                        for segment in task.segments]
+            segments = [
+                asdict(segment) | {"frames": _pack(segment.frames), "attempt": attempts[segment.video]}
+                for segment in task.segments
+            ]
             yield json.dumps({"type": "shard", "shard": task.shard, "segments": segments})
 
     @classmethod
@@ -317,8 +318,10 @@ class Plan:
 
 def _check_schema(row: Plain) -> None:
     if row.get("schema") != PLAN_SCHEMA:
-        raise StoreError(f"plan of schema {row.get('schema')}; this version reads schema {PLAN_SCHEMA}. Make the store "
-                         "anew in another folder, or read it with the version that made it")
+        raise StoreError(
+            f"plan of schema {row.get('schema')}; this version reads schema {PLAN_SCHEMA}. Make the store "
+            "anew in another folder, or read it with the version that made it"
+        )
 
 
 def _checked(video: Video) -> Video:
@@ -360,8 +363,9 @@ class _ShardLine:
             raise ValueError(f"{self.shard!r} is no shard's name")
         attempts = [to_record(plain.pop("attempt", None), int) for plain in self.segments]
         segments = tuple(_segment(plain) for plain in self.segments)
-        used = {segment.video: videos[segment.video, attempt]
-                for segment, attempt in zip(segments, attempts, strict=True)}
+        used = {
+            segment.video: videos[segment.video, attempt] for segment, attempt in zip(segments, attempts, strict=True)
+        }
         return ShardTask(self.shard, segments, tuple(used.values()))
 
 
@@ -370,8 +374,10 @@ def _segment(plain: Plain) -> Segment:
         raise ValueError("a segment without 'hand_on'")
     segment = to_record(plain | {"frames": _unpack(plain.get("frames"))}, Segment)
     if not 0 <= segment.start <= segment.stop or len(segment.frames) != segment.stop - segment.start:
-        raise ValueError(f"moments {segment.start} to {segment.stop} of {segment.video!r}, but "
-                         f"{counted(len(segment.frames), 'frame')}")
+        raise ValueError(
+            f"moments {segment.start} to {segment.stop} of {segment.video!r}, but "
+            f"{counted(len(segment.frames), 'frame')}"
+        )
     return segment
 
 

@@ -107,8 +107,9 @@ class Stream:
         """
         object.__setattr__(self, "name", self.name or self.kind)
         if not _NAME.fullmatch(self.name):
-            raise ConfigError(f"a stream can not be called {self.name!r}: use letters, digits, _ and - in "
-                              "`stream.name`")
+            raise ConfigError(
+                f"a stream can not be called {self.name!r}: use letters, digits, _ and - in `stream.name`"
+            )
 
     def needs(self) -> Needs:
         """Tell what of a video the stream looks at around a moment."""
@@ -255,17 +256,24 @@ def with_weights(streams: tuple[Stream, ...], files: Mapping[str, str]) -> tuple
     there = [stream.name for stream in streams if isinstance(stream, NetworkStream)]
     for name, file in named.items():
         if name not in there:
-            raise ConfigError(f"weights {file} belong to stream {name!r}, which is not among those with a network: "
-                              f"{', '.join(there) or 'none'}")
-    streams = tuple(changed(stream, weights=named[stream.name]) if stream.name in named else stream
-                    for stream in streams)
+            raise ConfigError(
+                f"weights {file} belong to stream {name!r}, which is not among those with a network: "
+                f"{', '.join(there) or 'none'}"
+            )
+    streams = tuple(
+        changed(stream, weights=named[stream.name]) if stream.name in named else stream for stream in streams
+    )
     if "" not in files:
         return streams
     if not there:
         raise ConfigError(f"`weights` {files['']} belongs to no network of this extraction")
     backbone = next(stream.backbone for stream in streams if isinstance(stream, NetworkStream))
-    return tuple(changed(stream, weights=files[""]) if isinstance(stream, NetworkStream) and not stream.weights
-                 and stream.backbone == backbone else stream for stream in streams)
+    return tuple(
+        changed(stream, weights=files[""])
+        if isinstance(stream, NetworkStream) and not stream.weights and stream.backbone == backbone
+        else stream
+        for stream in streams
+    )
 
 
 def changed(stream: S, **values: object) -> S:

@@ -12,19 +12,47 @@ from schemas.disk.store import Store
 from schemas.plan import Plan, Probe, Segment, SegmentReport, ShardReport, ShardTask, Video
 from schemas.streams import Flow, Rgb
 
-PROBE = Probe(codec="h264", width=64, height=48, rotation=0, interlaced=False, fps=25.0, duration_s=1.2, frames=30,
-              promised_frames=30, damage="", exact_pts=True)
+PROBE = Probe(
+    codec="h264",
+    width=64,
+    height=48,
+    rotation=0,
+    interlaced=False,
+    fps=25.0,
+    duration_s=1.2,
+    frames=30,
+    promised_frames=30,
+    damage="",
+    exact_pts=True,
+)
 SETTINGS = ExtractSettings(
-    sampling=Sampling(every=8), short_side_px=32, device="cpu",
-    streams=(Rgb("test_resnet", weights_sha256="a" * 16),
-             Flow("test_resnet", weights_sha256="b" * 16, method="farneback", stack=4)))
+    sampling=Sampling(every=8),
+    short_side_px=32,
+    device="cpu",
+    streams=(
+        Rgb("test_resnet", weights_sha256="a" * 16),
+        Flow("test_resnet", weights_sha256="b" * 16, method="farneback", stack=4),
+    ),
+)
 ORIGIN = Origin("extract", SETTINGS.as_dict(), SETTINGS.digest, {"torch": "1.0"})
 
 
 def a_video(video_id: str = "a/b", **changes: Any) -> Video:
     """A video of 30 frames."""
-    return replace(Video(id=video_id, path=f"/videos/{video_id}.mp4", fingerprint="f" * 16, label="", split="",
-                         group="", attempt=0, moments=4, probe=PROBE), **changes)
+    return replace(
+        Video(
+            id=video_id,
+            path=f"/videos/{video_id}.mp4",
+            fingerprint="f" * 16,
+            label="",
+            split="",
+            group="",
+            attempt=0,
+            moments=4,
+            probe=PROBE,
+        ),
+        **changes,
+    )
 
 
 def a_segment(video_id: str = "a/b", start: int = 0, stop: int = 4) -> Segment:
@@ -35,8 +63,9 @@ def a_segment(video_id: str = "a/b", start: int = 0, stop: int = 4) -> Segment:
 
 def a_task(shard: str = "000000", videos: tuple[str, ...] = ("a/b",), attempt: int = 0) -> ShardTask:
     """One whole segment a video."""
-    return ShardTask(shard, tuple(a_segment(video) for video in videos),
-                     tuple(a_video(video, attempt=attempt) for video in videos))
+    return ShardTask(
+        shard, tuple(a_segment(video) for video in videos), tuple(a_video(video, attempt=attempt) for video in videos)
+    )
 
 
 def a_plan(*tasks: ShardTask) -> Plan:
@@ -45,8 +74,12 @@ def a_plan(*tasks: ShardTask) -> Plan:
     return Plan(1024, tuple(videos.values()), (), tasks)
 
 
-def a_segment_report(segment: Segment, attempt: int = 0, outcome: str = "ok", moments: int | None = None,
-                     ) -> SegmentReport:
+def a_segment_report(
+    segment: Segment,
+    attempt: int = 0,
+    outcome: str = "ok",
+    moments: int | None = None,
+) -> SegmentReport:
     """What a segment says that went well, or did not."""
     reason, message = ("", "") if outcome == "ok" else ("VideoDecodeError", f"{segment.video}: is damaged")
     made = segment.stop - segment.start if moments is None else moments
@@ -60,14 +93,26 @@ def content_of(task: ShardTask, outcomes: dict[str, tuple[str, int]] | None = No
     frame: list[int] = []
     for segment in task.segments:
         outcome, made = (outcomes or {}).get(segment.video, ("ok", len(segment.frames)))
-        segments.append(SegmentRows(index[segment.video], segment.start, segment.start + made, len(frame),
-                                    len(frame) + made, outcome))
+        segments.append(
+            SegmentRows(
+                index[segment.video], segment.start, segment.start + made, len(frame), len(frame) + made, outcome
+            )
+        )
         frame += segment.frames[:made]
     random = np.random.default_rng(0)
-    streams = {"rgb": random.normal(size=(len(frame), 8)).astype(np.float16),
-               "flow": random.normal(size=(len(frame), 6)).astype(np.float32)}
-    return ShardContent(task.shard, ORIGIN, task.videos, tuple(segments), np.array(frame, np.int64),
-                        np.array(frame, np.float64) / 25, streams)
+    streams = {
+        "rgb": random.normal(size=(len(frame), 8)).astype(np.float16),
+        "flow": random.normal(size=(len(frame), 6)).astype(np.float32),
+    }
+    return ShardContent(
+        task.shard,
+        ORIGIN,
+        task.videos,
+        tuple(segments),
+        np.array(frame, np.int64),
+        np.array(frame, np.float64) / 25,
+        streams,
+    )
 
 
 def put_shard(store: Store, task: ShardTask, outcomes: dict[str, tuple[str, int]] | None = None) -> ShardReport:
@@ -77,7 +122,8 @@ def put_shard(store: Store, task: ShardTask, outcomes: dict[str, tuple[str, int]
     attempts = {video.id: video.attempt for video in task.videos}
     segments = tuple(
         a_segment_report(segment, attempts[segment.video], rows.outcome, rows.stop - rows.start)
-        for segment, rows in zip(task.segments, content.segments, strict=True))
+        for segment, rows in zip(task.segments, content.segments, strict=True)
+    )
     report = ShardReport(task.shard, sha256, size_bytes, len(content.frame), 0, segments, {}, 0.1, "here", 1)
     store.books.write_report(report)
     return report

@@ -32,8 +32,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Return a file system of 4 KiB of its own, or skip."""
     place = tmp_path / "disk"
     place.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(place)],
-                                      capture_output=True).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(place)], capture_output=True).returncode
+    ):
         pytest.skip("a small disk can be mounted by root only")
     yield place
     subprocess.run(["umount", str(place)], check=True)

@@ -32,19 +32,32 @@ def write_cut(path: Path, *, frames: int = 40) -> Path:
     """Write a video whose second half is gone."""
     write_video(path, images=[texture(k, 0) for k in range(frames)], codec="mpeg4", options={"g": "5", "qmax": "4"})
     data = path.read_bytes()
-    path.write_bytes(data[:len(data) * 6 // 10])
+    path.write_bytes(data[: len(data) * 6 // 10])
     return path
 
 
-def flow_job(videos: Path, out: Path, *, inline: bool = True, retry_failed: bool = False, workers: int = 1,
-             **settings: object) -> Job:
+def flow_job(
+    videos: Path, out: Path, *, inline: bool = True, retry_failed: bool = False, workers: int = 1, **settings: object
+) -> Job:
     """A quick job: DIS, no scaling."""
     chosen = {"method": "dis", "short_side_px": HEIGHT} | settings
-    return Job(videos=find_videos(str(videos)), settings=FlowFileSettings(**chosen), networks={}, out=out,
-               shard_frames=1, inline=inline, retry_failed=retry_failed, workers=workers, quiet=True)
+    return Job(
+        videos=find_videos(str(videos)),
+        settings=FlowFileSettings(**chosen),
+        networks={},
+        out=out,
+        shard_frames=1,
+        inline=inline,
+        retry_failed=retry_failed,
+        workers=workers,
+        quiet=True,
+    )
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
     """All outputs of a job, without its books."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and ".vidu-pipe" not in path.parts}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".vidu-pipe" not in path.parts
+    }

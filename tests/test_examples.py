@@ -24,8 +24,12 @@ def test_the_quickstart_goes_from_videos_to_a_report(videos, tmp_path):
 
 
 def test_the_walkthrough_runs_from_top_to_bottom(videos, tmp_path):
-    done = subprocess.run([sys.executable, "-m", "examples.walkthrough", str(videos), str(tmp_path)], cwd=ROOT,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.walkthrough", str(videos), str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     said = done.stderr
     assert "rgb (2, 1280), flow (2, 1280)" in said

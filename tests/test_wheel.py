@@ -24,8 +24,9 @@ def wheel(tmp_path_factory):
         shutil.copytree(ROOT / name, folder / "sources" / name, ignore=skipped)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "sources")
-    subprocess.run([*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, folder / "sources"],
-                   check=True)
+    subprocess.run(
+        [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, folder / "sources"], check=True
+    )
     (built,) = folder.glob("*.whl")
     return built
 
@@ -53,8 +54,14 @@ def test_what_is_installed_works_outside_the_checkout(wheel, tmp_path):
     subprocess.run([*PIP, "install", "--no-deps", "--target", installed, wheel], check=True)
 
     def run(*command):
-        return subprocess.run(command, cwd=away, env=os.environ | {"PYTHONPATH": str(installed)}, check=True,
-                              capture_output=True, text=True).stdout
+        return subprocess.run(
+            command,
+            cwd=away,
+            env=os.environ | {"PYTHONPATH": str(installed)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
 
     light, version, *files = run(sys.executable, "-c", SAY).split()
     assert light == "True", "the library imports nothing heavy until it is used"

@@ -185,7 +185,10 @@ class _Guarded:
 
 
 def _steps(
-    task: ShardTask, tools: FlowTools, ledger: Ledger, writer: _Guarded | None,
+    task: ShardTask,
+    tools: FlowTools,
+    ledger: Ledger,
+    writer: _Guarded | None,
 ) -> Iterator[tuple[int, int]]:
     """Yield (frames processed, fields written); at damage write what is whole before it, then raise."""
     video = task.videos[0]
@@ -216,6 +219,14 @@ def _steps(
 
 def _windows(segment: Segment, video: Video, settings: FlowFileSettings) -> Iterator[FrameBatch]:
     colour = range(0, segment.read_stop, settings.every) if settings.rgb else range(0)
-    return decode(video.path, start=segment.read_start, stop=segment.read_stop, seek_pts=None,
-                  rgb_frames=np.array(colour, np.int64), grey=True, short_side=settings.short_side_px,
-                  upscale=settings.upscale, window_frames=WINDOW_FRAMES[settings.device])
+    return decode(
+        video.path,
+        start=segment.read_start,
+        stop=segment.read_stop,
+        seek_pts=None,
+        rgb_frames=np.array(colour, np.int64),
+        grey=True,
+        short_side=settings.short_side_px,
+        upscale=settings.upscale,
+        window_frames=WINDOW_FRAMES[settings.device],
+    )

@@ -80,8 +80,9 @@ class Ledger:
         told, damage = 0, ""
         try:
             if video.id in self._task.excluded:
-                raise VideoCrashError(f"{video.path}: decoding it ended its process, or asked too much of the "
-                                      "machine; it was left out")
+                raise VideoCrashError(
+                    f"{video.path}: decoding it ended its process, or asked too much of the machine; it was left out"
+                )
             if fingerprint(video.path) != video.fingerprint:
                 raise VideoDecodeError(f"{video.path}: changed after it was planned; `retry_failed` plans it anew")
             damage = video.probe.damage
@@ -93,8 +94,9 @@ class Ledger:
             if damage:
                 raise VideoDecodeError(f"{video.path}: {damage}")
             if missing := len(segment.frames) - result.rows:  # the decoder forgives a frame or two at the end
-                raise VideoDecodeError(f"{video.path}: its last frames do not decode, and "
-                                       f"{counted(missing, 'moment')} with them")
+                raise VideoDecodeError(
+                    f"{video.path}: its last frames do not decode, and {counted(missing, 'moment')} with them"
+                )
         except InputError as error:
             result.reason, result.message = type(error).__name__, _whole_story(video.path, damage, str(error))
             result.outcome = "partial" if result.rows else "failed"
@@ -120,22 +122,34 @@ class Ledger:
             for stage, elapsed_s in stages.items():
                 total[stage] += elapsed_s
         return ShardReport(
-            shard=self._task.shard, sha256=sha256, size_bytes=size_bytes,
-            rows=sum(result.rows for result in self.results), flow_pairs=self.flow_pairs,
+            shard=self._task.shard,
+            sha256=sha256,
+            size_bytes=size_bytes,
+            rows=sum(result.rows for result in self.results),
+            flow_pairs=self.flow_pairs,
             segments=tuple(self._segments()),
             stages_s={stage: round(elapsed_s, 6) for stage, elapsed_s in total.items()},
-            elapsed_s=time.perf_counter() - self._began, node=socket.gethostname(),
-            peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+            elapsed_s=time.perf_counter() - self._began,
+            node=socket.gethostname(),
+            peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
 
     def _segments(self) -> Iterator[SegmentReport]:
         for number, (segment, result) in enumerate(zip(self._task.segments, self.results, strict=True)):
             video = self._videos[segment.video]
             yield SegmentReport(
-                video=video.id, attempt=video.attempt, start=segment.start, moments=result.rows,
-                outcome=result.outcome, reason=result.reason, message=result.message,
+                video=video.id,
+                attempt=video.attempt,
+                start=segment.start,
+                moments=result.rows,
+                outcome=result.outcome,
+                reason=result.reason,
+                message=result.message,
                 frames_promised=video.probe.promised_frames or video.probe.frames,
-                frames_decoded=result.frames_decoded, frames_planned=segment.work_frames,
-                stages_s={stage: round(s, 6) for stage, s in self._stages_s[number].items()})
+                frames_decoded=result.frames_decoded,
+                frames_planned=segment.work_frames,
+                stages_s={stage: round(s, 6) for stage, s in self._stages_s[number].items()},
+            )
 
 
 def _whole_story(path: str, damage: str, message: str) -> str:

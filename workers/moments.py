@@ -103,7 +103,7 @@ class _Motion:
             while run < stop and run in self._wanted and run - field < self.flow.chunk:
                 run += 1
             if run > field:
-                batch = FlowBatch(np.arange(field, run), self.flow(grey[field - first:run - first + 1]))
+                batch = FlowBatch(np.arange(field, run), self.flow(grey[field - first : run - first + 1]))
                 self.fields.update(zip(range(field, run), batch.flow, strict=True))
                 self.stop = run
                 yield run
@@ -127,8 +127,10 @@ class MomentBuilder:
         self._frames = deque(segment.frames)
         self._grey_wanted = wanted(segment, needs.grey, last=last)
         self._colour_wanted = wanted(segment, needs.colour, last=last)
-        self._motions = {method: _Motion(methods[method], wanted(segment, offsets, last=max(0, last - 1)))
-                         for method, offsets in needs.flow.items()}
+        self._motions = {
+            method: _Motion(methods[method], wanted(segment, offsets, last=max(0, last - 1)))
+            for method, offsets in needs.flow.items()
+        }
         self._waiting: deque[tuple[int, float]] = deque()
         self._grey: Held = {}
         self._colour: Held = {}
@@ -172,8 +174,9 @@ class MomentBuilder:
         self._stop = int(window.frame[-1]) + 1
         self._size = window.grey.shape[1], window.grey.shape[2]
         self._colour.update(zip(window.rgb_frame.tolist(), window.rgb, strict=True))
-        self._grey.update((frame, window.grey[frame - first]) for frame in window.frame.tolist()
-                          if frame in self._grey_wanted)
+        self._grey.update(
+            (frame, window.grey[frame - first]) for frame in window.frame.tolist() if frame in self._grey_wanted
+        )
         while self._frames and self._frames[0] < self._stop:
             frame = self._frames.popleft()
             self._waiting.append((frame, float(window.pts_s[frame - first])))
@@ -199,12 +202,17 @@ class MomentBuilder:
     def _is_complete(self, frame: int) -> bool:
         furthest = max((*self._needs.grey, *self._needs.colour), default=0)
         return frame + furthest < self._stop and all(
-            frame + max(offsets) < self._motions[method].stop for method, offsets in self._needs.flow.items())
+            frame + max(offsets) < self._motions[method].stop for method, offsets in self._needs.flow.items()
+        )
 
     def _take(self, count: int) -> Moments:
         done = [self._waiting.popleft() for _ in range(count)]
-        pictures = Pictures(dict(self._grey), dict(self._colour),
-                            {method: dict(motion.fields) for method, motion in self._motions.items()}, self._size)
+        pictures = Pictures(
+            dict(self._grey),
+            dict(self._colour),
+            {method: dict(motion.fields) for method, motion in self._motions.items()},
+            self._size,
+        )
         if done:
             following = self._waiting[0][0] if self._waiting else done[-1][0]
             _forget(self._grey, following, self._needs.grey)

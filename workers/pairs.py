@@ -43,13 +43,13 @@ class PairFlow:
         self._pts_s |= dict(zip(window.frame.tolist(), window.pts_s.tolist(), strict=True))
         size, told = len(window.frame), 0
         while self._start + self._step < stop:
-            ready = range(self._start, stop - self._step, self._every)[:self.flow.chunk]
+            ready = range(self._start, stop - self._step, self._every)[: self.flow.chunk]
             fields = self._fields(grey, [start - first for start in ready])
             self._start = ready[-1] + self._every
             done = min(size, max(told, ready[-1] + self._step + 1 - (stop - size)))
             yield done - told, FlowBatch(np.array(ready, np.int64), fields), np.array([self._pts_s[s] for s in ready])
             told = done
-        self._held = grey[max(0, min(self._start, stop) - first):].copy()
+        self._held = grey[max(0, min(self._start, stop) - first) :].copy()
         self._pts_s = {frame: pts_s for frame, pts_s in self._pts_s.items() if frame >= self._start}
         yield size - told, FlowBatch(np.empty(0, np.int64), np.empty((0, 2, *grey.shape[1:]), np.float32)), np.empty(0)
 

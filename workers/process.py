@@ -79,9 +79,10 @@ class _Shard:
         # decoder's frequent young collections move it to the generation that is hardly ever looked at
         spent = partial(_network_spent, self.ledger)
         settings = self.tools.settings
-        self.streams = {name: StreamFeatures(StreamNetwork(name, extractor.network, extractor.shape, settings.device),
-                                              spent)
-                        for name, extractor in self.tools.streams.items()}
+        self.streams = {
+            name: StreamFeatures(StreamNetwork(name, extractor.network, extractor.shape, settings.device), spent)
+            for name, extractor in self.tools.streams.items()
+        }
 
     def add(self, number: int, segment: Segment) -> Iterator[Progress]:
         """Process one segment; an InputError ends it and keeps the moments before."""
@@ -117,9 +118,17 @@ class _Shard:
     def _windows(self, segment: Segment, video: Video, colour: NDArray[np.int64]) -> Iterator[FrameBatch]:
         settings = self.tools.settings
         return decode(
-            video.path, start=segment.read_start, stop=segment.read_stop, seek_pts=segment.seek_pts, rgb_frames=colour,
-            grey=settings.needs.grey_frames, short_side=settings.short_side_px, upscale=settings.upscale,
-            window_frames=WINDOW_FRAMES[settings.device], hand_on=segment.hand_on)
+            video.path,
+            start=segment.read_start,
+            stop=segment.read_stop,
+            seek_pts=segment.seek_pts,
+            rgb_frames=colour,
+            grey=settings.needs.grey_frames,
+            short_side=settings.short_side_px,
+            upscale=settings.upscale,
+            window_frames=WINDOW_FRAMES[settings.device],
+            hand_on=segment.hand_on,
+        )
 
     def _push(self, number: int, moments: Moments) -> None:
         """Give complete moments to the networks, every stream the same ones."""
@@ -138,13 +147,27 @@ class _Shard:
         index = {video: row for row, video in enumerate(self.videos)}
         segments, row = [], 0
         for segment, result in zip(self.task.segments, self.ledger.results, strict=True):
-            segments.append(SegmentRows(index[segment.video], segment.start, segment.start + result.rows,
-                                        row, row + result.rows, result.outcome))
+            segments.append(
+                SegmentRows(
+                    index[segment.video],
+                    segment.start,
+                    segment.start + result.rows,
+                    row,
+                    row + result.rows,
+                    result.outcome,
+                )
+            )
             row += result.rows
-        streams = {name: features.finish(row).stored(settings.feature_dtype)
-                   for name, features in self.streams.items()}
-        return ShardContent(self.task.shard, self.tools.origin, self.task.videos, tuple(segments),
-                            np.array(self.frame, np.int64), np.array(self.pts_s, np.float64), streams)
+        streams = {name: features.finish(row).stored(settings.feature_dtype) for name, features in self.streams.items()}
+        return ShardContent(
+            self.task.shard,
+            self.tools.origin,
+            self.task.videos,
+            tuple(segments),
+            np.array(self.frame, np.int64),
+            np.array(self.pts_s, np.float64),
+            streams,
+        )
 
 
 def _network_spent(ledger: Ledger, number: int, stream: str, elapsed_s: float) -> None:

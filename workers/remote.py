@@ -22,7 +22,10 @@ _tools: dict[str, object] = {}  # one entry: a worker process serves one job
 
 
 def shard_on_worker(
-    tasks: tuple[ShardTask, ...], settings: Settings, networks: list["ray.ObjectRef[Networks]"], store: AnyStore,
+    tasks: tuple[ShardTask, ...],
+    settings: Settings,
+    networks: list["ray.ObjectRef[Networks]"],
+    store: AnyStore,
 ) -> Iterator[Progress | ShardReport]:
     """Make a shard, and those that go on from it, on whatever machine this is; run by Ray as a streaming task.
 
@@ -42,7 +45,10 @@ def shard_on_worker(
 
 
 def rehearse_on_worker(
-    task: ShardTask, settings: Settings, networks: list["ray.ObjectRef[Networks]"], store: AnyStore,
+    task: ShardTask,
+    settings: Settings,
+    networks: list["ray.ObjectRef[Networks]"],
+    store: AnyStore,
 ) -> None:
     """Do all of a shard's work and write nothing: to find out which video ends the process that decodes it."""
     for _ in PRODUCTS[settings.kind].rehearse(task, _worker_tools(settings, networks, store)):
@@ -56,8 +62,9 @@ def _worker_tools(settings: Settings, networks: list["ray.ObjectRef[Networks]"],
             differ = sorted(set(product.software(settings).items()) ^ set(store.origin.software.items()))
             raise ResourceError(f"this node's software is not the driver's, so its results could differ: {differ}")
         if not store.books.is_seen():
-            raise ResourceError(f"this node does not see the store {store.root}: put `out` on a file system that all "
-                                "share")
+            raise ResourceError(
+                f"this node does not see the store {store.root}: put `out` on a file system that all share"
+            )
         _tools.clear()
         _tools[settings.digest] = product.make_tools(settings, ray.get(networks[0]))
     return _tools[settings.digest]

@@ -57,11 +57,13 @@ def make_tools(settings: ExtractSettings, networks: Mapping[str, Network | None]
     """
     if settings.device == "cuda":
         make_torch_repeatable("cuda")
-    methods = {motion: make_flow(motion.method, settings.device, **dict(motion.options))
-               for motion in settings.needs.flow}
+    methods = {
+        motion: make_flow(motion.method, settings.device, **dict(motion.options)) for motion in settings.needs.flow
+    }
     try:
-        streams = {stream.name: EXTRACTORS[stream.kind](stream, networks[stream.name], settings)
-                   for stream in settings.streams}
+        streams = {
+            stream.name: EXTRACTORS[stream.kind](stream, networks[stream.name], settings) for stream in settings.streams
+        }
     except (MemoryError, RuntimeError) as error:
         if is_machines(error):
             raise MachineError(f"no memory for the networks on {settings.device}: {error}") from error

@@ -20,10 +20,20 @@ def bench() -> None:
 
 @bench.command()
 @click.option("--video", type=FILE, help="Measure the speed on frames of this video.")
-@click.option("--size", default="340x256", show_default=True, metavar="WxH",
-              help="Of the pictures; with --video its frames get the same short side.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True,
-              help="To spend on each method; a slower one computes one pair.")
+@click.option(
+    "--size",
+    default="340x256",
+    show_default=True,
+    metavar="WxH",
+    help="Of the pictures; with --video its frames get the same short side.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="To spend on each method; a slower one computes one pair.",
+)
 def flow(video: Path | None, size: str, seconds: float) -> int:
     """Compare the flow methods: speed on one thread, ratio to OpenCV's TV-L1, error on a known motion.
 
@@ -45,8 +55,10 @@ def flow(video: Path | None, size: str, seconds: float) -> int:
     devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     click.echo(f"{processor()}; one thread" + (f"; {torch.cuda.get_device_name()}" if "cuda" in devices else ""))
     shown = "the pair" if frames is None else f"{video} at {frames.shape[2]}x{frames.shape[1]}"
-    click.echo(f"speed on {shown}, AEE on a made pair of {width}x{height} that moves by "
-               f"{abs(pair.flow).max():.1f} px at most\n")
+    click.echo(
+        f"speed on {shown}, AEE on a made pair of {width}x{height} that moves by "
+        f"{abs(pair.flow).max():.1f} px at most\n"
+    )
     apart = "" if frames is None else f" {'px from accurate':>18}"
     click.echo(f"{'method':<20} {'device':<6} {'pairs/s':>10} {'x OpenCV TV-L1':>15} {'AEE px':>8}{apart}")
     baseline, insane = None, False

@@ -27,12 +27,19 @@ def extract(**options: Unpack[ExtractFlags]) -> int:
     The same command again resumes: what is done stays, what is bad or missing is made, new videos are added.
     Exit code 3: done, but some videos failed or broke off; they are named at the end.
     """
+
     def make() -> "Summary":
         found, asked = found_of(options), settings_of(options)  # what is quick to refuse, before torch is imported
         from vidu_pipe import extract as extract_videos
 
-        store = extract_videos(found, options["out"], settings=asked, shard_frames=options["shard_frames"],
-                               incomplete=True, **job_fields(options))
+        store = extract_videos(
+            found,
+            options["out"],
+            settings=asked,
+            shard_frames=options["shard_frames"],
+            incomplete=True,
+            **job_fields(options),
+        )
         assert store.summary is not None
         return store.summary
 
@@ -56,25 +63,39 @@ def plan(**options: Unpack[PlanFlags]) -> int:
     from pipeline.jobs.prepare import prepare
 
     settings, networks = prepare(asked)
-    result = estimate(found, settings, networks, options["out"], options["shard_frames"], options["workers"],
-                      prepared_s=time.perf_counter() - began)
+    result = estimate(
+        found,
+        settings,
+        networks,
+        options["out"],
+        options["shard_frames"],
+        options["workers"],
+        prepared_s=time.perf_counter() - began,
+    )
     for failure in result.failures:
         click.echo(f"would fail: {failure.id} ({failure.reason}) {failure.message}", err=True)
     for video in result.damaged:
         click.echo(f"would be partial: {video.id} ({video.path}: {video.probe.damage})", err=True)
-    click.echo(f"store    {options['out']}: {result.shards_done} of "
-               f"{counted(result.shards, 'shard is', 'shards are')} done")
-    click.echo(f"videos   {len(found)}, {len(result.failures)} of them no good, {len(result.damaged)} cut short or "
-               f"damaged, {result.videos_new} new to the store"
-               + (f", {result.videos_relabelled} with other labels" if result.videos_relabelled else ""))
-    click.echo(f"to do    {counted(result.shards - result.shards_done, 'shard')}, {counted(result.moments, 'moment')}, "
-               f"{counted(result.frames, 'frame')}")
+    click.echo(
+        f"store    {options['out']}: {result.shards_done} of {counted(result.shards, 'shard is', 'shards are')} done"
+    )
+    click.echo(
+        f"videos   {len(found)}, {len(result.failures)} of them no good, {len(result.damaged)} cut short or "
+        f"damaged, {result.videos_new} new to the store"
+        + (f", {result.videos_relabelled} with other labels" if result.videos_relabelled else "")
+    )
+    click.echo(
+        f"to do    {counted(result.shards - result.shards_done, 'shard')}, {counted(result.moments, 'moment')}, "
+        f"{counted(result.frames, 'frame')}"
+    )
     streams = ", ".join(stream.name for stream in settings.streams)
     click.echo(f"settings {settings.digest}: {streams} on {settings.device}")
     if result.seconds_per_frame:
-        click.echo(f"time     about {duration(result.total_s)} with {counted(result.workers, 'worker')}: "
-                   f"{duration(result.start_s)} to start, {duration(result.work_s)} to work "
-                   f"({count(1 / result.seconds_per_frame)} frame/s each, measured just now on {result.measured_on})")
+        click.echo(
+            f"time     about {duration(result.total_s)} with {counted(result.workers, 'worker')}: "
+            f"{duration(result.start_s)} to start, {duration(result.work_s)} to work "
+            f"({count(1 / result.seconds_per_frame)} frame/s each, measured just now on {result.measured_on})"
+        )
     return 3 if result.failures or result.damaged else 0
 
 

@@ -9,16 +9,28 @@ import click
 WAYS = ("every", "fps", "samples")
 # option -> (kind of stream, field)
 STREAM_FLAGS = {
-    "rgb_backbone": ("rgb", "backbone"), "rgb_crop": ("rgb", "crop"),
-    "flow_backbone": ("flow", "backbone"), "flow_crop": ("flow", "crop"), "flow_weights": ("flow", "weights"),
-    "flow": ("flow", "method"), "flow_options": ("flow", "options"), "flow_stack": ("flow", "stack"),
+    "rgb_backbone": ("rgb", "backbone"),
+    "rgb_crop": ("rgb", "crop"),
+    "flow_backbone": ("flow", "backbone"),
+    "flow_crop": ("flow", "crop"),
+    "flow_weights": ("flow", "weights"),
+    "flow": ("flow", "method"),
+    "flow_options": ("flow", "options"),
+    "flow_stack": ("flow", "stack"),
     "flow_bound": ("flow", "bound_px"),
 }
 # Fields that the flags of every command set, or of no command here: what a message tells to do is done by another one.
 FLAGS = {
-    "out": "--out", "retry_failed": "--retry-failed", "short_side_px": "--short-side", "bound_px": "--bound",
-    "weights": "--weights", "address": "--ray-address", "folders": "--from", "fusions": "--fusion",
-    "memory_bytes": "--memory", **{f"sampling.{way}": f"--{way}" for way in WAYS},
+    "out": "--out",
+    "retry_failed": "--retry-failed",
+    "short_side_px": "--short-side",
+    "bound_px": "--bound",
+    "weights": "--weights",
+    "address": "--ray-address",
+    "folders": "--from",
+    "fusions": "--fusion",
+    "memory_bytes": "--memory",
+    **{f"sampling.{way}": f"--{way}" for way in WAYS},
     **{f"{kind}.{field}": "--" + option.replace("_", "-") for option, (kind, field) in STREAM_FLAGS.items()},
     "flow.options": "--flow-option",
 }

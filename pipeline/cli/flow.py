@@ -27,8 +27,9 @@ _PREVIEW = _METHOD | _VIDEOS | {"preview", "scale"}
 
 
 @click.command()
-@click.option("--videos", default="",
-              help="Folder, glob, text file of paths, CSV with path,label[,split], or one video.")
+@click.option(
+    "--videos", default="", help="Folder, glob, text file of paths, CSV with path,label[,split], or one video."
+)
 @click.option("--root", type=FILE, help="Folder that video ids are relative to.")
 @click.option("--keep-suffix", is_flag=True, help="Keep suffixes in ids, for one name in several formats.")
 @click.option("--out", type=FILE, help="Folder for the files; with --pair, the .flo file.")
@@ -46,8 +47,11 @@ _PREVIEW = _METHOD | _VIDEOS | {"preview", "scale"}
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--pair", type=FILE, nargs=2, help="Two pictures instead of videos.")
 @click.option("--preview", type=FILE, help="Draw frames and flow side by side into this .mp4 or .png.")
-@click.option("--scale", type=click.FloatRange(0, min_open=True),
-              help="Displacement of the full colour in a preview, in pixels.  [default: by the flow]")
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, min_open=True),
+    help="Displacement of the full colour in a preview, in pixels.  [default: by the flow]",
+)
 @run_options
 def flow(**options: Unpack[FlowFlags]) -> int:
     """Write optical flow of videos as denseflow does, or of two pictures, or draw it.
@@ -102,10 +106,23 @@ def _write(options: FlowFlags, out: Path) -> int:
         from vidu_pipe import flow_files
 
         return flow_files(
-            found_of(options), out, method=options["method"], options=method_options(options),
-            device=options["device"], format=options["format"], bound_px=options["bound"], dtype=options["dtype"],
-            every=options["every"], step=options["step"], rgb=options["rgb"], start_index=options["start_index"],
-            short_side_px=options["short_side"], upscale=options["upscale"], incomplete=True, **job_fields(options))
+            found_of(options),
+            out,
+            method=options["method"],
+            options=method_options(options),
+            device=options["device"],
+            format=options["format"],
+            bound_px=options["bound"],
+            dtype=options["dtype"],
+            every=options["every"],
+            step=options["step"],
+            rgb=options["rgb"],
+            start_index=options["start_index"],
+            short_side_px=options["short_side"],
+            upscale=options["upscale"],
+            incomplete=True,
+            **job_fields(options),
+        )
 
     done = run_job(options, out, write)
     if done is None:
@@ -121,8 +138,11 @@ def _draw(options: FlowFlags, preview: Path) -> int:
     if len(found) != 1:
         raise ConfigError(f"--preview draws one video; --videos {options['videos']} are {len(found)}")
     method = _method(options)
-    preview_video(found[0].path, path, Look(flow=method, scale_px=options["scale"],
-                                            short_side_px=options["short_side"], upscale=options["upscale"]))
+    preview_video(
+        found[0].path,
+        path,
+        Look(flow=method, scale_px=options["scale"], short_side_px=options["short_side"], upscale=options["upscale"]),
+    )
     click.echo(f"drawn: {path}")
     return 0
 

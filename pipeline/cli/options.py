@@ -21,12 +21,18 @@ def stack_options(options: list[Callable[[Command], Command]]) -> Callable[[Comm
     return lambda command: functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
-video_options = stack_options([
-    click.option("--videos", required=True, help="Folder, glob, text file of paths, CSV with "
-                                                 "path,label[,split][,group], or one video."),
-    click.option("--root", type=FILE, help="Folder that video ids are relative to."),
-    click.option("--keep-suffix", is_flag=True, help="Keep suffixes in ids, for one name in several formats."),
-])
+video_options = stack_options(
+    [
+        click.option(
+            "--videos",
+            required=True,
+            help="Folder, glob, text file of paths, CSV with path,label[,split][,group], or one video.",
+        ),
+        click.option("--root", type=FILE, help="Folder that video ids are relative to."),
+        click.option("--keep-suffix", is_flag=True, help="Keep suffixes in ids, for one name in several formats."),
+    ]
+)
+
 
 def found_of(options: VideoFlags) -> "list[Found]":
     """Find the videos that the values of `video_options` mean."""

@@ -27,10 +27,21 @@ DEFAULT_WINDOW = 11
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes are named.")
 @click.option("--csv", "csv_file", type=FILE, help="Write the top classes as CSV.")
 @click.option("--json", "json_file", type=FILE, help="Write the top classes as JSON.")
-@click.option("--timeline", type=FILE, is_flag=False, flag_value="timelines", metavar="[FOLDER]",
-              help="Judge every moment; write a CSV and a page with a plot for each video.  [folder: timelines]")
-@click.option("--window", type=click.IntRange(1), default=DEFAULT_WINDOW, show_default=True,
-              help="Moments around a moment of the timeline that go through the temporal head.")
+@click.option(
+    "--timeline",
+    type=FILE,
+    is_flag=False,
+    flag_value="timelines",
+    metavar="[FOLDER]",
+    help="Judge every moment; write a CSV and a page with a plot for each video.  [folder: timelines]",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(1),
+    default=DEFAULT_WINDOW,
+    show_default=True,
+    help="Moments around a moment of the timeline that go through the temporal head.",
+)
 @click.option("--keep-store", type=FILE, help="Keep the features there, of all streams; a later call goes on with it.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="[default: as the run's features were made]")
 @click.option("--weights", type=FILE, help="Weights file, where the run's features were made with one.")
@@ -57,16 +68,27 @@ def predict(**options: Unpack[PredictFlags]) -> int:
     files = {"": options["weights"], "flow": options["flow_weights"]}
     _make_room([folder, *(file.parent for file in (options["csv_file"], options["json_file"]) if file is not None)])
     predictions = predict_them(
-        options["run"], found_of(options), keep=options["keep_store"], timelines=folder,
+        options["run"],
+        found_of(options),
+        keep=options["keep_store"],
+        timelines=folder,
         weights={name: file for name, file in files.items() if file},
-        device=options["device"] or "", mixed_software=options["mixed_software"],
-        window=options["window"] if folder else 0, address=options["ray_address"], inline=options["inline"],
-        workers=options["workers"], retries=options["retries"], gpus_per_task=options["gpus_per_task"],
-        quiet=options["quiet"])
+        device=options["device"] or "",
+        mixed_software=options["mixed_software"],
+        window=options["window"] if folder else 0,
+        address=options["ray_address"],
+        inline=options["inline"],
+        workers=options["workers"],
+        retries=options["retries"],
+        gpus_per_task=options["gpus_per_task"],
+        quiet=options["quiet"],
+    )
     _tell(predictions, top)
     if folder is not None and predictions.said:
-        click.echo(f"timelines: {folder} (windows of {counted(options['window'], 'moment')}, centred, through the "
-                   f"{predictions.head} head of {predictions.row})")
+        click.echo(
+            f"timelines: {folder} (windows of {counted(options['window'], 'moment')}, centred, through the "
+            f"{predictions.head} head of {predictions.row})"
+        )
     if options["csv_file"]:
         _write_csv(options["csv_file"], predictions, top)
     if options["json_file"]:
@@ -89,9 +111,14 @@ def _make_room(folders: Sequence[Path | None]) -> None:
 def _tell(predictions: "Predictions", top: int) -> None:
     if not predictions.said:
         return
-    rows = [[one.video + (" (broke off)" if one.outcome == "partial" else ""), str(one.moments),
-             *(f"{name} {100 * value:.1f}" for name, value in predictions.top(index, top))]
-            for index, one in enumerate(predictions.said)]
+    rows = [
+        [
+            one.video + (" (broke off)" if one.outcome == "partial" else ""),
+            str(one.moments),
+            *(f"{name} {100 * value:.1f}" for name, value in predictions.top(index, top)),
+        ]
+        for index, one in enumerate(predictions.said)
+    ]
     places = [f"{place}. %" for place in range(1, len(rows[0]) - 1)]
     click.echo(table(["video", "moments", *places], rows))
     several = "; videos may have several labels, each has its own probability" if predictions.multilabel else ""
@@ -114,21 +141,60 @@ def _write_csv(path: Path, predictions: "Predictions", top: int) -> None:
     from schemas.disk.files import write_csv
 
     count = min(top, len(predictions.classes))
-    header = ["video", "path", "outcome", "moments",
-              *(name for place in range(1, count + 1) for name in (f"top{place}", f"p{place}"))]
-    write_csv(path, [header, *([one.video, one.path, one.outcome, one.moments, *(
-        cell for name, value in predictions.top(index, top) for cell in (name, f"{value:.6f}"))]
-        for index, one in enumerate(predictions.said))])
+    header = [
+        "video",
+        "path",
+        "outcome",
+        "moments",
+        *(name for place in range(1, count + 1) for name in (f"top{place}", f"p{place}")),
+    ]
+    write_csv(
+        path,
+        [
+            header,
+            *(
+                [
+                    one.video,
+                    one.path,
+                    one.outcome,
+                    one.moments,
+                    *(cell for name, value in predictions.top(index, top) for cell in (name, f"{value:.6f}")),
+                ]
+                for index, one in enumerate(predictions.said)
+            ),
+        ],
+    )
 
 
 def _write_json(path: Path, predictions: "Predictions", top: int) -> None:
     from schemas.disk.files import write_lines
 
-    videos = [{"video": one.video, "path": one.path, "outcome": one.outcome, "moments": one.moments,
-               "top": [{"class": name, "p": round(value, 6)} for name, value in predictions.top(index, top)]}
-              for index, one in enumerate(predictions.said)]
-    failed = [{"video": one.id, "path": one.path, "reason": one.reason, "message": one.message}
-              for one in predictions.bad.failed]
-    write_lines(path, [json.dumps({"run": str(predictions.run), "row": predictions.row,
-                                   "multilabel": predictions.multilabel, "videos": videos, "failed": failed},
-                                  indent=1)])
+    videos = [
+        {
+            "video": one.video,
+            "path": one.path,
+            "outcome": one.outcome,
+            "moments": one.moments,
+            "top": [{"class": name, "p": round(value, 6)} for name, value in predictions.top(index, top)],
+        }
+        for index, one in enumerate(predictions.said)
+    ]
+    failed = [
+        {"video": one.id, "path": one.path, "reason": one.reason, "message": one.message}
+        for one in predictions.bad.failed
+    ]
+    write_lines(
+        path,
+        [
+            json.dumps(
+                {
+                    "run": str(predictions.run),
+                    "row": predictions.row,
+                    "multilabel": predictions.multilabel,
+                    "videos": videos,
+                    "failed": failed,
+                },
+                indent=1,
+            )
+        ],
+    )

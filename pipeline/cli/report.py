@@ -16,14 +16,32 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", type=FILE)
 @click.option("--out", type=FILE, help="The HTML file.  [default: report.html in the run]")
-@click.option("--store", "stores", type=FILE, multiple=True, help="Where the features are, for the map; given several "
-              "times where they lie in several stores.  [default: where they were]")
+@click.option(
+    "--store",
+    "stores",
+    type=FILE,
+    multiple=True,
+    help="Where the features are, for the map; given several "
+    "times where they lie in several stores.  [default: where they were]",
+)
 @click.option("--map", default="pca", show_default=True, help="Of the features: pca or tsne.")
-@click.option("--mistakes", type=click.IntRange(0), default=12, show_default=True,
-              help="How many of the hardest mistakes are shown.")
+@click.option(
+    "--mistakes",
+    type=click.IntRange(0),
+    default=12,
+    show_default=True,
+    help="How many of the hardest mistakes are shown.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write the learning curves as event files into the run too.")
-def report(run: Path, out: Path | None, stores: tuple[Path, ...], map: str, mistakes: int, *,  # noqa: A002 - the flag
-           tensorboard: bool) -> None:
+def report(
+    run: Path,
+    out: Path | None,
+    stores: tuple[Path, ...],
+    map: str,  # noqa: A002 - as the flag
+    mistakes: int,
+    *,
+    tensorboard: bool,
+) -> None:
     """Make one HTML file of a run: numbers with intervals, curves, confusions, mistakes with pictures, provenance.
 
     The file needs no network and no script. Frames are drawn when the videos are still there.
@@ -59,12 +77,30 @@ def _contenders(comparison: "Comparison") -> str:
 
     titles = ({"map": "mAP"} if comparison.main == "lrap" else {}) | SHOWN[comparison.main]
     several = any(len(one.seeds) > 1 for one in comparison.contenders)
-    header = ["run", "row", f"{MAIN_NAMES[comparison.main]} %", "95 % interval",
-              *([f"± {varied(comparison)}"] if several else []), *titles.values(), "judged"]
-    return table(header, [[one.title, one.row, f"{100 * one.value:.1f}", f"{100 * one.low:.1f} to {100 * one.high:.1f}",
-                           *([_spread(one.seeds)] if several else []),
-                           *(f"{100 * one.metrics[name]:.1f}" for name in titles), str(one.judged)]
-                          for one in comparison.contenders])
+    header = [
+        "run",
+        "row",
+        f"{MAIN_NAMES[comparison.main]} %",
+        "95 % interval",
+        *([f"± {varied(comparison)}"] if several else []),
+        *titles.values(),
+        "judged",
+    ]
+    return table(
+        header,
+        [
+            [
+                one.title,
+                one.row,
+                f"{100 * one.value:.1f}",
+                f"{100 * one.low:.1f} to {100 * one.high:.1f}",
+                *([_spread(one.seeds)] if several else []),
+                *(f"{100 * one.metrics[name]:.1f}" for name in titles),
+                str(one.judged),
+            ]
+            for one in comparison.contenders
+        ],
+    )
 
 
 def _spread(seeds: tuple[float, ...]) -> str:
@@ -75,6 +111,17 @@ def _pairs(comparison: "Comparison") -> str:
     several = any(len(one.seeds) > 1 for one in comparison.contenders)
     better = "better" if comparison.main != "top1" else "right more often" if several else "right"
     header = ["pair", "points", "95 % interval", "p", f"only first {better}", f"only second {better}"]
-    return table(header, [[f"{pair.first} -> {pair.second}", f"{100 * pair.difference:+.1f}",
-                           f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}", f"{pair.p:.2g}", str(pair.only_first),
-                           str(pair.only_second)] for pair in comparison.pairs])
+    return table(
+        header,
+        [
+            [
+                f"{pair.first} -> {pair.second}",
+                f"{100 * pair.difference:+.1f}",
+                f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
+                f"{pair.p:.2g}",
+                str(pair.only_first),
+                str(pair.only_second),
+            ]
+            for pair in comparison.pairs
+        ],
+    )

@@ -18,27 +18,44 @@ if TYPE_CHECKING:
     from pipeline.jobs.job import Summary
     from vidu_pipe.options import JobOptions
 
-run_options = stack_options([
-    click.option("--retry-failed", is_flag=True, help="Try videos again that failed or broke off."),
-    click.option("--mixed-software", is_flag=True, help="Go on where other versions of libraries began."),
-    click.option("--ray-address", envvar="RAY_ADDRESS", default="", help="A Ray cluster; default: this machine alone."),
-    click.option("--workers", type=click.IntRange(0), default=0, help="Tasks at a time here.  [default: one a core]"),
-    click.option("--gpus-per-task", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True),
-    click.option("--retries", type=click.IntRange(0), default=2, show_default=True,
-                 help="How often a task begins again after its worker died."),
-    click.option("--inline", is_flag=True, help="Work in this process, without Ray."),
-    click.option("--quiet", is_flag=True, help="No progress."),
-    click.option("--log-json", type=FILE, help="Append one JSON object a line about what happens."),
-])
+run_options = stack_options(
+    [
+        click.option("--retry-failed", is_flag=True, help="Try videos again that failed or broke off."),
+        click.option("--mixed-software", is_flag=True, help="Go on where other versions of libraries began."),
+        click.option(
+            "--ray-address", envvar="RAY_ADDRESS", default="", help="A Ray cluster; default: this machine alone."
+        ),
+        click.option(
+            "--workers", type=click.IntRange(0), default=0, help="Tasks at a time here.  [default: one a core]"
+        ),
+        click.option("--gpus-per-task", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True),
+        click.option(
+            "--retries",
+            type=click.IntRange(0),
+            default=2,
+            show_default=True,
+            help="How often a task begins again after its worker died.",
+        ),
+        click.option("--inline", is_flag=True, help="Work in this process, without Ray."),
+        click.option("--quiet", is_flag=True, help="No progress."),
+        click.option("--log-json", type=FILE, help="Append one JSON object a line about what happens."),
+    ]
+)
 
 
 def job_fields(options: JobFlags) -> "JobOptions":
     """Return what `run_options` say, as fields of a Job."""
     return {
-        "inline": options["inline"], "address": options["ray_address"], "workers": options["workers"],
-        "retries": options["retries"], "gpus_per_task": options["gpus_per_task"], "quiet": options["quiet"],
-        "retry_failed": options["retry_failed"], "mixed_software": options["mixed_software"],
-        "log_json": options["log_json"]}
+        "inline": options["inline"],
+        "address": options["ray_address"],
+        "workers": options["workers"],
+        "retries": options["retries"],
+        "gpus_per_task": options["gpus_per_task"],
+        "quiet": options["quiet"],
+        "retry_failed": options["retry_failed"],
+        "mixed_software": options["mixed_software"],
+        "log_json": options["log_json"],
+    }
 
 
 def run_job(options: JobFlags, out: Path, job: Callable[[], "Summary"]) -> "tuple[Summary, float] | None":
@@ -54,8 +71,7 @@ def run_job(options: JobFlags, out: Path, job: Callable[[], "Summary"]) -> "tupl
     try:
         summary = job()
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted. What is done in {out} is safe; the same command again goes on there.",
-                   err=True)
+        click.echo(f"\ninterrupted. What is done in {out} is safe; the same command again goes on there.", err=True)
         return None
     return summary, time.monotonic() - began
 
@@ -80,8 +96,10 @@ def tell(summary: "Summary", elapsed_s: float, out: Path, *, unit: str, followin
         name = f"shard {lost.task.shard}" if unit == "shard" else ", ".join(video.id for video in lost.task.videos)
         click.echo(told(f"not made: {name}: {lost.why}"), err=True)
     if summary.relabelled:
-        click.echo(f"labels: {counted(len(summary.relabelled), 'video has', 'videos have')} another label, split or "
-                   f"group now ({summary.relabelled[0]} first)")
+        click.echo(
+            f"labels: {counted(len(summary.relabelled), 'video has', 'videos have')} another label, split or "
+            f"group now ({summary.relabelled[0]} first)"
+        )
     bad = f"{len(summary.partial)} broke off, {len(summary.failed)} failed"
     click.echo(f"{out}: {counted(len(summary.made), unit)} made, {summary.kept} were done before; {bad}")
     if summary.lost:
@@ -105,5 +123,7 @@ def _tell_speed(summary: "Summary", elapsed_s: float) -> None:
     size = sum(report.size_bytes for report in made)
     moments = f", {counted(rows, 'moment')}" if summary.store.origin.kind == "extract" else ""
     computed = f", {counted(pairs, 'flow pair')}" if pairs else ""
-    click.echo(f"  {counted(frames, 'frame')}{computed}{moments}, {amount_of_bytes(size)} "
-               f"in {duration(elapsed_s)}: {count(frames / elapsed_s)} frame/s")
+    click.echo(
+        f"  {counted(frames, 'frame')}{computed}{moments}, {amount_of_bytes(size)} "
+        f"in {duration(elapsed_s)}: {count(frames / elapsed_s)} frame/s"
+    )

@@ -24,38 +24,62 @@ if TYPE_CHECKING:
     from schemas.plain import Plain
     from schemas.streams import Stream
 
-_FRAME_FLAGS = {"short_side": "short_side_px", "upscale": "upscale", "device": "device", "precision": "precision",
-                "feature_dtype": "feature_dtype"}
+_FRAME_FLAGS = {
+    "short_side": "short_side_px",
+    "upscale": "upscale",
+    "device": "device",
+    "precision": "precision",
+    "feature_dtype": "feature_dtype",
+}
 
-settings_options = stack_options([
-    click.option("--config", type=FILE, help="Settings from a TOML file; `vidu-pipe config` prints one."),
-    click.option("--like", type=FILE, metavar="STORE|RUN", help="Settings as a store or a run's features were made."),
-    click.option("--every", type=int, help="A moment every N frames.  [default: 8]"),
-    click.option("--fps", type=float, help="Moments at this rate, by presentation time."),
-    click.option("--samples", type=int, help="This many equally spaced moments per video."),
-    click.option("--streams", help=f"Which streams, by kind ({', '.join(STREAMS)}) or name.  [default: rgb,flow]"),
-    click.option("--stream", "stream_texts", multiple=True, metavar="KIND:FIELD=VALUE,...",
-                 help="A stream with any of its fields, e.g. 'flow:name=flow5,stack=5,backbone=resnet50'; repeatable."),
-    click.option("--short-side", type=int, help="Scale frames to this short side, in pixels.  [default: 256]"),
-    click.option("--upscale/--no-upscale", default=None, help="Scale smaller frames up to it.  [default: no]"),
-    click.option("--flow", help="Optical flow method.  [default: tvl1]"),
-    click.option("--flow-option", "flow_options", multiple=True, metavar="NAME=VALUE", help="Option of that method."),
-    click.option("--flow-stack", type=int, help="Flow fields around a moment.  [default: 10]"),
-    click.option("--flow-bound", type=float,
-                 help="Displacement at the end of the network's range, in pixels at short side 256.  "
-                      f"[default: {DEFAULT_FLOW_BOUND_PX:g}]"),
-    click.option("--rgb-backbone", help=f"A timm network.  [default: {DEFAULT_BACKBONE}]"),
-    click.option("--flow-backbone", help=f"A timm network.  [default: {DEFAULT_BACKBONE}]"),
-    click.option("--rgb-crop", type=click.Choice(CROPS),
-                 help="The network's own crop of a frame, or none: all of it, resized to the network's input.  "
-                      "[default: network]"),
-    click.option("--flow-crop", type=click.Choice(CROPS), help="Likewise for flow.  [default: none]"),
-    click.option("--weights", type=FILE, help="Weights file for the first stream's backbone, and others on the same."),
-    click.option("--flow-weights", type=FILE, help="Weights file for the flow backbone."),
-    click.option("--device", type=click.Choice(ANY_DEVICE), help="[default: auto]"),
-    click.option("--precision", type=click.Choice(PRECISIONS), help="[default: fp32]"),
-    click.option("--feature-dtype", type=click.Choice(FEATURE_DTYPES), help="[default: float16]"),
-])
+settings_options = stack_options(
+    [
+        click.option("--config", type=FILE, help="Settings from a TOML file; `vidu-pipe config` prints one."),
+        click.option(
+            "--like", type=FILE, metavar="STORE|RUN", help="Settings as a store or a run's features were made."
+        ),
+        click.option("--every", type=int, help="A moment every N frames.  [default: 8]"),
+        click.option("--fps", type=float, help="Moments at this rate, by presentation time."),
+        click.option("--samples", type=int, help="This many equally spaced moments per video."),
+        click.option("--streams", help=f"Which streams, by kind ({', '.join(STREAMS)}) or name.  [default: rgb,flow]"),
+        click.option(
+            "--stream",
+            "stream_texts",
+            multiple=True,
+            metavar="KIND:FIELD=VALUE,...",
+            help="A stream with any of its fields, e.g. 'flow:name=flow5,stack=5,backbone=resnet50'; repeatable.",
+        ),
+        click.option("--short-side", type=int, help="Scale frames to this short side, in pixels.  [default: 256]"),
+        click.option("--upscale/--no-upscale", default=None, help="Scale smaller frames up to it.  [default: no]"),
+        click.option("--flow", help="Optical flow method.  [default: tvl1]"),
+        click.option(
+            "--flow-option", "flow_options", multiple=True, metavar="NAME=VALUE", help="Option of that method."
+        ),
+        click.option("--flow-stack", type=int, help="Flow fields around a moment.  [default: 10]"),
+        click.option(
+            "--flow-bound",
+            type=float,
+            help="Displacement at the end of the network's range, in pixels at short side 256.  "
+            f"[default: {DEFAULT_FLOW_BOUND_PX:g}]",
+        ),
+        click.option("--rgb-backbone", help=f"A timm network.  [default: {DEFAULT_BACKBONE}]"),
+        click.option("--flow-backbone", help=f"A timm network.  [default: {DEFAULT_BACKBONE}]"),
+        click.option(
+            "--rgb-crop",
+            type=click.Choice(CROPS),
+            help="The network's own crop of a frame, or none: all of it, resized to the network's input.  "
+            "[default: network]",
+        ),
+        click.option("--flow-crop", type=click.Choice(CROPS), help="Likewise for flow.  [default: none]"),
+        click.option(
+            "--weights", type=FILE, help="Weights file for the first stream's backbone, and others on the same."
+        ),
+        click.option("--flow-weights", type=FILE, help="Weights file for the flow backbone."),
+        click.option("--device", type=click.Choice(ANY_DEVICE), help="[default: auto]"),
+        click.option("--precision", type=click.Choice(PRECISIONS), help="[default: fp32]"),
+        click.option("--feature-dtype", type=click.Choice(FEATURE_DTYPES), help="[default: float16]"),
+    ]
+)
 
 
 def settings_of(options: SettingsFlags) -> "ExtractSettings":
@@ -140,9 +164,11 @@ def with_flags(streams: "tuple[Stream, ...]", options: "Plain") -> "tuple[Stream
             continue
         if not any(stream.kind == kind for stream in streams):
             own = sorted({f"`{stream.kind}.{field}`" for stream in streams if hasattr(stream, field)})
-            raise ConfigError(f"`{kind}.{field}` belongs to a {kind} stream, and there is none: "
-                              f"{', '.join(stream.name for stream in streams)}"
-                              + (f"; what is there has {', '.join(own)}" if own else ""))
+            raise ConfigError(
+                f"`{kind}.{field}` belongs to a {kind} stream, and there is none: "
+                f"{', '.join(stream.name for stream in streams)}"
+                + (f"; what is there has {', '.join(own)}" if own else "")
+            )
         if field == "options":
             value = tuple((name, typed(name, text, None)) for name, text in parse_pairs("flow_options", value).items())
         streams = tuple(_with(stream, field, value) if stream.kind == kind else stream for stream in streams)
@@ -157,4 +183,3 @@ def _with(stream: "Stream", field: str, value: object) -> "Stream":
 
     other = {"weights_sha256": "", "engine": ""} if field in ("backbone", "weights") else {}
     return changed(stream, **{field: value}, **other)
-

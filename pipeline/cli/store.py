@@ -28,13 +28,17 @@ def status(store: Path) -> int:
     plan = opened.books.read_plan()
     shards = plan.live_shards
     reports = {task.shard: report for task in shards if (report := opened.books.report(task.shard))}
-    done, work = (sum(task.work_frames for task in tasks) for tasks in (
-        (task for task in shards if task.shard in reports), shards))
+    done, work = (
+        sum(task.work_frames for task in tasks)
+        for tasks in ((task for task in shards if task.shard in reports), shards)
+    )
     bad = bad_videos(plan, list(reports.values()))
     share = done / work if work else 1.0
-    click.echo(f"{store}: {len(reports)} of {counted(len(shards), 'shard')}, {done:,} of {counted(work, 'frame')} "
-               f"({share:.0%}), {counted(len(plan.latest()), 'video')} planned, "
-               f"{len(bad.partial)} broke off, {len(bad.failed)} failed")
+    click.echo(
+        f"{store}: {len(reports)} of {counted(len(shards), 'shard')}, {done:,} of {counted(work, 'frame')} "
+        f"({share:.0%}), {counted(len(plan.latest()), 'video')} planned, "
+        f"{len(bad.partial)} broke off, {len(bad.failed)} failed"
+    )
     for line in bad.lines():
         click.echo(told(line))
     return 3 if bad.failed or bad.partial else 0
@@ -55,8 +59,10 @@ def verify(store: Path) -> int:
         click.echo(f"bad: {trouble}")
     missing = len(plan.live_shards) - len(checked)
     whole = counted(len(checked) - len(bad), "shard is whole", "shards are whole")
-    click.echo(f"{store}: {whole}, {len(bad)} bad, {missing} not made yet"
-               + ("; the same command again makes these, and only these" if bad or missing else ""))
+    click.echo(
+        f"{store}: {whole}, {len(bad)} bad, {missing} not made yet"
+        + ("; the same command again makes these, and only these" if bad or missing else "")
+    )
     return 1 if bad else 0
 
 
@@ -85,8 +91,10 @@ def inspect(store: Path, list_videos: bool) -> int:
     if named := [video for video in rows if video.label]:
         splits = sorted({video.split for video in named} - {""})
         labels, groups = ({getattr(video, what) for video in named} - {""} for what in ("label", "group"))
-        click.echo(f"labels    of {counted(len(named), 'video')} from a CSV: {counted(len(labels), 'label')}, splits "
-                   f"{', '.join(splits) or 'none'}, {counted(len(groups), 'group')}")
+        click.echo(
+            f"labels    of {counted(len(named), 'video')} from a CSV: {counted(len(labels), 'label')}, splits "
+            f"{', '.join(splits) or 'none'}, {counted(len(groups), 'group')}"
+        )
     click.echo(f"shards    {len(reports)} of {len(plan.shards)}, {amount_of_bytes(size)}")
     if reports:
         with open_shard(opened.shard_path(reports[0].shard)) as shard:

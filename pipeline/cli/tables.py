@@ -20,9 +20,13 @@ F1 = "F1 is that of thresholds by class, fitted on videos of other folds or on t
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Align columns: the first to the left, the others to the right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) if column == 0 else cell.rjust(width)
-                       for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-             for row in (header, *rows)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (header, *rows)
+    ]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
@@ -40,29 +44,41 @@ def results_table(results: "Results") -> str:
     main = MAIN_NAMES[results.main]
     several = results.seeds > 1
     compared = any(row.versus for row in results.rows)
-    header = ["row", *(["mAP %"] if results.main == "lrap" else []), f"{main} %", "95 % interval",
-              *([f"± {results.varied}"] if several else []), *SHOWN[results.main].values(),
-              *(["vs best stream", "p"] if compared else [])]
+    header = [
+        "row",
+        *(["mAP %"] if results.main == "lrap" else []),
+        f"{main} %",
+        "95 % interval",
+        *([f"± {results.varied}"] if several else []),
+        *SHOWN[results.main].values(),
+        *(["vs best stream", "p"] if compared else []),
+    ]
     rows = [_line(row, results, several=several, compared=compared) for row in results.rows]
     head = results.rows[0].head
     test = "; p by paired sign-flip test, corrected for the number of fusions (Holm)" if compared else ""
     test += f"; {results.reach}" if results.reach else ""
-    seeds = (f"; every number the mean over {results.times}, ± the standard deviation "
-             f"{results.spread}" if several else "")
-    notes = [f"{counted(results.videos, 'video')}, {results.judged}; head {head}{seeds}; interval by bootstrap over "
-             f"{units_words(results.units, results.unit)}{test}",
-             *([NO_GROUPS] if results.unit == "video" else []),
-             f"kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}"
-             + (" with the first seed" if several else "")]
+    seeds = (
+        f"; every number the mean over {results.times}, ± the standard deviation {results.spread}" if several else ""
+    )
+    notes = [
+        f"{counted(results.videos, 'video')}, {results.judged}; head {head}{seeds}; interval by bootstrap over "
+        f"{units_words(results.units, results.unit)}{test}",
+        *([NO_GROUPS] if results.unit == "video" else []),
+        f"kept: {results.kept} ({results.kept_by}), trained on {results.trained_on}"
+        + (" with the first seed" if several else ""),
+    ]
     if results.main == "lrap":
         notes[:0] = [LRAP, F1]
     return "\n".join([table(header, rows), "", *notes, *([results.verdict] if results.verdict else [])])
 
 
 def _line(row: "RowResult", results: "Results", *, several: bool, compared: bool) -> list[str]:
-    cells = [row.name + (" *" if row.name == results.kept else ""),
-             *([_percent(row.metrics["map"])] if results.main == "lrap" else []), _percent(fmean(row.seeds)),
-             f"{_percent(row.low)} to {_percent(row.high)}"]
+    cells = [
+        row.name + (" *" if row.name == results.kept else ""),
+        *([_percent(row.metrics["map"])] if results.main == "lrap" else []),
+        _percent(fmean(row.seeds)),
+        f"{_percent(row.low)} to {_percent(row.high)}",
+    ]
     from pipeline.learn.runs.records import SHOWN
 
     cells += [_percent(stdev(row.seeds))] if several else []
@@ -77,15 +93,23 @@ def evaluation_table(evaluation: "Evaluation") -> str:
     from pipeline.learn.judging.statistics import units_words
 
     header = ["class", "videos", "precision", "recall", "AP"]
-    rows = [[one.name, str(one.support), _percent(one.precision), _percent(one.recall), _percent(one.average_precision)]
-            for one in evaluation.classes]
-    numbers = "  ".join(f"{name} {_percent(value) if name != 'loss' else f'{value:.3f}'}"
-                        for name, value in evaluation.metrics.items())
-    seen = (f"\nwarning: {evaluation.seen} of these videos {'was' if evaluation.seen == 1 else 'were'} in the model's "
-            "training; numbers are too good"
-            if evaluation.seen else "")
-    interval = (f"{MAIN_NAMES[evaluation.main]} 95 % interval {_percent(evaluation.low)} to {_percent(evaluation.high)}"
-                f", by bootstrap over {units_words(evaluation.units, evaluation.unit)}")
+    rows = [
+        [one.name, str(one.support), _percent(one.precision), _percent(one.recall), _percent(one.average_precision)]
+        for one in evaluation.classes
+    ]
+    numbers = "  ".join(
+        f"{name} {_percent(value) if name != 'loss' else f'{value:.3f}'}" for name, value in evaluation.metrics.items()
+    )
+    seen = (
+        f"\nwarning: {evaluation.seen} of these videos {'was' if evaluation.seen == 1 else 'were'} in the model's "
+        "training; numbers are too good"
+        if evaluation.seen
+        else ""
+    )
+    interval = (
+        f"{MAIN_NAMES[evaluation.main]} 95 % interval {_percent(evaluation.low)} to {_percent(evaluation.high)}"
+        f", by bootstrap over {units_words(evaluation.units, evaluation.unit)}"
+    )
     part = "" if evaluation.part == "all" else f", {evaluation.part} part"
     return f"{table(header, rows)}\n\n{counted(evaluation.videos, 'video')}{part}: {numbers}\n{interval}{seen}"
 
@@ -98,16 +122,33 @@ def fusion_table(fused: "FusedScores") -> str:
     if not fused.rows:
         return f"{counted(fused.videos, 'video')} fused with weights {weights}; without labels nothing is judged"
     header = ["scores", "weight", f"{MAIN_NAMES[fused.main]} %", "95 % interval", "top-5 %", "p against fused"]
-    rows = [[one.title, "" if one.weight is None else f"{one.weight:.3g}", f"{100 * one.main:.2f}",
-             f"{100 * one.low:.2f} to {100 * one.high:.2f}", f"{100 * one.top5:.2f}",
-             "" if one.p is None else f"{one.p:.2g}"] for one in fused.rows]
+    rows = [
+        [
+            one.title,
+            "" if one.weight is None else f"{one.weight:.3g}",
+            f"{100 * one.main:.2f}",
+            f"{100 * one.low:.2f} to {100 * one.high:.2f}",
+            f"{100 * one.top5:.2f}",
+            "" if one.p is None else f"{one.p:.2g}",
+        ]
+        for one in fused.rows
+    ]
     how = "; weights fitted, each half of the videos judged with those of the other half" if fused.fitted else ""
     out_of_reach = reach(fused.units, fused.unit, 1)
-    over = (f"; intervals by bootstrap and p by paired sign-flip test, each as if it were the only one, over "
-            f"{units_words(fused.units, fused.unit)}")
+    over = (
+        f"; intervals by bootstrap and p by paired sign-flip test, each as if it were the only one, over "
+        f"{units_words(fused.units, fused.unit)}"
+    )
     notes = f"{counted(fused.videos, 'video')}, joined by name{how}{over}{'; ' if out_of_reach else ''}{out_of_reach}"
-    return "\n".join([table(header, rows), "", notes, *([NO_GROUPS] if fused.unit == "video" else []),
-                      *([LRAP] if fused.main == "lrap" else [])])
+    return "\n".join(
+        [
+            table(header, rows),
+            "",
+            notes,
+            *([NO_GROUPS] if fused.unit == "video" else []),
+            *([LRAP] if fused.main == "lrap" else []),
+        ]
+    )
 
 
 def _percent(value: float) -> str:

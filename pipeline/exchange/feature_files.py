@@ -30,8 +30,18 @@ _STREAM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 # Arrays of other meaning in files of ours, and the arguments of `np.savez`, which takes no array of these names.
 _RESERVED = ("names", "labels", "classes", "folds", "seeds", "groups", "file", "allow_pickle")
 # What NumPy, zipfile and pyarrow make of files that are damaged or are something else.
-UNREADABLE = (OSError, EOFError, ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, MemoryError,
-              zipfile.BadZipFile, zlib.error)
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +83,10 @@ def check_stream_name(name: str, where: str) -> None:
         ConfigError: `name` is such; the message begins with `where`.
     """
     if not _STREAM_NAME.fullmatch(name) or name in _RESERVED:
-        raise ConfigError(f"{where}: a stream can not be called {name!r}: a letter, then letters, digits, - and _, and "
-                          f"not one of {', '.join(_RESERVED)}")
+        raise ConfigError(
+            f"{where}: a stream can not be called {name!r}: a letter, then letters, digits, - and _, and "
+            f"not one of {', '.join(_RESERVED)}"
+        )
 
 
 def read_arrays(path: Path) -> Array | Arrays:
@@ -146,9 +158,13 @@ def read_manifest(folder: Path) -> Manifest | None:
         version = plain.pop("format", None), plain.pop("schema", None)
         manifest = to_record(plain, Manifest) if version == (MANIFEST_FORMAT, MANIFEST_SCHEMA) else None
     except ValueError as error:
-        raise ConfigError(f"{path} is damaged: {error}; export anew, or import the folders of streams one by one, as "
-                          "`folders` rgb=DIR and `folders` pts_s=DIR") from error
+        raise ConfigError(
+            f"{path} is damaged: {error}; export anew, or import the folders of streams one by one, as "
+            "`folders` rgb=DIR and `folders` pts_s=DIR"
+        ) from error
     if manifest is None or manifest.form not in FORMATS:
-        raise ConfigError(f"{path}: {version[0]!r} of schema {version[1]!r}; this version reads {MANIFEST_FORMAT!r} of "
-                          f"schema {MANIFEST_SCHEMA}, files of {', '.join(FORMATS)}")
+        raise ConfigError(
+            f"{path}: {version[0]!r} of schema {version[1]!r}; this version reads {MANIFEST_FORMAT!r} of "
+            f"schema {MANIFEST_SCHEMA}, files of {', '.join(FORMATS)}"
+        )
     return manifest

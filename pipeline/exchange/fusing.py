@@ -67,9 +67,16 @@ class FusedScores:
     weights: tuple[float, ...]
 
 
-def fuse_scores(sources: Sequence[str], *, weights: str | Sequence[float] = "equal", how: str = "relu-l1",
-                labels: Sequence[LabelRow] = (), group_by: str = "", common: bool = False,
-                out: Path | None = None) -> FusedScores:
+def fuse_scores(
+    sources: Sequence[str],
+    *,
+    weights: str | Sequence[float] = "equal",
+    how: str = "relu-l1",
+    labels: Sequence[LabelRow] = (),
+    group_by: str = "",
+    common: bool = False,
+    out: Path | None = None,
+) -> FusedScores:
     """Join, normalise, weight and add class scores; judge them where labels are known.
 
     Args:
@@ -94,8 +101,10 @@ def fuse_scores(sources: Sequence[str], *, weights: str | Sequence[float] = "equ
         if members is None:
             raise ConfigError("`weights` fit needs labels: in a score file, or a CSV as `labels`")
         if len(set(groups)) < 2:
-            raise ConfigError("`weights` fit needs two videos, or groups of videos, at least: each half is judged with "
-                              "weights of the other")
+            raise ConfigError(
+                "`weights` fit needs two videos, or groups of videos, at least: each half is judged with "
+                "weights of the other"
+            )
         fused, used = _cross_fitted(tables, members, groups), fit_weights(tables, members)
     else:
         used = _numbers(wish, len(sets))
@@ -105,9 +114,15 @@ def fuse_scores(sources: Sequence[str], *, weights: str | Sequence[float] = "equ
         _write(out, replace(sets[0], groups=tuple(groups) if grouped else ()), np.tensordot(used, tables, axes=1))
     rows = _judge(sets, tables, fused, used, members, groups) if members is not None else ()
     units = len(set(groups))
-    return FusedScores(len(groups), "lrap" if members is not None and _several(members) else "top1",
-                       "video" if units == len(groups) else "group", units, wish == "fit", rows,
-                       tuple(float(w) for w in used))
+    return FusedScores(
+        len(groups),
+        "lrap" if members is not None and _several(members) else "top1",
+        "video" if units == len(groups) else "group",
+        units,
+        wish == "fit",
+        rows,
+        tuple(float(w) for w in used),
+    )
 
 
 def _several(members: Members) -> bool:
@@ -130,8 +145,10 @@ def _truth(sets: Sequence[ScoreSet], labels: Sequence[LabelRow]) -> Members | No
         rows = match_rows(labels, dict.fromkeys(names, ""))
         missing = [name for name in names if name not in rows]
         if missing:
-            raise ConfigError(f"{counted(len(missing), 'video has', 'videos have')} no label in the label "
-                              f"file, the first is {missing[0]!r}")
+            raise ConfigError(
+                f"{counted(len(missing), 'video has', 'videos have')} no label in the label "
+                f"file, the first is {missing[0]!r}"
+            )
         cells = tuple(cell_labels(rows[name].label, classes) for name in names)
     else:
         cells = next((one.labels for one in sets if one.labels), ())
@@ -149,12 +166,16 @@ def _place(label: str, classes: Sequence[str], columns: int, video: str) -> int:
     """The column of a label."""
     if classes:
         if label not in classes:
-            raise ConfigError(f"the label {label!r} of {video!r} is not among the classes of the score files: "
-                              f"{', '.join(classes[:20])}{' ...' if len(classes) > 20 else ''}")
+            raise ConfigError(
+                f"the label {label!r} of {video!r} is not among the classes of the score files: "
+                f"{', '.join(classes[:20])}{' ...' if len(classes) > 20 else ''}"
+            )
         return classes.index(label)
     if not label.removeprefix("-").isdecimal():
-        raise ConfigError(f"the label {label!r} of {video!r} is a name, but no score file names its classes: give "
-                          "one an array 'classes', or labels as numbers of columns, from 0 on")
+        raise ConfigError(
+            f"the label {label!r} of {video!r} is a name, but no score file names its classes: give "
+            "one an array 'classes', or labels as numbers of columns, from 0 on"
+        )
     return check_place(int(label), columns, repr(video))
 
 
@@ -176,19 +197,32 @@ def _cross_fitted(tables: Array, members: NDArray[np.bool_], groups: Sequence[st
     return fused
 
 
-def _judge(sets: Sequence[ScoreSet], tables: Array, fused: Array, used: NDArray[np.float64],
-           members: Members, groups: Sequence[str]) -> tuple[Judged, ...]:
+def _judge(
+    sets: Sequence[ScoreSet],
+    tables: Array,
+    fused: Array,
+    used: NDArray[np.float64],
+    members: Members,
+    groups: Sequence[str],
+) -> tuple[Judged, ...]:
     units, several = unit_numbers(groups), _several(members)
     right = main_values(members, fused, multilabel=several)
 
     def row(title: str, weight: float | None, scores: Array) -> Judged:
         mine = main_values(members, scores, multilabel=several)
-        return Judged(title, weight, float(mine.mean()), *bootstrap_mean(mine, units),
-                      float(hits(members, scores, top=5).mean()),
-                      None if weight is None else sign_flip_p(right - mine, units))
+        return Judged(
+            title,
+            weight,
+            float(mine.mean()),
+            *bootstrap_mean(mine, units),
+            float(hits(members, scores, top=5).mean()),
+            None if weight is None else sign_flip_p(right - mine, units),
+        )
 
-    return (*(row(one.title, float(weight), table) for one, weight, table in zip(sets, used, tables, strict=True)),
-            row("fused", None, fused))
+    return (
+        *(row(one.title, float(weight), table) for one, weight, table in zip(sets, used, tables, strict=True)),
+        row("fused", None, fused),
+    )
 
 
 def _write(path: Path, first: ScoreSet, fused: Array) -> None:
@@ -203,8 +237,15 @@ def _write(path: Path, first: ScoreSet, fused: Array) -> None:
         named = [*(["label"] if first.labels else []), *(["group"] if first.labels and first.groups else [])]
         columns = {"label": [join_labels(labels) for labels in first.labels], "group": first.groups}
         cells = [[columns[name][place] for name in named] for place in range(len(first.names))]
-        write_csv(path, [["video", *named, *titles], *(
-            [name, *cell, *(f"{score:.6g}" for score in row)]
-            for name, cell, row in zip(first.names, cells, fused, strict=True))])
+        write_csv(
+            path,
+            [
+                ["video", *named, *titles],
+                *(
+                    [name, *cell, *(f"{score:.6g}" for score in row)]
+                    for name, cell, row in zip(first.names, cells, fused, strict=True)
+                ),
+            ],
+        )
     else:
         raise ConfigError(f"`out` must end in .npz or .csv, not {path.name!r}")

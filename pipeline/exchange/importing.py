@@ -72,8 +72,16 @@ class Loaded:
     pts_s: NDArray[np.float64]
 
 
-def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", labels: Sequence[LabelRow] = (),
-                 dtype: str = "", fps: float | None = None, shortest: bool = False) -> Store:
+def import_store(
+    folders: Mapping[str, Path],
+    out: Path,
+    *,
+    source: str = "",
+    labels: Sequence[LabelRow] = (),
+    dtype: str = "",
+    fps: float | None = None,
+    shortest: bool = False,
+) -> Store:
     """Make a store of features computed elsewhere.
 
     Args:
@@ -101,14 +109,19 @@ def import_store(folders: Mapping[str, Path], out: Path, *, source: str = "", la
     folders, manifest = _exported(folders)
     source = (source or manifest.source).strip()
     if not source:
-        raise ConfigError("say with `source` what computed the features (a network and its weights, a program and its "
-                          "version): a model judges only stores of the same source")
+        raise ConfigError(
+            "say with `source` what computed the features (a network and its weights, a program and its "
+            "version): a model judges only stores of the same source"
+        )
     sources = find_sources(folders, suffix=f".{manifest.form}" if manifest.form else "")
     first = _load(sources[0], folders, fps=fps, shortest=shortest)
     order = [name for name in manifest.streams if name in first.streams] or list(first.streams)
     kinds = {name: _kind(first.streams[name], dtype) for name in order}
-    settings = {"source": source, "streams": {name: dim for name, (dim, _) in kinds.items()},
-                "dtype": _said_dtype(kinds)}
+    settings = {
+        "source": source,
+        "streams": {name: dim for name, (dim, _) in kinds.items()},
+        "dtype": _said_dtype(kinds),
+    }
     store = Store.create(out, Origin("import", settings, digest_of(settings), {"numpy": np.__version__}))
     rows = match_rows(labels, {one.id: str(one.files[0].resolve()) for one in sources})
     said = manifest.said | {name: Annotation(row.label, row.split, row.group) for name, row in rows.items()}
@@ -124,12 +137,17 @@ def _tell_unknown(tasks: Sequence[ShardTask], *, unlabelled: int) -> None:
     """Say of how many videos labels or times are unknown."""
     videos = [video for task in tasks for video in task.videos]
     if unlabelled:
-        logger.warning("of %s %s not in the label file", counted(len(videos), "video"),
-                       counted(unlabelled, "is", "are"))
+        logger.warning(
+            "of %s %s not in the label file", counted(len(videos), "video"), counted(unlabelled, "is", "are")
+        )
     untimed = sum(not video.probe.exact_pts for video in videos)
     if untimed:
-        logger.warning("of %d of %s nobody knows the times: give them as arrays pts_s, or `fps` when moments are "
-                       "evenly spaced; training does not need them", untimed, counted(len(videos), "video"))
+        logger.warning(
+            "of %d of %s nobody knows the times: give them as arrays pts_s, or `fps` when moments are "
+            "evenly spaced; training does not need them",
+            untimed,
+            counted(len(videos), "video"),
+        )
 
 
 def _exported(folders: Mapping[str, Path]) -> tuple[Mapping[str, Path], Manifest]:
@@ -171,8 +189,10 @@ def find_sources(folders: Mapping[str, Path], *, suffix: str = "") -> list[Sourc
     for name, files_of in found.items():
         missing = [stream for stream in folders if stream not in files_of]
         if missing:
-            raise ConfigError(f"video {name!r} has no file in {folders[missing[0]]}, but "
-                              f"{next(iter(files_of.values()))}; every stream needs a file of the same name")
+            raise ConfigError(
+                f"video {name!r} has no file in {folders[missing[0]]}, but "
+                f"{next(iter(files_of.values()))}; every stream needs a file of the same name"
+            )
     return [Source(name, tuple(found[name].values())) for name in sorted(found)]
 
 
@@ -187,14 +207,19 @@ def _load(source: Source, folders: Mapping[str, Path], *, fps: float | None, sho
     if not streams:
         raise ConfigError(f"{source.files[0]} holds no features: no array in it")
     if len(set(lengths.values())) > 1 and not shortest:
-        raise ConfigError(f"the arrays of {source.id!r} have different lengths: {lengths}; make them at the same "
-                          "moments, or cut all to the shortest with `shortest`")
+        raise ConfigError(
+            f"the arrays of {source.id!r} have different lengths: {lengths}; make them at the same "
+            "moments, or cut all to the shortest with `shortest`"
+        )
     length = min(lengths.values())
     if not length:
         raise ConfigError(f"{', '.join(map(str, source.files))}: an array holds no moment: {lengths}")
     pts_s = times.get("pts_s", np.arange(length) / fps if fps else np.full(length, np.nan))
-    return Loaded({name: table[:length] for name, table in streams.items()},
-                  times.get("frame", np.full(length, -1))[:length].astype(np.int64), pts_s[:length].astype(np.float64))
+    return Loaded(
+        {name: table[:length] for name, table in streams.items()},
+        times.get("frame", np.full(length, -1))[:length].astype(np.int64),
+        pts_s[:length].astype(np.float64),
+    )
 
 
 def _time(values: Array, name: str, source: Source) -> Array:
@@ -204,8 +229,10 @@ def _time(values: Array, name: str, source: Source) -> Array:
     # neighbours are compared, not subtracted: unsigned numbers would wrap around
     ordered = unknown or (numbers and bool(np.isfinite(values).all() and (values[1:] >= values[:-1]).all()))
     if not ordered:
-        raise ConfigError(f"{', '.join(map(str, source.files))}: {name!r} must be numbers (T,) that never decrease, "
-                          f"not {values.dtype} of shape {values.shape}")
+        raise ConfigError(
+            f"{', '.join(map(str, source.files))}: {name!r} must be numbers (T,) that never decrease, "
+            f"not {values.dtype} of shape {values.shape}"
+        )
     return values
 
 
@@ -233,8 +260,15 @@ def _said_dtype(kinds: Kinds) -> str | dict[str, str]:
     return next(iter(dtypes.values())) if len(set(dtypes.values())) == 1 else dtypes
 
 
-def _packed(sources: Sequence[Source], folders: Mapping[str, Path], kinds: Kinds, dtype: str, *, fps: float | None,
-            shortest: bool) -> Iterator[list[tuple[Source, Loaded]]]:
+def _packed(
+    sources: Sequence[Source],
+    folders: Mapping[str, Path],
+    kinds: Kinds,
+    dtype: str,
+    *,
+    fps: float | None,
+    shortest: bool,
+) -> Iterator[list[tuple[Source, Loaded]]]:
     """Yield videos in portions of about `SHARD_BYTES`."""
     portion: list[tuple[Source, Loaded]] = []
     size = 0
@@ -255,27 +289,43 @@ def _check_kinds(source: Source, found: Kinds, first: Source, kinds: Kinds) -> N
     if dims != known:
         raise ConfigError(f"{source.files[0]} has streams and dims {dims}, {first.files[0]} has {known}")
     if found != kinds:
-        raise ConfigError(f"{source.files[0]} is to be stored as {_said_dtype(found)}, {first.files[0]} as "
-                          f"{_said_dtype(kinds)}; choose one for all with `dtype`")
+        raise ConfigError(
+            f"{source.files[0]} is to be stored as {_said_dtype(found)}, {first.files[0]} as "
+            f"{_said_dtype(kinds)}; choose one for all with `dtype`"
+        )
 
 
-def _write(store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], said: Mapping[str, Annotation],
-           kinds: Kinds) -> ShardTask:
+def _write(
+    store: Store, shard: str, videos: Sequence[tuple[Source, Loaded]], said: Mapping[str, Annotation], kinds: Kinds
+) -> ShardTask:
     planned = tuple(_video(source, loaded, said.get(source.id, Annotation())) for source, loaded in videos)
     stops = np.cumsum([len(loaded.frame) for _, loaded in videos]).tolist()
     starts = [0, *stops[:-1]]
-    segments = tuple(SegmentRows(v, 0, stop - start, start, stop, "ok")
-                     for v, (start, stop) in enumerate(zip(starts, stops, strict=True)))
+    segments = tuple(
+        SegmentRows(v, 0, stop - start, start, stop, "ok")
+        for v, (start, stop) in enumerate(zip(starts, stops, strict=True))
+    )
     streams = {name: _as_stored(name, dtype, videos) for name, (_, dtype) in kinds.items()}
-    content = ShardContent(shard, store.origin, planned, segments,
-                           np.concatenate([loaded.frame for _, loaded in videos]),
-                           np.concatenate([loaded.pts_s for _, loaded in videos]), streams)
+    content = ShardContent(
+        shard,
+        store.origin,
+        planned,
+        segments,
+        np.concatenate([loaded.frame for _, loaded in videos]),
+        np.concatenate([loaded.pts_s for _, loaded in videos]),
+        streams,
+    )
     sha256, size_bytes = write_shard(store.shard_path(shard), content)
     reports = tuple(SegmentReport(video.id, 0, 0, video.moments, "ok", "", "", 0, 0, 0, {}) for video in planned)
     store.books.write_report(ShardReport(shard, sha256, size_bytes, stops[-1], 0, reports, {}, 0.0, "", 0))
-    return ShardTask(shard, tuple(
-        Segment(video.id, 0, video.moments, tuple(loaded.frame.tolist()), 0, 0, None)
-        for video, (_, loaded) in zip(planned, videos, strict=True)), planned)
+    return ShardTask(
+        shard,
+        tuple(
+            Segment(video.id, 0, video.moments, tuple(loaded.frame.tolist()), 0, 0, None)
+            for video, (_, loaded) in zip(planned, videos, strict=True)
+        ),
+        planned,
+    )
 
 
 def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]]) -> Array:
@@ -286,16 +336,19 @@ def _as_stored(stream: str, dtype: str, videos: Sequence[tuple[Source, Loaded]])
         with np.errstate(over="ignore", under="ignore"):
             stored = table.astype(dtype)
         if not np.isfinite(stored).all():
-            raise ConfigError(f"{source.files[0]} holds values beyond {dtype} ({np.abs(table).max():g}); "
-                              + ("use `dtype` float32" if dtype == "float16" else "scale them down first"))
+            raise ConfigError(
+                f"{source.files[0]} holds values beyond {dtype} ({np.abs(table).max():g}); "
+                + ("use `dtype` float32" if dtype == "float16" else "scale them down first")
+            )
         if stored.dtype != table.dtype:
             exact = table.astype(np.float64)
             largest, lost = max(largest, np.abs(exact).max()), max(lost, np.abs(exact - stored).max())
         parts.append(stored)
     if lost > LOST_SHARE * largest:
-        raise ConfigError(f"{videos[0][0].files[0]} and others: stream {stream!r} holds values too small for {dtype} "
-                          f"(at most {largest:g}); "
-                          + ("use `dtype` float32" if dtype == "float16" else "scale them up first"))
+        raise ConfigError(
+            f"{videos[0][0].files[0]} and others: stream {stream!r} holds values too small for {dtype} "
+            f"(at most {largest:g}); " + ("use `dtype` float32" if dtype == "float16" else "scale them up first")
+        )
     return np.concatenate(parts)
 
 
@@ -304,5 +357,14 @@ def _video(source: Source, loaded: Loaded, said: Annotation) -> Video:
     timed = not np.isnan(loaded.pts_s).any()
     duration_s = float(loaded.pts_s[-1] - loaded.pts_s[0]) if timed else 0.0
     probe = Probe("", 0, 0, 0, False, 0.0, duration_s, len(loaded.frame), 0, "", timed)
-    return Video(source.id, str(source.files[0].resolve()), digest, said.label, said.split, said.group, 0,
-                 len(loaded.frame), probe)
+    return Video(
+        source.id,
+        str(source.files[0].resolve()),
+        digest,
+        said.label,
+        said.split,
+        said.group,
+        0,
+        len(loaded.frame),
+        probe,
+    )

@@ -19,16 +19,18 @@ def parquet_library() -> tuple[Any, Any]:
         import pyarrow as arrow
         from pyarrow import parquet
     except ImportError as error:
-        raise ResourceError("parquet needs the library pyarrow: pip install 'vidu-pipe[parquet]'; npz and npy need "
-                            "nothing") from error
+        raise ResourceError(
+            "parquet needs the library pyarrow: pip install 'vidu-pipe[parquet]'; npz and npy need nothing"
+        ) from error
     return arrow, parquet
 
 
 def write_parquet(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write arrays (T,) or (T, D) by name, whole or not at all."""
     arrow, parquet = parquet_library()
-    columns = {name: arrow.array(list(values)) if values.ndim == 2 else arrow.array(values)
-               for name, values in arrays.items()}
+    columns = {
+        name: arrow.array(list(values)) if values.ndim == 2 else arrow.array(values) for name, values in arrays.items()
+    }
     with writing(path) as file:
         parquet.write_table(arrow.table(columns), file)
 

@@ -26,7 +26,6 @@ NORMALISATIONS = ("relu-l1", "softmax", "none")
 _FIXED = ("names", "labels", "classes", "folds", "seeds", "groups")
 
 
-
 @dataclass(frozen=True, slots=True)
 class ScoreSet:
     """What one network says of some videos.
@@ -55,17 +54,23 @@ class ScoreSet:
             ConfigError: it does not, a name stands twice, or a score is not finite.
         """
         if self.scores.ndim != 2 or len(self.scores) != len(self.names):
-            raise ConfigError(f"{self.title}: scores of shape {self.scores.shape} for "
-                              f"{counted(len(self.names), 'name')}; a table of names x classes is needed")
+            raise ConfigError(
+                f"{self.title}: scores of shape {self.scores.shape} for "
+                f"{counted(len(self.names), 'name')}; a table of names x classes is needed"
+            )
         if self.labels and len(self.labels) != len(self.names):
-            raise ConfigError(f"{self.title}: {counted(len(self.labels), 'label')} for "
-                              f"{counted(len(self.names), 'name')}")
+            raise ConfigError(
+                f"{self.title}: {counted(len(self.labels), 'label')} for {counted(len(self.names), 'name')}"
+            )
         if self.groups and len(self.groups) != len(self.names):
-            raise ConfigError(f"{self.title}: {counted(len(self.groups), 'group')} for "
-                              f"{counted(len(self.names), 'name')}")
+            raise ConfigError(
+                f"{self.title}: {counted(len(self.groups), 'group')} for {counted(len(self.names), 'name')}"
+            )
         if self.classes and len(self.classes) != self.scores.shape[1]:
-            raise ConfigError(f"{self.title}: {counted(len(self.classes), 'class name')} for "
-                              f"{counted(self.scores.shape[1], 'column')}")
+            raise ConfigError(
+                f"{self.title}: {counted(len(self.classes), 'class name')} for "
+                f"{counted(self.scores.shape[1], 'column')}"
+            )
         if len(set(self.names)) != len(self.names):
             twice = next(name for name, times in Counter(self.names).items() if times > 1)
             raise ConfigError(f"{self.title}: {twice!r} stands there twice")
@@ -85,8 +90,10 @@ def read_all(sources: Sequence[str]) -> list[ScoreSet]:
         raise ConfigError(f"{twice} is named twice; `weights` lets a file count more")
     sets = [read_scores(source) for source in sources]
     titles = [one.title for one in sets]
-    return [replace(one, title=source) if titles.count(one.title) > 1 else one
-            for one, source in zip(sets, sources, strict=True)]
+    return [
+        replace(one, title=source) if titles.count(one.title) > 1 else one
+        for one, source in zip(sets, sources, strict=True)
+    ]
 
 
 def read_scores(source: str) -> ScoreSet:
@@ -95,8 +102,9 @@ def read_scores(source: str) -> ScoreSet:
     Raises:
         ConfigError: the file can not be read, or the array is not there; the message names those that are.
     """
-    path, array = (Path(source), "") if Path(source).exists() else (Path(source.rpartition(":")[0]),
-                                                                    source.rpartition(":")[2])
+    path, array = (
+        (Path(source), "") if Path(source).exists() else (Path(source.rpartition(":")[0]), source.rpartition(":")[2])
+    )
     if path.is_dir():
         path /= "scores.npz"
     if not path.is_file():
@@ -119,15 +127,23 @@ def _with_groups(found: ScoreSet, run: Path) -> ScoreSet:
 
 def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
     if "seeds" in arrays:
-        arrays = {name: values.mean(0) if values.ndim == 3 and len(values) == len(arrays["seeds"]) else values
-                  for name, values in arrays.items()}
-    tables = [name for name, values in arrays.items()
-              if values.ndim == 2 and np.issubdtype(values.dtype, np.floating) and name not in _FIXED]
+        arrays = {
+            name: values.mean(0) if values.ndim == 3 and len(values) == len(arrays["seeds"]) else values
+            for name, values in arrays.items()
+        }
+    tables = [
+        name
+        for name, values in arrays.items()
+        if values.ndim == 2 and np.issubdtype(values.dtype, np.floating) and name not in _FIXED
+    ]
     if array not in arrays and f"score_{array}" in arrays:
         array = f"score_{array}"
     if (array or len(tables) > 1) and array not in tables:
-        raise ConfigError(f"{path} holds the score arrays {', '.join(tables)}; choose one as {path}:{tables[0]}"
-                          if tables else f"{path} holds no score array of names x classes")
+        raise ConfigError(
+            f"{path} holds the score arrays {', '.join(tables)}; choose one as {path}:{tables[0]}"
+            if tables
+            else f"{path} holds no score array of names x classes"
+        )
     if not tables:
         raise ConfigError(f"{path} holds no score array of names x classes; it holds {', '.join(arrays)}")
     array = array or tables[0]
@@ -143,9 +159,14 @@ def _from_arrays(path: Path, array: str, arrays: dict[str, Array]) -> ScoreSet:
     titles = tuple(str(name) for name in classes) if classes is not None else ()
     cells = () if labels is None else _label_cells(path, labels, titles, arrays[array].shape[1])
     groups = beside("groups")
-    return ScoreSet(array.removeprefix("score_"), tuple(str(name) for name in names),
-                    arrays[array].astype(np.float64), cells, titles,
-                    () if groups is None else tuple(groups.astype(str).tolist()))
+    return ScoreSet(
+        array.removeprefix("score_"),
+        tuple(str(name) for name in names),
+        arrays[array].astype(np.float64),
+        cells,
+        titles,
+        () if groups is None else tuple(groups.astype(str).tolist()),
+    )
 
 
 def _label_cells(path: Path, labels: Array, titles: tuple[str, ...], columns: int) -> tuple[tuple[str, ...], ...]:
@@ -154,8 +175,10 @@ def _label_cells(path: Path, labels: Array, titles: tuple[str, ...], columns: in
     if labels.ndim == 2 and labels.shape[1] == len(titles) and np.isin(labels, (0, 1)).all():
         return tuple(tuple(titles[c] for c in np.flatnonzero(row)) for row in labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iuUS":
-        raise ConfigError(f"{path}: labels are names (V,), numbers (V,) or a table (V, {len(titles)}) of 0 and 1, not "
-                          f"{labels.dtype} of shape {labels.shape}")
+        raise ConfigError(
+            f"{path}: labels are names (V,), numbers (V,) or a table (V, {len(titles)}) of 0 and 1, not "
+            f"{labels.dtype} of shape {labels.shape}"
+        )
     if labels.dtype.kind in "iu":
         return tuple((titles[check_place(label, len(titles), str(path))],) for label in labels.tolist())
     return tuple(cell_labels(str(label), titles) for label in labels)
@@ -169,8 +192,10 @@ def check_place(label: int, columns: int, where: str) -> int:
     """
     if not 0 <= label < columns:
         hint = "; if labels count from 1 here, subtract 1" if label == columns else ""
-        raise ConfigError(f"{where}: the label {label} is none of {counted(columns, 'column')}, which count from 0 to "
-                          f"{columns - 1}{hint}")
+        raise ConfigError(
+            f"{where}: the label {label} is none of {counted(columns, 'column')}, which count from 0 to "
+            f"{columns - 1}{hint}"
+        )
     return label
 
 
@@ -214,12 +239,16 @@ def join_scores(sets: Sequence[ScoreSet], *, common: bool = False) -> list[Score
     for one in sets[1:]:
         missing, extra = sorted(set(first.names) - set(one.names)), sorted(set(one.names) - set(first.names))
         if (missing or extra) and not common:
-            raise ConfigError(f"{first.title} and {one.title} do not speak of the same videos: {len(missing)} only in "
-                              f"{first.title} ({_few(missing)}), {len(extra)} only in {one.title} ({_few(extra)}); "
-                              "`common` takes those that both have")
+            raise ConfigError(
+                f"{first.title} and {one.title} do not speak of the same videos: {len(missing)} only in "
+                f"{first.title} ({_few(missing)}), {len(extra)} only in {one.title} ({_few(extra)}); "
+                "`common` takes those that both have"
+            )
     if not shared:
-        raise ConfigError(f"the score files have no video in common; {first.title} has {_few(list(first.names))}, "
-                          f"{sets[-1].title} has {_few(list(sets[-1].names))}")
+        raise ConfigError(
+            f"the score files have no video in common; {first.title} has {_few(list(first.names))}, "
+            f"{sets[-1].title} has {_few(list(sets[-1].names))}"
+        )
     order = [name for name in first.names if name in shared]
     named = next((one for one in sets if one.classes), first)
     joined = [_arranged(one, order, named) for one in sets]
@@ -227,8 +256,10 @@ def join_scores(sets: Sequence[ScoreSet], *, common: bool = False) -> list[Score
     for one in labelled[1:]:
         if one.labels != labelled[0].labels:
             index = next(i for i, (a, b) in enumerate(zip(labelled[0].labels, one.labels, strict=True)) if a != b)
-            raise ConfigError(f"{order[index]!r} is {join_labels(labelled[0].labels[index])!r} in {labelled[0].title} "
-                              f"and {join_labels(one.labels[index])!r} in {one.title}")
+            raise ConfigError(
+                f"{order[index]!r} is {join_labels(labelled[0].labels[index])!r} in {labelled[0].title} "
+                f"and {join_labels(one.labels[index])!r} in {one.title}"
+            )
     return joined
 
 
@@ -240,8 +271,10 @@ def _called_alike(sets: Sequence[ScoreSet]) -> list[ScoreSet]:
     for meant in found:
         for name, known in meant.items():
             names[place[known]] = min(names[place[known]], name, key=len)
-    return [replace(one, names=tuple(names[place[meant[name]]] if name in meant else name for name in one.names))
-            for one, meant in zip(sets, found, strict=True)]
+    return [
+        replace(one, names=tuple(names[place[meant[name]]] if name in meant else name for name in one.names))
+        for one, meant in zip(sets, found, strict=True)
+    ]
 
 
 def _arranged(one: ScoreSet, order: Sequence[str], named: ScoreSet) -> ScoreSet:
@@ -256,8 +289,10 @@ def _arranged(one: ScoreSet, order: Sequence[str], named: ScoreSet) -> ScoreSet:
             raise ConfigError(f"{one.title} has other classes than {named.title}: {_few(odd)}")
         scores = scores[:, [one.classes.index(name) for name in classes]]
     elif scores.shape[1] != columns:
-        raise ConfigError(f"{one.title} has {counted(scores.shape[1], 'column')}, {named.title} has {columns}: "
-                          "they do not speak of the same classes")
+        raise ConfigError(
+            f"{one.title} has {counted(scores.shape[1], 'column')}, {named.title} has {columns}: "
+            "they do not speak of the same classes"
+        )
     labels = tuple(one.labels[row] for row in rows) if one.labels else ()
     groups = tuple(one.groups[row] for row in rows) if one.groups else ()
     if classes and not one.classes:  # its labels are numbers of columns

@@ -42,7 +42,8 @@ class KnownPair:
         H, W = flow.shape[1:]
         row, column = np.mgrid[:H, :W]
         stays = (np.abs(column + self.flow[0] - (W - 1) / 2) <= (W - 1) / 2) & (
-            np.abs(row + self.flow[1] - (H - 1) / 2) <= (H - 1) / 2)
+            np.abs(row + self.flow[1] - (H - 1) / 2) <= (H - 1) / 2
+        )
         return float(np.hypot(*(flow - self.flow))[stays].mean())
 
 
@@ -122,8 +123,17 @@ def video_frames(path: str, short_side_px: int) -> NDArray[np.uint8]:
     _, ticks, _ = probe(path)
     start = max(0, (len(ticks) - _VIDEO_FRAMES) // 2)
     stop = min(len(ticks), start + _VIDEO_FRAMES)
-    windows = decode(path, start=start, stop=stop, seek_pts=None, rgb_frames=np.empty(0, np.int64), grey=True,
-                     short_side=short_side_px, upscale=False, window_frames=_VIDEO_FRAMES)
+    windows = decode(
+        path,
+        start=start,
+        stop=stop,
+        seek_pts=None,
+        rgb_frames=np.empty(0, np.int64),
+        grey=True,
+        short_side=short_side_px,
+        upscale=False,
+        window_frames=_VIDEO_FRAMES,
+    )
     grey = next(windows).grey
     if len(grey) < 2:
         raise EmptyVideoError(f"{path}: flow needs 2 frames, it has {len(grey)}")
@@ -141,7 +151,11 @@ def variants(devices: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
 
 
 def bench_flow(
-    pair: KnownPair, video: NDArray[np.uint8] | None, *, seconds: float, devices: tuple[str, ...],
+    pair: KnownPair,
+    video: NDArray[np.uint8] | None,
+    *,
+    seconds: float,
+    devices: tuple[str, ...],
 ) -> Iterator[BenchRow]:
     """Check and time every method, the baseline first.
 
@@ -189,7 +203,7 @@ def pairs_per_s(method: FlowMethod, frames: NDArray[np.uint8], seconds: float, d
         elapsed_s = max(clock() - began, 1e-6)
         rates.append(pairs / elapsed_s)
         pairs = int(np.clip(seconds / 8 * pairs / elapsed_s, 1, min(_LARGEST_CALL[device], 2 * pairs)))
-    return statistics.median(rates[len(rates) // 2:])  # the first ones were short, or warmed something up
+    return statistics.median(rates[len(rates) // 2 :])  # the first ones were short, or warmed something up
 
 
 def processor() -> str:

@@ -12,7 +12,13 @@ from workers.flow.files.pictures import grey_of, read_picture, write_picture
 
 
 def flow_of_pair(
-    first: Path, second: Path, method: FlowMethod, *, out: Path | None, preview: Path | None, scale_px: float | None,
+    first: Path,
+    second: Path,
+    method: FlowMethod,
+    *,
+    out: Path | None,
+    preview: Path | None,
+    scale_px: float | None,
 ) -> float:
     """Compute the flow from one picture to another and write what is asked for.
 

@@ -63,7 +63,10 @@ def refuse_input(path: Path, *inputs: Path) -> None:
 
 
 def beside(
-    picture: NDArray[np.uint8], flow: NDArray[np.float32], scale_px: float | None, *more: NDArray[np.uint8],
+    picture: NDArray[np.uint8],
+    flow: NDArray[np.float32],
+    scale_px: float | None,
+    *more: NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
     """Draw a frame uint8 (H, W, 3), any more frames, and its flow float32 (2, H, W), side by side."""
     times = -(-_LEGIBLE_PX // min(picture.shape[:2]))
@@ -99,8 +102,19 @@ def preview_video(video: str, path: Path, look: Look) -> None:
 
 def _pair(video: str, frame: int, look: Look) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return two frames as grey (2, H, W) and the first in colour (H, W, 3)."""
-    window = next(decode(video, start=frame, stop=frame + 2, seek_pts=None, rgb_frames=np.array([frame]), grey=True,
-                         short_side=look.short_side_px, upscale=look.upscale, window_frames=2))
+    window = next(
+        decode(
+            video,
+            start=frame,
+            stop=frame + 2,
+            seek_pts=None,
+            rgb_frames=np.array([frame]),
+            grey=True,
+            short_side=look.short_side_px,
+            upscale=look.upscale,
+            window_frames=2,
+        )
+    )
     if len(window.grey) < 2:
         raise EmptyVideoError(f"{video}: it ends at frame {frame}")
     return window.grey, window.rgb[0]
@@ -110,11 +124,20 @@ def _scale_px(video: str, frames: int, look: Look) -> float:
     """Choose one scale by fields spread over the video."""
     starts = set(np.linspace(0, frames - 2, min(_SAMPLES, frames - 1)).astype(int).tolist())
     fields, last = [], None
-    for window in decode(video, start=0, stop=frames, seek_pts=None, rgb_frames=np.empty(0, np.int64), grey=True,
-                         short_side=look.short_side_px, upscale=look.upscale, window_frames=_WINDOW_FRAMES):
+    for window in decode(
+        video,
+        start=0,
+        stop=frames,
+        seek_pts=None,
+        rgb_frames=np.empty(0, np.int64),
+        grey=True,
+        short_side=look.short_side_px,
+        upscale=look.upscale,
+        window_frames=_WINDOW_FRAMES,
+    ):
         grey = window.grey if last is None else np.concatenate([last[None], window.grey])
         first = int(window.frame[-1]) + 1 - len(grey)
-        fields += [look.flow(grey[at:at + 2])[0] for at in range(len(grey) - 1) if first + at in starts]
+        fields += [look.flow(grey[at : at + 2])[0] for at in range(len(grey) - 1) if first + at in starts]
         last = window.grey[-1].copy()
     return flow_scale_px(np.concatenate(fields, axis=1))
 
@@ -123,8 +146,17 @@ def _fields(video: str, frames: int, look: Look) -> Iterator[tuple[float, NDArra
     """Yield (time, frame in colour, flow to the next frame)."""
     pairs = PairFlow(look.flow, every=1, step=1)
     colours: dict[int, NDArray[np.uint8]] = {}
-    for window in decode(video, start=0, stop=frames, seek_pts=None, rgb_frames=np.arange(frames), grey=True,
-                         short_side=look.short_side_px, upscale=look.upscale, window_frames=_WINDOW_FRAMES):
+    for window in decode(
+        video,
+        start=0,
+        stop=frames,
+        seek_pts=None,
+        rgb_frames=np.arange(frames),
+        grey=True,
+        short_side=look.short_side_px,
+        upscale=look.upscale,
+        window_frames=_WINDOW_FRAMES,
+    ):
         colours |= dict(zip(window.rgb_frame.tolist(), window.rgb, strict=True))
         for _, batch, times in pairs.add(window):
             for frame, flow, pts_s in zip(batch.frame.tolist(), batch.flow, times.tolist(), strict=True):

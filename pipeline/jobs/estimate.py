@@ -68,8 +68,16 @@ class Estimate:
         return self.start_s + self.work_s
 
 
-def estimate(found: list[Found], settings: ExtractSettings, networks: dict[str, Network | None], out: Path,
-             shard_frames: int | None, workers: int | None, *, prepared_s: float) -> Estimate:
+def estimate(
+    found: list[Found],
+    settings: ExtractSettings,
+    networks: dict[str, Network | None],
+    out: Path,
+    shard_frames: int | None,
+    workers: int | None,
+    *,
+    prepared_s: float,
+) -> Estimate:
     """Plan without writing, and measure for about a second.
 
     Args:
@@ -102,14 +110,20 @@ def estimate(found: list[Found], settings: ExtractSettings, networks: dict[str, 
     planned_s = time.perf_counter() - began
     measured = measure(todo, settings, networks) if todo else Measured(0.0, 0.0, "")
     return Estimate(
-        shards=len(plan.shards), shards_done=len(reports), videos_new=new, videos_relabelled=relabelled,
-        failures=plan.failures, damaged=tuple(video for video in plan.latest().values() if video.probe.damage),
+        shards=len(plan.shards),
+        shards_done=len(reports),
+        videos_new=new,
+        videos_relabelled=relabelled,
+        failures=plan.failures,
+        damaged=tuple(video for video in plan.latest().values() if video.probe.damage),
         moments=sum(len(segment.frames) for task in todo for segment in task.segments),
         frames=sum(task.work_frames for task in todo),
         longest_frames=max((sum(task.work_frames for task in run) for run in runs(todo)), default=0),
         start_s=prepared_s + planned_s + ENGINE_S + prepared_s + measured.tools_s,
         workers=min(workers or os.cpu_count() or 1, max(1, len(todo))),
-        seconds_per_frame=measured.per_frame_s, measured_on=measured.video)
+        seconds_per_frame=measured.per_frame_s,
+        measured_on=measured.video,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,8 +61,14 @@ class InlineEngine:
         """Find the videos that the machine can not bear, each tried alone; none where it fails without any too."""
         if self._fails(replace(task, segments=())):
             return frozenset()
-        return frozenset(video.id for video in task.videos if video.id not in task.excluded and self._fails(
-            replace(task, segments=tuple(segment for segment in task.segments if segment.video == video.id))))
+        return frozenset(
+            video.id
+            for video in task.videos
+            if video.id not in task.excluded
+            and self._fails(
+                replace(task, segments=tuple(segment for segment in task.segments if segment.video == video.id))
+            )
+        )
 
     def _fails(self, task: ShardTask) -> bool:
         try:

@@ -140,9 +140,14 @@ def do_job(job: Job) -> Summary:
         reports = good_reports(store, plan)
         todo = [task for task in plan.live_shards if task.shard not in reports]
         summary = Summary(store, kept=len(reports), relabelled=relabelled)
-        logger.info("%s: %s, %s, %d of them done, %s to do", job.out, counted(len(plan.latest()), "video"),
-                    counted(len(plan.shards), "shard"), len(reports),
-                    counted(sum(task.work_frames for task in todo), "frame"))
+        logger.info(
+            "%s: %s, %s, %d of them done, %s to do",
+            job.out,
+            counted(len(plan.latest()), "video"),
+            counted(len(plan.shards), "shard"),
+            len(reports),
+            counted(sum(task.work_frames for task in todo), "frame"),
+        )
         if todo:
             display = Display(todo, job.settings.kind, quiet=job.quiet, log_json=job.log_json)
             with _engine(job, store) as engine, display:
@@ -182,16 +187,22 @@ def refuse_other(store: AnyStore, origin: Origin, *, mixed_software: bool) -> No
     if store.origin.kind != origin.kind:
         raise StoreError(f"{root} holds {store.origin.kind}ed features; choose another `out`")
     if store.origin.digest != origin.digest:
-        raise StoreError(f"{root} was made with other settings; its own, then those asked for:\n  "
-                         + "\n  ".join(differences(store.origin.settings, origin.settings))
-                         + "\nAsk for its own, or choose another `out`.")
+        raise StoreError(
+            f"{root} was made with other settings; its own, then those asked for:\n  "
+            + "\n  ".join(differences(store.origin.settings, origin.settings))
+            + "\nAsk for its own, or choose another `out`."
+        )
     if store.origin.software != origin.software and not mixed_software:
         old, new = store.origin.software, origin.software
-        lines = [f"{name}: {old.get(name)}, {new.get(name)}" for name in sorted(old | new)
-                 if old.get(name) != new.get(name)]
-        raise StoreError(f"{root} was made with other versions, so new features could differ from its own:\n  "
-                         + "\n  ".join(lines) + "\nInstall its own, choose another `out`, or accept that with "
-                         "`mixed_software` (every shard records its versions).")
+        lines = [
+            f"{name}: {old.get(name)}, {new.get(name)}" for name in sorted(old | new) if old.get(name) != new.get(name)
+        ]
+        raise StoreError(
+            f"{root} was made with other versions, so new features could differ from its own:\n  "
+            + "\n  ".join(lines)
+            + "\nInstall its own, choose another `out`, or accept that with "
+            "`mixed_software` (every shard records its versions)."
+        )
 
 
 def up_to_date(store: AnyStore, job: Job) -> tuple[Plan, tuple[str, ...]]:
@@ -239,8 +250,9 @@ def _engine(job: Job, store: AnyStore) -> Iterator[Engine]:
         return
     from pipeline.jobs.ray_engine import ClusterOptions, RayEngine
 
-    options = ClusterOptions(address=job.address, workers=job.workers, retries=job.retries,
-                             gpus_per_task=job.gpus_per_task)
+    options = ClusterOptions(
+        address=job.address, workers=job.workers, retries=job.retries, gpus_per_task=job.gpus_per_task
+    )
     with RayEngine(job.settings, job.networks, store, options) as engine:
         yield engine
 
@@ -254,8 +266,11 @@ def _run(engine: Engine, todo: list[ShardTask], display: Display, summary: Summa
             summary.lost.append(event)
             if len(summary.lost) >= _LOST_AT_ONCE and not summary.made:
                 bugs = sum(bool(lost.trace) for lost in summary.lost)
-                logger.error("%s lost, %d to a bug and the others to the machine, and none was "
-                             "made; the rest is not tried", counted(len(summary.lost), "shard"), bugs)
+                logger.error(
+                    "%s lost, %d to a bug and the others to the machine, and none was made; the rest is not tried",
+                    counted(len(summary.lost), "shard"),
+                    bugs,
+                )
                 return
 
 
@@ -263,8 +278,12 @@ def verify_shards(store: AnyStore, plan: Plan) -> list[tuple[ShardReport, str]]:
     """Read every shard that is reported and compare every checksum; say what is wrong with each, empty when nothing."""
     done = [(task, report) for task in plan.live_shards if (report := store.books.report(task.shard))]
     with ThreadPoolExecutor() as pool:
-        return [(report, trouble) for (_, report), trouble in zip(
-            done, pool.map(lambda pair: _of_another_plan(*pair) or store.trouble(pair[1]), done), strict=True)]
+        return [
+            (report, trouble)
+            for (_, report), trouble in zip(
+                done, pool.map(lambda pair: _of_another_plan(*pair) or store.trouble(pair[1]), done), strict=True
+            )
+        ]
 
 
 def _of_another_plan(task: ShardTask, report: ShardReport) -> str:

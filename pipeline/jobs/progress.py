@@ -84,8 +84,15 @@ class Display:
         self._pace = Pace(self._frames_total)
         self._spoke = time.monotonic()
         self._lines = not quiet and not _NOTEBOOK and not sys.stderr.isatty()
-        self._bar = tqdm(total=self._frames_total, unit_scale=True, dynamic_ncols=True, bar_format=_BAR,
-                         disable=quiet or self._lines, desc=name, mininterval=0.2)
+        self._bar = tqdm(
+            total=self._frames_total,
+            unit_scale=True,
+            dynamic_ncols=True,
+            bar_format=_BAR,
+            disable=quiet or self._lines,
+            desc=name,
+            mininterval=0.2,
+        )
         self._log_json = log_json
         try:
             self._json: BinaryIO | None = log_json.open("ab", buffering=0) if log_json else None

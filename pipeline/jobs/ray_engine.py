@@ -38,8 +38,15 @@ if TYPE_CHECKING:
     from workers.networks.engine import Network
 
 # as Ray was imported: for each of its starts, since a caller of the library gets the environment back that it had
-_ENVIRONMENT = {name: os.environ[name] for name in (
-    "RAY_USAGE_STATS_ENABLED", "RAY_COLOR_PREFIX", "RAY_worker_niceness", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO")}
+_ENVIRONMENT = {
+    name: os.environ[name]
+    for name in (
+        "RAY_USAGE_STATS_ENABLED",
+        "RAY_COLOR_PREFIX",
+        "RAY_worker_niceness",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO",
+    )
+}
 _WAIT_S = 0.5
 _LOOK_EVERY_S = 10.0
 _STARTS = 2
@@ -75,8 +82,9 @@ class _Attempt:
 class RayEngine:
     """Makes shards as Ray tasks; use as a context manager, which starts or joins Ray and leaves it."""
 
-    def __init__(self, settings: Settings, networks: "dict[str, Network | None]", store: AnyStore,
-                 options: ClusterOptions) -> None:
+    def __init__(
+        self, settings: Settings, networks: "dict[str, Network | None]", store: AnyStore, options: ClusterOptions
+    ) -> None:
         """Say what to make; Ray starts in `__enter__`."""
         self._settings = settings
         self._networks = networks
@@ -171,8 +179,10 @@ class RayEngine:
             tasks = tuple(replace(task, excluded=task.excluded | deadly) for task in attempt.tasks)
             queue.appendleft(_Attempt(tasks, attempt.tries))
         else:
-            why = (f"its worker failed {counted(attempt.tries + 1, 'time')} ({why}), and no video alone is "
-                   "to blame; see `retries`, and how much memory a worker has")
+            why = (
+                f"its worker failed {counted(attempt.tries + 1, 'time')} ({why}), and no video alone is "
+                "to blame; see `retries`, and how much memory a worker has"
+            )
             yield from self._lost(attempt, why, "", queue)
 
     def _lost(self, attempt: _Attempt, why: str, trace: str, queue: deque[_Attempt]) -> Iterator[Event]:
@@ -183,8 +193,12 @@ class RayEngine:
 
     def _deadly(self, task: ShardTask) -> frozenset[str]:
         """Find the videos that end a process of their own, or find the machine wanting, twice."""
-        logger.warning("shard %s: its worker failed %s; trying its %s one by one", task.shard,
-                       counted(self._options.retries + 1, "time"), counted(len(task.videos), "video"))
+        logger.warning(
+            "shard %s: its worker failed %s; trying its %s one by one",
+            task.shard,
+            counted(self._options.retries + 1, "time"),
+            counted(len(task.videos), "video"),
+        )
         suspects = [video.id for video in task.videos if video.id not in task.excluded]
         if self._dying(task, [""]):
             return frozenset()  # even without any video: it is the machine, and all of them would be blamed
@@ -194,8 +208,10 @@ class RayEngine:
 
     def _dying(self, task: ShardTask, videos: Sequence[str]) -> list[str]:
         alone = {video: replace(task, segments=tuple(s for s in task.segments if s.video == video)) for video in videos}
-        results = {video: self._rehearse.remote(one, self._settings, self._argument, self._store)
-                   for video, one in alone.items()}
+        results = {
+            video: self._rehearse.remote(one, self._settings, self._argument, self._store)
+            for video, one in alone.items()
+        }
         dying = []
         for video, result in results.items():
             try:
@@ -217,8 +233,10 @@ class RayEngine:
         if self._settings.device == "cuda":
             slots = min(slots, has.get("GPU", 0.0) / self._options.gpus_per_task)
         if slots < 1 and not self._looked:
-            raise ResourceError(f"nothing here can run a task: {has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs "
-                                f"for `device` {self._settings.device}")
+            raise ResourceError(
+                f"nothing here can run a task: {has.get('CPU', 0):g} CPUs, {has.get('GPU', 0):g} GPUs "
+                f"for `device` {self._settings.device}"
+            )
         self._slots, self._looked = max(1, int(slots)), time.monotonic()
 
 
@@ -238,8 +256,12 @@ def _start(options: ClusterOptions) -> None:
     if options.address:
         quiet |= {"address": options.address}
     else:
-        quiet |= {"address": "local", "num_cpus": options.workers or os.cpu_count() or 1, "include_dashboard": False,
-                  "_node_ip_address": "127.0.0.1"}
+        quiet |= {
+            "address": "local",
+            "num_cpus": options.workers or os.cpu_count() or 1,
+            "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",
+        }
     trouble: Exception | None = None
     for _ in range(1 if options.address else _STARTS):
         if trouble is not None:
@@ -255,8 +277,10 @@ def _start(options: ClusterOptions) -> None:
             return
     if options.address:
         raise ResourceError(f"no Ray at {options.address}: {trouble}") from trouble
-    raise ResourceError(f"Ray does not start on this machine: {trouble}. It needs processors, memory and room in /tmp "
-                        "that others leave free; `inline` works without it") from trouble
+    raise ResourceError(
+        f"Ray does not start on this machine: {trouble}. It needs processors, memory and room in /tmp "
+        "that others leave free; `inline` works without it"
+    ) from trouble
 
 
 @contextmanager

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.learn.data.dataset import Dataset, fingerprints
 from pipeline.learn.data.material import videos_of
 from pipeline.learn.data.splits import groups_of
 from pipeline.learn.data.stores import Joined
-from pipeline.learn.data.targets import label_rows, make_targets, tell_partial
+from pipeline.learn.data.targets import Targets, label_rows, make_targets, tell_partial
 from pipeline.learn.judging.metrics import HALF, class_table, judge
 from pipeline.learn.judging.results import main_values
 from pipeline.learn.judging.statistics import bootstrap_mean, unit_numbers
@@ -57,8 +58,15 @@ class Evaluation:
     predictions: tuple[Prediction, ...]
 
 
-def evaluate_run(root: Path, *, stores: Sequence[Path] = (), labels: Path | None = None,
-                 part: str | None = None, out: Path | None = None, device: str = "auto") -> Evaluation:
+def evaluate_run(
+    root: Path,
+    *,
+    stores: Sequence[Path] = (),
+    labels: Path | None = None,
+    part: str | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+) -> Evaluation:
     """Judge a run's model.
 
     Args:
@@ -91,22 +99,37 @@ def evaluate_run(root: Path, *, stores: Sequence[Path] = (), labels: Path | None
     least = np.array(run.results.thresholds or HALF)
     groups = _groups(run, features, data.ids, prints, rows)
     values = main_values(targets.members, probabilities, multilabel=several)
-    seed = int(run.settings["seed"])
-    predictions = tuple(Prediction(name, seed, 0, targets.cell(v), top_classes(probabilities[v], classes))
-                        for v, name in enumerate(data.ids))
+    predictions = _predictions(run, data, targets, probabilities)
     if out is not None:
         write_predictions(out, predictions)
     count = len(set(groups))
-    return Evaluation(len(videos), part, _seen(run, features, data, prints), "lrap" if several else "top1",
-                      judge(targets.members, probabilities, multilabel=several, thresholds=least),
-                      *bootstrap_mean(values, unit_numbers(groups)), "video" if count == len(groups) else "group",
-                      count,
-                      class_table(targets.members, probabilities, classes, multilabel=several, thresholds=least),
-                      predictions)
+    return Evaluation(
+        len(videos),
+        part,
+        _seen(run, features, data, prints),
+        "lrap" if several else "top1",
+        judge(targets.members, probabilities, multilabel=several, thresholds=least),
+        *bootstrap_mean(values, unit_numbers(groups)),
+        "video" if count == len(groups) else "group",
+        count,
+        class_table(targets.members, probabilities, classes, multilabel=several, thresholds=least),
+        predictions,
+    )
 
 
-def _judged(run: Run, features: Joined, labels: Path | None,
-            part: str | None) -> tuple[Mapping[str, LabelRow], list[VideoRows], str]:
+def _predictions(
+    run: Run, data: Dataset, targets: Targets, probabilities: NDArray[np.float32]
+) -> tuple[Prediction, ...]:
+    seed = int(run.settings["seed"])
+    return tuple(
+        Prediction(name, seed, 0, targets.cell(v), top_classes(probabilities[v], targets.classes))
+        for v, name in enumerate(data.ids)
+    )
+
+
+def _judged(
+    run: Run, features: Joined, labels: Path | None, part: str | None
+) -> tuple[Mapping[str, LabelRow], list[VideoRows], str]:
     """Return the labels that hold, the videos that are judged by them, and the part of the split that these are.
 
     Raises:
@@ -121,17 +144,21 @@ def _judged(run: Run, features: Joined, labels: Path | None,
     part = part or _held_out(run, parts, own=bool(own))
     videos = [video for video in here if video.id in rows and part in ("all", parts[video.id])]
     if not videos:
-        raise ConfigError(f"no video of {features.name} is in the part {part!r}; its videos are in: "
-                          f"{', '.join(sorted(set(parts.values()) - {''})) or 'none, so `part` all'}")
+        raise ConfigError(
+            f"no video of {features.name} is in the part {part!r}; its videos are in: "
+            f"{', '.join(sorted(set(parts.values()) - {''})) or 'none, so `part` all'}"
+        )
     return rows, videos, part
 
 
 def _held_out(run: Run, parts: Mapping[str, str], *, own: bool) -> str:
     """Return the part that the model was not trained on, by the split that holds here."""
     if own and run.results.trained_on == "all videos":
-        raise ConfigError(f"the model of {run.root} was trained on all videos of its store, so none is left to judge "
-                          "it by; what was found out of fold stands in its report. other `stores` judge it on other "
-                          "videos, `part` all on these in spite of all")
+        raise ConfigError(
+            f"the model of {run.root} was trained on all videos of its store, so none is left to judge "
+            "it by; what was found out of fold stands in its report. other `stores` judge it on other "
+            "videos, `part` all on these in spite of all"
+        )
     return "test" if "test" in parts.values() else "all"
 
 
@@ -140,8 +167,9 @@ def _own_rows(run: Run) -> dict[str, LabelRow]:
     return {row.video: LabelRow(row.path, split_labels(row.label), row.part, row.group) for row in run.splits()}
 
 
-def _groups(run: Run, stores: Joined, ids: Sequence[str], prints: Sequence[str],
-            rows: Mapping[str, LabelRow]) -> list[str]:
+def _groups(
+    run: Run, stores: Joined, ids: Sequence[str], prints: Sequence[str], rows: Mapping[str, LabelRow]
+) -> list[str]:
     """Tell the group of every video: that of the run for a video it knows, else found as the run found its own."""
     pattern = str(run.settings["split"]["group_by"])
     if not all(re.search(pattern, name) for name in ids):
@@ -158,5 +186,7 @@ def _seen(run: Run, stores: Joined, data: Dataset, prints: Sequence[str]) -> int
     trained = [row for row in run.splits() if crossed or row.part != "test"]
     ids = {row.video for row in trained} if is_own(run, stores) else set()
     marks, paths = {row.fingerprint for row in trained} - {""}, {row.path for row in trained}
-    return sum(name in ids or mark in marks or path in paths
-               for name, path, mark in zip(data.ids, data.paths, prints, strict=True))
+    return sum(
+        name in ids or mark in marks or path in paths
+        for name, path, mark in zip(data.ids, data.paths, prints, strict=True)
+    )

@@ -62,8 +62,9 @@ class Predictor:
         model: in evaluation mode, on its device.
     """
 
-    def __init__(self, model: VideoClassifier, stores: Joined, videos: Sequence[VideoRows],
-                 device: torch.device) -> None:
+    def __init__(
+        self, model: VideoClassifier, stores: Joined, videos: Sequence[VideoRows], device: torch.device
+    ) -> None:
         """Read the features.
 
         Raises:
@@ -80,8 +81,10 @@ class Predictor:
         """Judge every video as a whole, in their order."""
         scores = scores_of(self.model, self._data, np.arange(len(self._videos)), self._device)
         each = self.model.probabilities(scores).numpy()
-        return [Judgement(video.id, video.path, video.outcome, video.moments, probabilities)
-                for video, probabilities in zip(self._videos, each, strict=True)]
+        return [
+            Judgement(video.id, video.path, video.outcome, video.moments, probabilities)
+            for video, probabilities in zip(self._videos, each, strict=True)
+        ]
 
     def timeline(self, index: int, window: int) -> Timeline:
         """Judge one of the videos moment by moment; see `along`."""
@@ -93,8 +96,9 @@ class Predictor:
 
 
 @torch.inference_mode()
-def along(model: VideoClassifier, features: Mapping[str, Tensor], *, window: int,
-          device: torch.device) -> NDArray[np.float32]:
+def along(
+    model: VideoClassifier, features: Mapping[str, Tensor], *, window: int, device: torch.device
+) -> NDArray[np.float32]:
     """Judge every moment of one video by a sliding window of moments around it.
 
     Each window goes through the whole model, temporal head included, as if it were a video. It is centred on its

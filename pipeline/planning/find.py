@@ -13,11 +13,53 @@ from schemas.plan import Video
 from schemas.words import counted
 
 # Suffixes that count as videos when a folder is searched. Files that are named one by one may have any.
-VIDEO_SUFFIXES = frozenset({
-    ".3g2", ".3gp", ".264", ".265", ".asf", ".avi", ".av1", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265",
-    ".hevc", ".ivf", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpe",
-    ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm",
-    ".wmv", ".y4m"})
+VIDEO_SUFFIXES = frozenset(
+    {
+        ".3g2",
+        ".3gp",
+        ".264",
+        ".265",
+        ".asf",
+        ".avi",
+        ".av1",
+        ".divx",
+        ".dv",
+        ".f4v",
+        ".flv",
+        ".gif",
+        ".h264",
+        ".h265",
+        ".hevc",
+        ".ivf",
+        ".m1v",
+        ".m2t",
+        ".m2ts",
+        ".m2v",
+        ".m4v",
+        ".mjpeg",
+        ".mjpg",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpe",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".nut",
+        ".obu",
+        ".ogm",
+        ".ogv",
+        ".qt",
+        ".rm",
+        ".rmvb",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+        ".y4m",
+    }
+)
 logger = logging.getLogger(__name__)
 
 
@@ -63,7 +105,7 @@ def find_videos(videos: str, *, root: Path | None = None, keep_suffix: bool = Fa
     if given.is_dir():
         base, files = given, [Found("", str(path)) for path in _walk(given)]
     elif glob.has_magic(videos) and not given.exists():
-        base = Path(videos[:_first_magic(videos)] + "_").parent
+        base = Path(videos[: _first_magic(videos)] + "_").parent
         files = [Found("", path) for path in dict.fromkeys(_matching(videos)) if Path(path).is_file()]
     elif not given.exists():
         raise ConfigError(f"`videos` {videos}: no such file or folder")
@@ -72,8 +114,10 @@ def find_videos(videos: str, *, root: Path | None = None, keep_suffix: bool = Fa
     else:
         base, files = given.parent, list(_listed(given))
     if not files:
-        raise ConfigError(f"`videos` {videos}: no videos in it. Files in a folder are taken by suffix "
-                          f"({' '.join(sorted(VIDEO_SUFFIXES))}); list others in a text file, one path a line")
+        raise ConfigError(
+            f"`videos` {videos}: no videos in it. Files in a folder are taken by suffix "
+            f"({' '.join(sorted(VIDEO_SUFFIXES))}); list others in a text file, one path a line"
+        )
     return _named(files, _absolute(root or base), keep_suffix)
 
 
@@ -107,7 +151,7 @@ def _matching(pattern: str) -> Iterator[str]:
         yield from glob.glob(pattern)  # noqa: PTH207 - Path.glob takes no absolute pattern
         return
     at = parts.index("**")
-    rest = parts[at + 1:] or ["*"]
+    rest = parts[at + 1 :] or ["*"]
     for head in _matching("/".join([*parts[:at], ""])) if at else [""]:
         for folder, _ in _folders(head or "."):
             yield from _matching("/".join([glob.escape(folder), *rest]))
@@ -139,8 +183,15 @@ def _walk(folder: Path) -> Iterator[Path]:
             else:
                 others += 1
     if others:
-        logger.info("%s: %s", folder, counted(others, "file that has no video's suffix is left alone",
-                                               "files that have no video's suffix are left alone"))
+        logger.info(
+            "%s: %s",
+            folder,
+            counted(
+                others,
+                "file that has no video's suffix is left alone",
+                "files that have no video's suffix are left alone",
+            ),
+        )
 
 
 def _unread(error: OSError) -> None:
@@ -167,16 +218,21 @@ def _named(files: Iterable[Found], root: Path, keep_suffix: bool) -> list[Found]
         try:
             relative = path.relative_to(root) if path.is_relative_to(root) else path.resolve().relative_to(root)
         except ValueError:
-            raise ConfigError(f"{path} lies outside {root}, so it can have no id there; give `root`, a folder that "
-                              "holds all videos") from None
+            raise ConfigError(
+                f"{path} lies outside {root}, so it can have no id there; give `root`, a folder that holds all videos"
+            ) from None
         video_id = (relative if keep_suffix else relative.with_suffix("")).as_posix()
         other = named.get(video_id)
         if other is not None and other.path != str(path):
-            raise ConfigError(f"two files share the id {video_id!r}: {other.path} and {path}. Rename one, or use "
-                              "`keep_suffix`, which keeps suffixes in ids")
+            raise ConfigError(
+                f"two files share the id {video_id!r}: {other.path} and {path}. Rename one, or use "
+                "`keep_suffix`, which keeps suffixes in ids"
+            )
         if other is not None and said_of(other) != said_of(file):
-            raise ConfigError(f"{path} is listed twice, as {said_of(other)} and as {said_of(file)}; write its path the "
-                              "same way in both lines, or leave one out")
+            raise ConfigError(
+                f"{path} is listed twice, as {said_of(other)} and as {said_of(file)}; write its path the "
+                "same way in both lines, or leave one out"
+            )
         named[video_id] = replace(file, id=video_id, path=str(path))
     return [named[video_id] for video_id in sorted(named)]
 

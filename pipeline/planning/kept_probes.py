@@ -58,8 +58,9 @@ class KeptProbes:
         video = plan.videos[0]
         if video.fingerprint != mark:
             return None
-        today = replace(video, path=found.path, label=found.label, split=found.split, group=found.group,
-                        attempt=attempt)
+        today = replace(
+            video, path=found.path, label=found.label, split=found.split, group=found.group, attempt=attempt
+        )
         return Planned(today, tuple(segment for task in plan.shards for segment in task.segments))
 
     def keep(self, found: Found, result: Result) -> None:
@@ -76,8 +77,9 @@ class KeptProbes:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write("\n" + json.dumps(row))  # the line before may have been cut
         except OSError as error:
-            raise ResourceError(f"cannot write {self._path}: {error}; free space, then run the same command again") \
-                from error
+            raise ResourceError(
+                f"cannot write {self._path}: {error}; free space, then run the same command again"
+            ) from error
 
     def forget(self) -> None:
         """Remove the file: the plan knows all now."""

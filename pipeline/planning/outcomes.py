@@ -26,8 +26,10 @@ class Partial(Failure):
     def frames(self) -> str:
         """The promised frames against those decoded, in words."""
         promised = f"{self.frames_promised:,}" if self.frames_promised else "no number"
-        return (f"frames: {promised} promised, {self.frames_found:,} in the file, "
-                f"{self.frames_decoded:,} of {self.frames_needed:,} needed decoded")
+        return (
+            f"frames: {promised} promised, {self.frames_found:,} in the file, "
+            f"{self.frames_decoded:,} of {self.frames_needed:,} needed decoded"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,9 @@ class BadVideos:
 
     def among(self, ids: Container[str]) -> "BadVideos":
         """Return those of some videos alone."""
-        return BadVideos(tuple(one for one in self.partial if one.id in ids),
-                         tuple(one for one in self.failed if one.id in ids))
+        return BadVideos(
+            tuple(one for one in self.partial if one.id in ids), tuple(one for one in self.failed if one.id in ids)
+        )
 
     def lines(self) -> Iterator[str]:
         """Yield one line a video, for people."""
@@ -88,8 +91,11 @@ def _partials(said: Sequence[Failure], plan: Plan, reports: Sequence[ShardReport
     planned: dict[tuple[str, int, int], Segment] = {}
     for task in plan.shards if wanted else ():
         attempts = {video.id: video.attempt for video in task.videos}
-        planned |= {(segment.video, attempts[segment.video], segment.start): segment
-                    for segment in task.segments if segment.video in wanted}
+        planned |= {
+            (segment.video, attempts[segment.video], segment.start): segment
+            for segment in task.segments
+            if segment.video in wanted
+        }
     needed: dict[str, list[range]] = {}
     decoded: dict[str, list[range]] = {}
     for video, report in _segments(plan, reports):
@@ -100,8 +106,17 @@ def _partials(said: Sequence[Failure], plan: Plan, reports: Sequence[ShardReport
     latest = plan.latest()
     for one in said:
         probe = latest[one.id].probe
-        yield Partial(one.id, one.path, one.fingerprint, one.reason, one.message, probe.promised_frames, probe.frames,
-                      _covered(needed[one.id]), _covered(decoded[one.id]))
+        yield Partial(
+            one.id,
+            one.path,
+            one.fingerprint,
+            one.reason,
+            one.message,
+            probe.promised_frames,
+            probe.frames,
+            _covered(needed[one.id]),
+            _covered(decoded[one.id]),
+        )
 
 
 def _covered(ranges: Iterable[range]) -> int:

@@ -77,8 +77,9 @@ def _moments(found: Found, pts_s: NDArray[np.float64], settings: Settings) -> ND
     return np.array(starts, np.int64)
 
 
-def cut(video: Video, frames: NDArray[np.int64], ticks: NDArray[np.int64], needs: Needs,
-        entry: Callable[[int], int | None]) -> Iterator[Segment]:
+def cut(
+    video: Video, frames: NDArray[np.int64], ticks: NDArray[np.int64], needs: Needs, entry: Callable[[int], int | None]
+) -> Iterator[Segment]:
     """Cut a video's moments into segments, so that all of them together decode about what the video has.
 
     A cut costs what lies between the frame at which the file is entered and the one that is wanted: where that is much,
@@ -101,12 +102,23 @@ def cut(video: Video, frames: NDArray[np.int64], ticks: NDArray[np.int64], needs
     first, seek = 0, int(ticks[starts[0]]) if worth and starts[0] else None
     for moment in range(1, len(frames) + 1):
         last = moment == len(frames)
-        sought = not last and worth is not None and worth.cutting(starts[first], stops[moment - 1], starts[moment],
-                                                                  stops[moment])
+        sought = (
+            not last
+            and worth is not None
+            and worth.cutting(starts[first], stops[moment - 1], starts[moment], stops[moment])
+        )
         hands_on = not last and not sought and stops[moment] - starts[first] > HAND_ON_FRAMES
         if last or sought or hands_on:
-            yield Segment(video.id, first, moment, tuple(frames[first:moment].tolist()), starts[first],
-                          stops[moment - 1], seek, starts[moment] if hands_on else None)
+            yield Segment(
+                video.id,
+                first,
+                moment,
+                tuple(frames[first:moment].tolist()),
+                starts[first],
+                stops[moment - 1],
+                seek,
+                starts[moment] if hands_on else None,
+            )
             first, seek = moment, int(ticks[starts[moment]]) if sought and starts[moment] else None
 
 
@@ -137,8 +149,11 @@ def pack(planned: Sequence[Planned], shard_frames: int, first_number: int) -> li
 
     def close() -> None:
         videos = {video.id: video for _, video in waiting}
-        tasks.append(ShardTask(f"{first_number + len(tasks):06d}", tuple(segment for segment, _ in waiting),
-                               tuple(videos.values())))
+        tasks.append(
+            ShardTask(
+                f"{first_number + len(tasks):06d}", tuple(segment for segment, _ in waiting), tuple(videos.values())
+            )
+        )
         waiting.clear()
 
     for video in planned:
@@ -167,9 +182,11 @@ def extended(plan: Plan, results: Sequence[Planned | Failure]) -> Plan:
     failed = [result for result in results if isinstance(result, Failure)]
     ids = {video.video.id for video in planned} | {failure.id for failure in failed}
     return Plan(
-        plan.shard_frames, (*plan.videos, *(video.video for video in planned)),
+        plan.shard_frames,
+        (*plan.videos, *(video.video for video in planned)),
         (*(failure for failure in plan.failures if failure.id not in ids), *failed),
-        (*plan.shards, *pack(planned, plan.shard_frames, len(plan.shards))))
+        (*plan.shards, *pack(planned, plan.shard_frames, len(plan.shards))),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,20 +224,26 @@ def update_of(plan: Plan, found: Sequence[Found], reports: Sequence[ShardReport]
             if retry_failed or one.id not in failures or failures[one.id].reason == MachineError.__name__:
                 new.append((one, 0))
             continue
-        file = today[one.id] = one if one.label else replace(one, label=video.label, split=video.split,
-                                                             group=video.group)
+        file = today[one.id] = (
+            one if one.label else replace(one, label=video.label, split=video.split, group=video.group)
+        )
         if retry_failed and outcome.get(file.id) in ("failed", "partial"):
             new.append((file, video.attempt + 1))
         elif outcome.get(file.id) in ("ok", "partial") and _changed(file, video):
             changed.append(file.path)
     if changed:
-        raise ConfigError(f"{counted(len(changed), 'file')} changed since features were computed, {changed[0]} first; "
-                          "choose another `out`, or bring the old files back")
+        raise ConfigError(
+            f"{counted(len(changed), 'file')} changed since features were computed, {changed[0]} first; "
+            "choose another `out`, or bring the old files back"
+        )
     _tell_missing(latest, found)
     relabelled = tuple(name for name, file in today.items() if said_of(file) != said_of(latest[name]))
     if relabelled:
-        logger.info("%s another label, split or group than before (%s first); features do not depend on it",
-                    counted(len(relabelled), "video has", "videos have"), relabelled[0])
+        logger.info(
+            "%s another label, split or group than before (%s first); features do not depend on it",
+            counted(len(relabelled), "video has", "videos have"),
+            relabelled[0],
+        )
     return Update(_renewed(plan, today), tuple(new), relabelled)
 
 
@@ -234,12 +257,16 @@ def _changed(file: Found, video: Video) -> bool:
 def _tell_missing(latest: dict[str, Video], found: Sequence[Found]) -> None:
     missing = sorted(set(latest) - {file.id for file in found})
     if missing:
-        logger.info("%s not among `videos` today (%s first); features stay",
-                    counted(len(missing), "video of this store is", "videos of this store are"), missing[0])
+        logger.info(
+            "%s not among `videos` today (%s first); features stay",
+            counted(len(missing), "video of this store is", "videos of this store are"),
+            missing[0],
+        )
 
 
 def _renewed(plan: Plan, today: dict[str, Found]) -> Plan:
     """Return the plan with today's paths, labels, splits and groups; the very same plan when nothing is new."""
+
     def renewed(video: Video) -> Video:
         file = today.get(video.id)
         if file is None or (file.path, *said_of(file)) == (video.path, *said_of(video)):

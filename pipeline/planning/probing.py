@@ -24,8 +24,9 @@ _TRIES = 3
 logger = logging.getLogger(__name__)
 
 
-def plan_videos(attempts: Sequence[Attempt], settings: Settings, *, inline: bool,
-                kept: KeptProbes | None = None) -> list[Planned | Failure]:
+def plan_videos(
+    attempts: Sequence[Attempt], settings: Settings, *, inline: bool, kept: KeptProbes | None = None
+) -> list[Planned | Failure]:
     """Probe files and cut them into segments.
 
     FFmpeg opens a file's codec when it probes it, and a broken file can end the process that does so. Processes of a
@@ -97,7 +98,7 @@ def _guarded(attempts: Sequence[Attempt], settings: Settings, processes: int, re
         broke = _pooled(left, settings, processes, results)
         if broke:
             # a pool takes them in order, one a process and one more that waits
-            suspects = results.left(left)[:2 * processes + 1]
+            suspects = results.left(left)[: 2 * processes + 1]
             logger.warning("a process that probed videos died; trying %s one by one", counted(len(suspects), "file"))
             for one in suspects:
                 if _pooled([one], settings, 1, results):
@@ -110,7 +111,8 @@ def _pooled(attempts: Sequence[Attempt], settings: Settings, processes: int, res
         try:
             with _nameless_main():
                 futures: dict[Future[Planned | Failure], Attempt] = {
-                    pool.submit(_planned, found, settings, attempt): (found, attempt) for found, attempt in attempts}
+                    pool.submit(_planned, found, settings, attempt): (found, attempt) for found, attempt in attempts
+                }
         except BrokenProcessPool:  # so soon
             return True
         broke = False
@@ -161,5 +163,6 @@ def _nameless_main() -> Iterator[None]:
 
 
 def _crashed(found: Found) -> Failure:
-    return Failure(found.id, found.path, "", VideoCrashError.__name__,
-                   f"{found.path}: probing it ends the process that tries")
+    return Failure(
+        found.id, found.path, "", VideoCrashError.__name__, f"{found.path}: probing it ends the process that tries"
+    )

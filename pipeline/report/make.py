@@ -17,8 +17,9 @@ from workers.flow import make_flow
 logger = logging.getLogger(__name__)
 
 
-def make_report(root: Path, *, out: Path | None = None, stores: Sequence[Path] = (), method: str = "pca",
-                mistakes: int = 12) -> Path:
+def make_report(
+    root: Path, *, out: Path | None = None, stores: Sequence[Path] = (), method: str = "pca", mistakes: int = 12
+) -> Path:
     """Write the report of a run as one HTML file.
 
     Args:

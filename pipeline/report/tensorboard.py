@@ -24,8 +24,9 @@ def event_writer() -> "type[SummaryWriter]":
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ResourceError("event files for TensorBoard need a package more: "
-                            "pip install 'vidu-pipe[tensorboard]'") from error
+        raise ResourceError(
+            "event files for TensorBoard need a package more: pip install 'vidu-pipe[tensorboard]'"
+        ) from error
     return SummaryWriter
 
 

@@ -46,11 +46,15 @@ class Books:
         """
         make_folder(root)
         with refusals(root, "read"):
-            strangers = sorted(child.name for child in root.iterdir()
-                               if child.name not in (*folders, "store.json") and not child.name.startswith("."))
+            strangers = sorted(
+                child.name
+                for child in root.iterdir()
+                if child.name not in (*folders, "store.json") and not child.name.startswith(".")
+            )
         if strangers:
-            raise ConfigError(f"{root} is not a store, and not empty ({', '.join(strangers[:3])} ...); "
-                              "choose another `out`")
+            raise ConfigError(
+                f"{root} is not a store, and not empty ({', '.join(strangers[:3])} ...); choose another `out`"
+            )
         books = cls(root, origin)
         with books.lock():
             if books.is_seen():
@@ -75,14 +79,17 @@ class Books:
         """
         path = root / "store.json"
         if not is_there(path):
-            raise StoreError(f"no store in {root} (it has no store.json); `vidu-pipe extract` with `out` {root} makes "
-                             "one")
+            raise StoreError(
+                f"no store in {root} (it has no store.json); `vidu-pipe extract` with `out` {root} makes one"
+            )
         head = read_json(path, Plain)
         version = head.get("format"), head.get("schema")
         if version != (STORE_FORMAT, STORE_SCHEMA):
-            raise StoreError(f"{path}: format {version[0]!r} schema {version[1]!r}; this version reads "
-                             f"{STORE_FORMAT!r} schema {STORE_SCHEMA}. Make the store anew in another folder, or "
-                             "read it with the version that made it")
+            raise StoreError(
+                f"{path}: format {version[0]!r} schema {version[1]!r}; this version reads "
+                f"{STORE_FORMAT!r} schema {STORE_SCHEMA}. Make the store anew in another folder, or "
+                "read it with the version that made it"
+            )
         try:
             origin = to_record({name: head[name] for name in head.keys() - {"format", "schema"}}, Origin)
         except ValueError as error:

@@ -90,10 +90,22 @@ class H5Writer:
 
     def _begin(self, disk: "_Patient", size: tuple[int, ...]) -> h5py.File:
         file = h5py.File(disk, "w")
-        file.attrs.update({"format": FLOW_FORMAT, "schema": FLOW_SCHEMA, "digest": self._settings.digest,
-                           "settings": json.dumps(self._settings.as_dict(), sort_keys=True)})
-        file.create_dataset("flow", (0, 2, *size), self._settings.dtype, maxshape=(None, 2, *size),
-                            chunks=(1, 2, *size), fletcher32=True)
+        file.attrs.update(
+            {
+                "format": FLOW_FORMAT,
+                "schema": FLOW_SCHEMA,
+                "digest": self._settings.digest,
+                "settings": json.dumps(self._settings.as_dict(), sort_keys=True),
+            }
+        )
+        file.create_dataset(
+            "flow",
+            (0, 2, *size),
+            self._settings.dtype,
+            maxshape=(None, 2, *size),
+            chunks=(1, 2, *size),
+            fletcher32=True,
+        )
         file.create_dataset("frame", (0,), "int64", maxshape=(None,), chunks=(1024,))
         file.create_dataset("pts_s", (0,), "float64", maxshape=(None,), chunks=(1024,))
         return file
@@ -150,7 +162,7 @@ class _Patient(io.RawIOBase):
         for place, data in self._kept:
             first, last = max(place, self._place), min(place + len(data), stop)
             if first < last:
-                view[first - self._place:last - self._place] = data[first - place:last - place]
+                view[first - self._place : last - self._place] = data[first - place : last - place]
         self._place = stop
         return len(view)
 

@@ -52,8 +52,10 @@ class FlowStore:
         with refusals(root, "read"):
             strangers = sorted(child.name for child in root.iterdir() if child.name != BOOKS) if root.is_dir() else []
         if strangers:
-            raise ConfigError(f"{root} was not begun by vidu-pipe flow, and is not empty ({', '.join(strangers[:3])} "
-                              "...); choose another `out`")
+            raise ConfigError(
+                f"{root} was not begun by vidu-pipe flow, and is not empty ({', '.join(strangers[:3])} "
+                "...); choose another `out`"
+            )
         return cls(Books.create(root / BOOKS, origin, ("making", "reports")))
 
     @classmethod
@@ -98,8 +100,10 @@ class FlowStore:
         for video in sorted(ids):
             for parent in (parent.as_posix() for parent in Path(video).parents):
                 if parent in ids:
-                    raise ConfigError(f"the folder of video {video!r} would lie inside the folder of video {parent!r}; "
-                                      "use `keep_suffix`, which keeps suffixes in ids, or `format` npy or h5")
+                    raise ConfigError(
+                        f"the folder of video {video!r} would lie inside the folder of video {parent!r}; "
+                        "use `keep_suffix`, which keeps suffixes in ids, or `format` npy or h5"
+                    )
 
     def workplace(self, shard: str) -> Path:
         """Return a new path on the same file system for an output that is being made."""

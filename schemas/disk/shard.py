@@ -37,8 +37,8 @@ SHARD_FORMAT = "vidu-pipe shard"
 SHARD_SCHEMA = 2
 CHUNK_BYTES = 1 << 20
 _CACHE_BYTES = 8 << 20  # holds several chunks: rows are read in runs that share their first and last one
-_PROBE_COLUMNS = {"codec": "text", "width": "int64", "height": "int64", "rotation": "int64", "fps": "float64",
-                  "duration_s": "float64", "frames": "int64"}
+_NUMBERS = {"width": "int64", "height": "int64", "rotation": "int64", "fps": "float64"}
+_PROBE_COLUMNS = {"codec": "text"} | _NUMBERS | {"duration_s": "float64", "frames": "int64"}
 _VIDEO_COLUMNS = {"id": "text", "path": "text", "fingerprint": "text", "attempt": "int64"} | _PROBE_COLUMNS
 _SEGMENT_COLUMNS = dict.fromkeys(("video", "start", "stop", "row_start", "row_stop"), "int64") | {"outcome": "text"}
 _MOMENT_COLUMNS = {"frame": "int64", "pts_s": "float64"}
@@ -150,8 +150,9 @@ def write_shard(path: Path, content: ShardContent) -> tuple[str, int]:
 
 def _bytes_of(path: Path, content: ShardContent) -> bytes:
     """Build the file in memory: HDF5 ends the process when closing a file on a disk that is full."""
-    with h5py.File(path, "w", driver="core", backing_store=False, block_size=CHUNK_BYTES,
-                   libver=("v110", "v110")) as file:
+    with h5py.File(
+        path, "w", driver="core", backing_store=False, block_size=CHUNK_BYTES, libver=("v110", "v110")
+    ) as file:
         _fill(file, content)
         file.flush()  # gives back what was set aside for tables
         file.flush()  # ends the file there
@@ -160,15 +161,26 @@ def _bytes_of(path: Path, content: ShardContent) -> bytes:
 
 
 def _fill(file: h5py.File, content: ShardContent) -> None:
-    file.attrs.update({
-        "format": SHARD_FORMAT, "schema": SHARD_SCHEMA, "shard": content.shard, "kind": content.origin.kind,
-        "settings": json.dumps(content.origin.settings, sort_keys=True), "digest": content.origin.digest,
-        "software": json.dumps(content.origin.software, sort_keys=True), "streams": list(content.streams),
-    })
+    file.attrs.update(
+        {
+            "format": SHARD_FORMAT,
+            "schema": SHARD_SCHEMA,
+            "shard": content.shard,
+            "kind": content.origin.kind,
+            "settings": json.dumps(content.origin.settings, sort_keys=True),
+            "digest": content.origin.digest,
+            "software": json.dumps(content.origin.software, sort_keys=True),
+            "streams": list(content.streams),
+        }
+    )
     group = file.create_group("videos")
     for name, dtype in _VIDEO_COLUMNS.items():
-        _plain(group, name, dtype, [getattr(video.probe if name in _PROBE_COLUMNS else video, name)
-                                    for video in content.videos])
+        _plain(
+            group,
+            name,
+            dtype,
+            [getattr(video.probe if name in _PROBE_COLUMNS else video, name) for video in content.videos],
+        )
     group = file.create_group("segments")
     for name, dtype in _SEGMENT_COLUMNS.items():
         _plain(group, name, dtype, [getattr(segment, name) for segment in content.segments])
@@ -196,8 +208,9 @@ def _text(group: h5py.Group, name: str, values: list[str]) -> None:
 def _column(group: h5py.Group, name: str, values: Array) -> None:
     row_bytes = max(1, values.nbytes // max(1, len(values)))
     rows = max(1, min(len(values), CHUNK_BYTES // row_bytes))
-    group.create_dataset(name, data=values, chunks=(rows, *values.shape[1:]), maxshape=(None, *values.shape[1:]),
-                         fletcher32=True)
+    group.create_dataset(
+        name, data=values, chunks=(rows, *values.shape[1:]), maxshape=(None, *values.shape[1:]), fletcher32=True
+    )
 
 
 class Shard:
@@ -219,19 +232,28 @@ class Shard:
         """Look at an open file; use `open_shard`. Tables are read when they are asked for."""
         attrs = file.attrs
         if attrs.get("format") != SHARD_FORMAT or attrs.get("schema") != SHARD_SCHEMA:
-            raise StoreError(f"{path}: not a shard of schema {SHARD_SCHEMA} (format {attrs.get('format')!r}, "
-                             f"schema {attrs.get('schema')})")
+            raise StoreError(
+                f"{path}: not a shard of schema {SHARD_SCHEMA} (format {attrs.get('format')!r}, "
+                f"schema {attrs.get('schema')})"
+            )
         self._file = file
         self.path = path
         self.name = str(attrs["shard"])
-        self.origin = to_record({
-            "kind": str(attrs["kind"]), "settings": json.loads(attrs["settings"]), "digest": str(attrs["digest"]),
-            "software": json.loads(attrs["software"])}, Origin)
+        self.origin = to_record(
+            {
+                "kind": str(attrs["kind"]),
+                "settings": json.loads(attrs["settings"]),
+                "digest": str(attrs["digest"]),
+                "software": json.loads(attrs["software"]),
+            },
+            Origin,
+        )
         streams = {name: self._stream(str(name)) for name in attrs["streams"]}
         self.dims = {name: int(column.shape[1]) for name, column in streams.items()}
         self.dtypes = {name: str(column.dtype) for name, column in streams.items()}
         lengths = {name: len(column) for name, column in streams.items()} | {
-            name: len(self._column("moments", name, dtype)) for name, dtype in _MOMENT_COLUMNS.items()}
+            name: len(self._column("moments", name, dtype)) for name, dtype in _MOMENT_COLUMNS.items()
+        }
         self.rows = lengths["frame"]
         if set(lengths.values()) != {self.rows}:
             raise StoreError(f"{path}: tables of different lengths: {lengths}; run extract again to remake it")

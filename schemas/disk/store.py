@@ -153,8 +153,10 @@ class Store:
                 for segment in shard.segments:
                     video = latest.get(ids[segment.video])
                     if video is None:
-                        raise StoreError(f"{shard.path}: holds {ids[segment.video]!r}, which the plan does not know; "
-                                         "run extract again to remake it")
+                        raise StoreError(
+                            f"{shard.path}: holds {ids[segment.video]!r}, which the plan does not know; "
+                            "run extract again to remake it"
+                        )
                     if attempts[segment.video] == video.attempt:
                         piece = Piece(task.shard, segment.start, segment.row_start, segment.row_stop, segment.outcome)
                         found.setdefault(video.id, []).append(piece)
@@ -164,8 +166,11 @@ class Store:
 
 def _rows_of(video: Video, pieces: Iterable[Piece]) -> VideoRows:
     ordered = sorted(pieces, key=lambda piece: piece.start)
-    whole = (all(piece.outcome == "ok" for piece in ordered)
-             and sum(piece.row_stop - piece.row_start for piece in ordered) == video.moments)
+    whole = (
+        all(piece.outcome == "ok" for piece in ordered)
+        and sum(piece.row_stop - piece.row_start for piece in ordered) == video.moments
+    )
     kept = tuple(piece for piece in ordered if piece.row_stop > piece.row_start)
-    return VideoRows(video.id, video.path, video.label, video.split, video.group, video.attempt,
-                     "ok" if whole else "partial", kept)
+    return VideoRows(
+        video.id, video.path, video.label, video.split, video.group, video.attempt, "ok" if whole else "partial", kept
+    )

@@ -62,10 +62,16 @@ class Cell:
 
 def cells() -> list[Cell]:
     """Return all that are simulated."""
-    shapes = [(groups, videos, equal) for groups, videos, equal in itertools.product(
-        (5, 9, 20, 50), (1, 3, 10, 30, 100), (True, False)) if equal or videos > 3]
-    return [Cell(*shape, alike, shares) for shape, alike, shares in itertools.product(
-        shapes, (0.0, 0.1, 0.2, 0.5), SHARES + DIFFERENCES) if alike == 0.0 or shape[1] > 1]
+    shapes = [
+        (groups, videos, equal)
+        for groups, videos, equal in itertools.product((5, 9, 20, 50), (1, 3, 10, 30, 100), (True, False))
+        if equal or videos > 3
+    ]
+    return [
+        Cell(*shape, alike, shares)
+        for shape, alike, shares in itertools.product(shapes, (0.0, 0.1, 0.2, 0.5), SHARES + DIFFERENCES)
+        if alike == 0.0 or shape[1] > 1
+    ]
 
 
 def coverage(cell: Cell, times: int) -> tuple[float, float]:
@@ -85,15 +91,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     chosen = cells()
     if asked.cells:
-        chosen = [chosen[place] for place in np.random.default_rng(0).permutation(len(chosen))[:asked.cells]]
+        chosen = [chosen[place] for place in np.random.default_rng(0).permutation(len(chosen))[: asked.cells]]
     with mock.patch.object(statistics, "RESAMPLES", asked.resamples):
-        found = sorted((*coverage(cell, asked.times), cell.groups, cell.videos, cell.equal, cell.alike, cell.shares)
-                       for cell in chosen)
+        found = sorted(
+            (*coverage(cell, asked.times), cell.groups, cell.videos, cell.equal, cell.alike, cell.shares)
+            for cell in chosen
+        )
     print(f"{'held %':>7} {'width':>6} {'groups':>7} {'videos':>7} {'alike':>6}  shares")
     for held, width, groups, videos, equal, alike, shares in found:
         print(f"{100 * held:7.1f} {width:6.2f} {groups:7} {videos if equal else f'1-{videos}':>7} {alike:6}  {shares}")
-    print(f"{len(found)} cells of {asked.times}: {100 * found[0][0]:.1f} to {100 * found[-1][0]:.1f} %, "
-          f"mean {100 * np.mean([row[0] for row in found]):.1f} %")
+    print(
+        f"{len(found)} cells of {asked.times}: {100 * found[0][0]:.1f} to {100 * found[-1][0]:.1f} %, "
+        f"mean {100 * np.mean([row[0] for row in found]):.1f} %"
+    )
 
 
 if __name__ == "__main__":

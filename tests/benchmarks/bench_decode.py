@@ -104,8 +104,11 @@ def compare(path: str, rounds: int) -> None:
         check(ours(path, probed.frames, every), opencv(path, probed.frames, every))
         theirs_s = fastest_s(lambda every=every: opencv(path, probed.frames, every), rounds)
         ours_s = fastest_s(lambda every=every: ours(path, probed.frames, every), rounds)
-        print(f"  RGB of every {every}: {probed.frames / ours_s:.0f} frames/s, OpenCV {probed.frames / theirs_s:.0f} "
-              f"frames/s: {theirs_s / ours_s:.2f} times as fast", flush=True)
+        print(
+            f"  RGB of every {every}: {probed.frames / ours_s:.0f} frames/s, OpenCV {probed.frames / theirs_s:.0f} "
+            f"frames/s: {theirs_s / ours_s:.2f} times as fast",
+            flush=True,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

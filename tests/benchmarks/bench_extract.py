@@ -67,8 +67,22 @@ def words(videos: Path, out: Path, *more: str) -> list[str]:
 
 def agreement(video: Path, out: Path) -> None:
     """With the same flow method both sides must give nearly the same features."""
-    cli.main(words(video, out, "--flow", "tvl1-opencv", "--feature-dtype", "float32", "--samples", "2", "--device",
-                   "cpu", "--inline"), standalone_mode=False)
+    cli.main(
+        words(
+            video,
+            out,
+            "--flow",
+            "tvl1-opencv",
+            "--feature-dtype",
+            "float32",
+            "--samples",
+            "2",
+            "--device",
+            "cpu",
+            "--inline",
+        ),
+        standalone_mode=False,
+    )
     with open_shard(Store.open(out).shard_path("000000")) as shard:
         frames, _ = shard.moments()
         ours = {name: shard.features(name) for name in shard.dims}
@@ -144,8 +158,10 @@ def whole(videos: Path, out: Path, engine: list[str], workers: int, naive_s: flo
     for stage in sorted({name for report in reports for name in report.stages_s}):
         print(f"  {stage:<13} {sum(report.stages_s.get(stage, 0) for report in reports):8.1f} s")
     print(f"overhead of start, plan, Ray and shards: {wall_s * workers / kernels_s - 1:.1%} of the kernels' time")
-    print(f"naive stack: {1 / naive_s:.2f} frame/s; ratio {naive_s * frames / wall_s:.1f} on {workers} workers, "
-          f"{naive_s * frames / kernels_s:.1f} a core")
+    print(
+        f"naive stack: {1 / naive_s:.2f} frame/s; ratio {naive_s * frames / wall_s:.1f} on {workers} workers, "
+        f"{naive_s * frames / kernels_s:.1f} a core"
+    )
 
 
 if __name__ == "__main__":

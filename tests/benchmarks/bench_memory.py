@@ -39,7 +39,7 @@ def film(path: Path, seconds: int, width: int, height: int) -> None:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(25 * seconds):
             x = index % PAN
-            seen = np.repeat(picture[:height, x:x + width, None], 3, axis=2)
+            seen = np.repeat(picture[:height, x : x + width, None], 3, axis=2)
             frame = av.VideoFrame.from_ndarray(seen, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, 25)
             container.mux(stream.encode(frame))
@@ -58,15 +58,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seconds in options.seconds:
         with tempfile.TemporaryDirectory() as folder:
             film(Path(folder, "film.mp4"), seconds, width, height)
-            output = subprocess.run([sys.executable, "-c", WORKER, f"{folder}/film.mp4", f"{folder}/store"], check=True,
-                                    capture_output=True, text=True).stdout
+            output = subprocess.run(
+                [sys.executable, "-c", WORKER, f"{folder}/film.mp4", f"{folder}/store"],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
         rows, peak_kib = map(int, output.split()[-2:])
         assert rows == -(-25 * seconds // 8), "a moment every 8 frames"
         peaks.append(peak_kib / 1024)
         print(f"{seconds:>6} s {rows:>8} {peaks[-1]:>6.0f} MiB", flush=True)
     for shorter, longer in itertools.pairwise(range(len(peaks))):
-        print(f"{options.seconds[longer]} s over {options.seconds[shorter]} s: {peaks[longer] / peaks[shorter]:.3f} in "
-              f"memory at {options.seconds[longer] / options.seconds[shorter]:.0f} times the length")
+        print(
+            f"{options.seconds[longer]} s over {options.seconds[shorter]} s: {peaks[longer] / peaks[shorter]:.3f} in "
+            f"memory at {options.seconds[longer] / options.seconds[shorter]:.0f} times the length"
+        )
 
 
 if __name__ == "__main__":

@@ -23,8 +23,14 @@ from workers.networks.backbones import Backbone, make_backbone, weights_digest
 from workers.networks.engine import BATCH, Infer, OpenVinoNetwork, TorchNetwork
 from workers.networks.export import exported
 
-NETWORKS = ("resnet50", "efficientnet_b0", "convnext_tiny", "vit_small_patch16_224", "mobilenetv3_large_100",
-            "tf_efficientnet_lite0")
+NETWORKS = (
+    "resnet50",
+    "efficientnet_b0",
+    "convnext_tiny",
+    "vit_small_patch16_224",
+    "mobilenetv3_large_100",
+    "tf_efficientnet_lite0",
+)
 LARGEST_DIFFERENCE = 1e-4  # of fp32 features, or so much of the largest where all are small
 LARGEST_BF16_SHARE = 0.1  # of the largest feature
 
@@ -84,8 +90,11 @@ def compare(name: str, rounds: int) -> None:
             raise SystemExit(f"{name}: features of {engine} differ by {difference:.2g}")
     spent_s = fastest_s({engine: lambda run=run: run(batch) for engine, run in runs.items()}, rounds)
     for engine in sorted(runs, key=lambda one: spent_s[one], reverse=True):
-        print(f"{name:<26} {engine:<13} {len(batch) / spent_s[engine]:>9.1f} "
-              f"{spent_s['torch'] / spent_s[engine]:>8.2f} {apart[engine]:>11.2g} {largest:>9.2g}", flush=True)
+        print(
+            f"{name:<26} {engine:<13} {len(batch) / spent_s[engine]:>9.1f} "
+            f"{spent_s['torch'] / spent_s[engine]:>8.2f} {apart[engine]:>11.2g} {largest:>9.2g}",
+            flush=True,
+        )
 
 
 def fastest_s(works: dict[str, Callable[[], NDArray[np.float32]]], rounds: int) -> dict[str, float]:

@@ -51,14 +51,17 @@ def make_store(root, videos):
     for start in range(0, videos, VIDEOS_PER_SHARD):
         ids = [f"v{n:05d}" for n in range(start, min(start + VIDEOS_PER_SHARD, videos))]
         rows = len(ids) * MOMENTS
-        planned = tuple(Video(name, f"/{name}.avi", name, str(int(name[1:]) % CLASSES), "", "", 0, MOMENTS, probe)
-                        for name in ids)
+        planned = tuple(
+            Video(name, f"/{name}.avi", name, str(int(name[1:]) % CLASSES), "", "", 0, MOMENTS, probe) for name in ids
+        )
         segments = tuple(SegmentRows(i, 0, MOMENTS, i * MOMENTS, (i + 1) * MOMENTS, "ok") for i in range(len(ids)))
         frame = np.tile(np.arange(MOMENTS), len(ids))
         tables = {name: rng.standard_normal((rows, DIM), dtype=np.float32).astype(np.float16) for name in STREAMS}
         shard = f"{start:06d}"
-        sha256, size = write_shard(store.shard_path(shard), ShardContent(
-            shard, origin, planned, segments, frame, frame.astype(np.float64), tables))
+        sha256, size = write_shard(
+            store.shard_path(shard),
+            ShardContent(shard, origin, planned, segments, frame, frame.astype(np.float64), tables),
+        )
         reports = tuple(SegmentReport(name, 0, 0, MOMENTS, "ok", "", "", 0, 0, 0, {}) for name in ids)
         store.books.write_report(ShardReport(shard, sha256, size, rows, 0, reports, {}, 0.0, "", 0))
         frames = tuple(range(MOMENTS))
@@ -91,9 +94,12 @@ def bench_read(store, rounds):
         times.append((store_s, kept_s, dropped_s))
     store_s, kept_s, dropped_s = (min(column) for column in zip(*times, strict=True))
     rate = sum(table.nbytes for table in data.streams.values()) / store_s
-    print(f"store -> memory, checked for NaN: {rate / 1e9:.2f} GB/s; plain read(), all kept: {size / kept_s / 1e9:.2f} "
-          f"GB/s, ratio {rate * kept_s / size:.2f}; each dropped before the next: {size / dropped_s / 1e9:.2f} GB/s, "
-          f"ratio {rate * dropped_s / size:.2f}", flush=True)
+    print(
+        f"store -> memory, checked for NaN: {rate / 1e9:.2f} GB/s; plain read(), all kept: {size / kept_s / 1e9:.2f} "
+        f"GB/s, ratio {rate * kept_s / size:.2f}; each dropped before the next: {size / dropped_s / 1e9:.2f} GB/s, "
+        f"ratio {rate * dropped_s / size:.2f}",
+        flush=True,
+    )
 
 
 class NpyVideos(TorchDataset):
@@ -115,7 +121,7 @@ def write_npy(data, folder):
     for name, table in data.streams.items():
         (folder / name).mkdir(parents=True)
         for index in range(len(data.ids)):
-            np.save(folder / name / f"{index}.npy", table[data.offsets[index]:data.offsets[index + 1]].numpy())
+            np.save(folder / name / f"{index}.npy", table[data.offsets[index] : data.offsets[index + 1]].numpy())
 
 
 def make_state(head, streams, task):
@@ -139,12 +145,15 @@ def loader_epoch(state, loader, loss):
 def bench_linear(data, targets, seconds_a_loader_epoch):
     """Time the whole training of the mean head: pooling, the choice of its strength on a fifth, and the last fit."""
     order = np.random.default_rng(0).permutation(len(data.ids))
-    fold = Fold(order[len(order) // 5:], order[:len(order) // 5], order[:0])
+    fold = Fold(order[len(order) // 5 :], order[: len(order) // 5], order[:0])
     model = VideoClassifier(ModelSettings(streams=data.dims, classes=CLASSES))
     task, pool_s = timed(lambda: Task(pool(data, make_head("mean", dim=DIM)), targets, fold))
     _, fit_s = timed(lambda: fit(model, task, SETTINGS, seed=0, device=CPU, title="mean", quiet=True))
-    print(f"training of the mean head: {pool_s:.2f} s to pool, {fit_s:.2f} s to choose its strength and fit; that is "
-          f"{(pool_s + fit_s) / seconds_a_loader_epoch:.1f} epochs of a DataLoader over .npy", flush=True)
+    print(
+        f"training of the mean head: {pool_s:.2f} s to pool, {fit_s:.2f} s to choose its strength and fit; that is "
+        f"{(pool_s + fit_s) / seconds_a_loader_epoch:.1f} epochs of a DataLoader over .npy",
+        flush=True,
+    )
 
 
 def bench_against_loader(head, task, loader, loss, *, rounds):
@@ -156,8 +165,10 @@ def bench_against_loader(head, task, loader, loss, *, rounds):
         _, theirs_s = timed(lambda: loader_epoch(theirs, loader, loss))
         times.append((ours_s, theirs_s))
     ours_s, theirs_s = (min(column) for column in zip(*times, strict=True))
-    print(f"epoch of {head}: {ours_s:.2f} s; DataLoader over .npy: {theirs_s:.2f} s; ratio {theirs_s / ours_s:.1f} x",
-          flush=True)
+    print(
+        f"epoch of {head}: {ours_s:.2f} s; DataLoader over .npy: {theirs_s:.2f} s; ratio {theirs_s / ours_s:.1f} x",
+        flush=True,
+    )
     return theirs_s
 
 
@@ -167,10 +178,16 @@ def bench_lstm(task, loss):
     _, whole_s = timed(lambda: train_epoch(state, task, loss, SETTINGS, CPU))
     order = torch.Generator().manual_seed(0)
     size = SETTINGS.batch_of(len(task.fold.train))
-    _, outside_s = timed(lambda: [len(gather(task.data, videos, CPU).videos) for videos in
-                                  shuffled(task.data, task.fold.train, batch=size, generator=order)])
-    print(f"epoch of lstm: {whole_s:.2f} s for {len(task.fold.train)} videos; its batches alone: {outside_s:.2f} s; "
-          f"share outside the network {100 * outside_s / whole_s:.1f} %")
+    _, outside_s = timed(
+        lambda: [
+            len(gather(task.data, videos, CPU).videos)
+            for videos in shuffled(task.data, task.fold.train, batch=size, generator=order)
+        ]
+    )
+    print(
+        f"epoch of lstm: {whole_s:.2f} s for {len(task.fold.train)} videos; its batches alone: {outside_s:.2f} s; "
+        f"share outside the network {100 * outside_s / whole_s:.1f} %"
+    )
 
 
 def check(store, task, reduced, folder):
@@ -185,8 +202,10 @@ def check(store, task, reduced, folder):
     ours = model(*[getattr(gather(task.data, videos, CPU), name) for name in ("features", "mask")])
     once = model(*[getattr(gather(reduced, videos, CPU), name) for name in ("features", "mask")])
     plain = NpyVideos(folder, len(task.data.ids), task.targets)
-    theirs = model({name: torch.stack([plain[int(v)][0][name] for v in videos]).float() for name in STREAMS},
-                   torch.ones(3, MOMENTS, dtype=torch.bool))
+    theirs = model(
+        {name: torch.stack([plain[int(v)][0][name] for v in videos]).float() for name in STREAMS},
+        torch.ones(3, MOMENTS, dtype=torch.bool),
+    )
     assert torch.equal(ours, theirs)
     torch.testing.assert_close(ours, once, rtol=1e-3, atol=1e-3)
 
@@ -211,11 +230,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check(store, task, pool(data, make_head("mean", dim=DIM)), folder / "npy")
         bench_read(store, options.rounds)
         loss = make_loss(targets, ModelSettings(streams=data.dims, classes=CLASSES), SETTINGS, CPU)
-        loader = DataLoader(NpyVideos(folder / "npy", options.videos, targets), shuffle=True,
-                            batch_size=SETTINGS.batch_of(options.videos))
+        loader = DataLoader(
+            NpyVideos(folder / "npy", options.videos, targets),
+            shuffle=True,
+            batch_size=SETTINGS.batch_of(options.videos),
+        )
         seconds = bench_against_loader("attention", task, loader, loss, rounds=-(-options.rounds // 2))
         bench_linear(data, targets, seconds)
-        bench_lstm(Task(data, targets, Fold(everything[:options.lstm_videos], none, none)), loss)
+        bench_lstm(Task(data, targets, Fold(everything[: options.lstm_videos], none, none)), loss)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def read_pairs(data: Path) -> dict[str, tuple[Grey, Array]]:
 def middle(pair: tuple[Grey, Array], width: int, height: int) -> tuple[Grey, Array]:
     """The middle of a pair and of its truth."""
     top, left = ((have - want) // 2 for have, want in zip(pair[0].shape[1:], (height, width), strict=True))
-    frames, truth = (array[:, top:top + height, left:left + width] for array in pair)
+    frames, truth = (array[:, top : top + height, left : left + width] for array in pair)
     return np.ascontiguousarray(frames), truth
 
 
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if TVL1Flow()(np.repeat(texture, 2, axis=0)).any():
         sys.exit("the flow of a frame to itself is not zero")
     print(f"first call (compiles, or reads the compiled code from disk): {time.perf_counter() - start:.1f} s\n")
-    pairs = dict(list(read_pairs(options.data).items())[:options.pairs])
+    pairs = dict(list(read_pairs(options.data).items())[: options.pairs])
     print_accuracy({name: middle(pair, *size) for name, pair in pairs.items()} if size else pairs, options.repeats)
     width, height = size or (340, 256)
     clip = read_clip(options.data / "clips" / "mmaction2" / "demo.mp4", count=33, width=width, height=height)

@@ -38,8 +38,15 @@ class World:
     def job(self, out: Path, *, folder: Path | None = None, **changes: Any) -> Job:
         """One shard a video, in this process."""
         settings, networks = prepare(self.asked)
-        job = Job(videos=find_videos(str(folder or self.folder)), settings=settings, networks=networks, out=out,
-                  inline=True, quiet=True, shard_frames=FRAMES)
+        job = Job(
+            videos=find_videos(str(folder or self.folder)),
+            settings=settings,
+            networks=networks,
+            out=out,
+            inline=True,
+            quiet=True,
+            shard_frames=FRAMES,
+        )
         return replace(job, **changes)
 
     def extract(self, out: Path, **changes: Any) -> Summary:
@@ -48,9 +55,30 @@ class World:
 
     def options(self, out: Path, *more: str, folder: Path | None = None) -> list[str]:
         """The same as words of the command line."""
-        return ["extract", "--videos", str(folder or self.folder), "--out", str(out), "--flow", "farneback",
-                "--flow-stack", "4", "--short-side", "32", "--rgb-backbone", BACKBONE, "--flow-backbone", BACKBONE,
-                "--weights", str(self.weights), "--shard-frames", str(FRAMES), "--device", "cpu", *more]
+        return [
+            "extract",
+            "--videos",
+            str(folder or self.folder),
+            "--out",
+            str(out),
+            "--flow",
+            "farneback",
+            "--flow-stack",
+            "4",
+            "--short-side",
+            "32",
+            "--rgb-backbone",
+            BACKBONE,
+            "--flow-backbone",
+            BACKBONE,
+            "--weights",
+            str(self.weights),
+            "--shard-frames",
+            str(FRAMES),
+            "--device",
+            "cpu",
+            *more,
+        ]
 
 
 @pytest.fixture(scope="session")
@@ -59,13 +87,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     for number in range(6):
         suffix, codec = (("mp4", "libx264"), ("avi", "mpeg4"))[number % 2]
         (folder / f"class{number % 2}").mkdir(exist_ok=True)
-        write_video(folder / f"class{number % 2}" / f"v{number}.{suffix}", frames=FRAMES, width=48 + 16 * (number % 3),
-                    height=48, codec=codec)
+        write_video(
+            folder / f"class{number % 2}" / f"v{number}.{suffix}",
+            frames=FRAMES,
+            width=48 + 16 * (number % 3),
+            height=48,
+            codec=codec,
+        )
     weights = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     torch.manual_seed(0)
     save_file(timm.create_model(BACKBONE).state_dict(), weights)
-    asked = ExtractSettings(sampling=Sampling(every=8), short_side_px=32, device="cpu", streams=(
-        Rgb(BACKBONE, weights=str(weights)), Flow(BACKBONE, weights=str(weights), method="farneback", stack=4)))
+    asked = ExtractSettings(
+        sampling=Sampling(every=8),
+        short_side_px=32,
+        device="cpu",
+        streams=(
+            Rgb(BACKBONE, weights=str(weights)),
+            Flow(BACKBONE, weights=str(weights), method="farneback", stack=4),
+        ),
+    )
     return World(folder, weights, asked)
 
 
@@ -128,8 +168,7 @@ def poisoned_environment(**poison: str) -> dict[str, str]:
 
 
 # a shell starts what it puts in the background with SIGINT ignored, and so would be all that these tests start there
-MAIN = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from pipeline.cli import main; main()")
+MAIN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from pipeline.cli import main; main()"
 
 
 @pytest.fixture
@@ -139,8 +178,13 @@ def start_command() -> "Callable[..., Command]":
 
     def start(*arguments: str, **poison: str) -> Command:
         environment = os.environ | poisoned_environment(**poison)
-        process = subprocess.Popen([sys.executable, "-c", MAIN, *arguments],
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+        process = subprocess.Popen(
+            [sys.executable, "-c", MAIN, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        )
         started.append(Command(process))
         return started[-1]
 

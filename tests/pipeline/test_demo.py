@@ -20,7 +20,7 @@ def chance_bound(share):
     tail, right = 0.0, VIDEOS + 1
     while tail < 1e-3:
         right -= 1
-        tail += math.comb(VIDEOS, right) * share**right * (1 - share)**(VIDEOS - right)
+        tail += math.comb(VIDEOS, right) * share**right * (1 - share) ** (VIDEOS - right)
     return right / VIDEOS
 
 
@@ -28,10 +28,38 @@ def chance_bound(share):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     write_set(folder / "videos", per_label=PER_LABEL)
-    for words in (("extract", "--videos", folder / "videos", "--out", folder / "features", "--samples", 2,
-                   "--flow-option", "preset=fast", "--device", "cpu", "--inline", "--quiet"),
-                  ("train-fusion", "--store", folder / "features", "--out", folder / "run", "--fusion", "concat,gated",
-                   "--device", "cpu", "--threads", 1, "--no-report", "--quiet")):
+    for words in (
+        (
+            "extract",
+            "--videos",
+            folder / "videos",
+            "--out",
+            folder / "features",
+            "--samples",
+            2,
+            "--flow-option",
+            "preset=fast",
+            "--device",
+            "cpu",
+            "--inline",
+            "--quiet",
+        ),
+        (
+            "train-fusion",
+            "--store",
+            folder / "features",
+            "--out",
+            folder / "run",
+            "--fusion",
+            "concat,gated",
+            "--device",
+            "cpu",
+            "--threads",
+            1,
+            "--no-report",
+            "--quiet",
+        ),
+    ):
         result = CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=False)
         assert result.exit_code == 0, result.output
     return Run.open(folder / "run")
@@ -42,9 +70,17 @@ def test_the_same_clip_shows_the_same_pictures_whenever_it_is_made(tmp_path, cod
     shown = []
     for name in ("once", "again"):
         write(tmp_path / f"{name}{suffix}", codec, clip("brick", "rotating", np.random.default_rng(0)))
-        [window] = decode(str(tmp_path / f"{name}{suffix}"), start=0, stop=FRAMES, seek_pts=None,
-                          rgb_frames=np.array([], np.int64), grey=True, short_side=256, upscale=False,
-                          window_frames=FRAMES)
+        [window] = decode(
+            str(tmp_path / f"{name}{suffix}"),
+            start=0,
+            stop=FRAMES,
+            seek_pts=None,
+            rgb_frames=np.array([], np.int64),
+            grey=True,
+            short_side=256,
+            upscale=False,
+            window_frames=FRAMES,
+        )
         shown.append(window.grey)
     assert np.array_equal(*shown)
 

@@ -92,14 +92,21 @@ def videos(tmp_path):
 def rows(store, video, stream):
     (piece,) = next(one for one in store.video_rows() if one.id == video).pieces
     with open_shard(store.shard_path(piece.shard)) as shard:
-        return (shard.moments(piece.row_start, piece.row_stop)[0],
-                shard.features(stream, piece.row_start, piece.row_stop))
+        return (
+            shard.moments(piece.row_start, piece.row_stop)[0],
+            shard.features(stream, piece.row_start, piece.row_stop),
+        )
 
 
 @pytest.mark.usefixtures("strangers")
 def test_streams_defined_elsewhere_go_all_the_way(videos, tmp_path):
-    asked = ExtractSettings(sampling=Sampling(every=8), short_side_px=36, feature_dtype="float32", device="cpu",
-                            streams=(GreyMean(), ColourChange(), GreyMean(name="wide", reach=5)))
+    asked = ExtractSettings(
+        sampling=Sampling(every=8),
+        short_side_px=36,
+        feature_dtype="float32",
+        device="cpu",
+        streams=(GreyMean(), ColourChange(), GreyMean(name="wide", reach=5)),
+    )
     settings, networks = prepare(asked)
     assert ExtractSettings.from_dict(settings.as_dict()) == settings
     out = tmp_path / "store"
@@ -114,31 +121,65 @@ def test_streams_defined_elsewhere_go_all_the_way(videos, tmp_path):
     change = rows(store, "darker/v1", "colour-change")[1]
     assert np.allclose(change, np.array([[-8], [-16], [-16], [-16], [-16]]) * np.ones(3), atol=1.5)
 
-    run = learn(Request(command="train-fusion", stores=(out,), alone=True, fusions=("concat",), head="mean",
-                        split=SplitChoice(folds=2), training=TrainSettings(epochs=30, val_fraction=0), quiet=True),
-                tmp_path / "run")
+    run = learn(
+        Request(
+            command="train-fusion",
+            stores=(out,),
+            alone=True,
+            fusions=("concat",),
+            head="mean",
+            split=SplitChoice(folds=2),
+            training=TrainSettings(epochs=30, val_fraction=0),
+            quiet=True,
+        ),
+        tmp_path / "run",
+    )
     assert run is not None
-    said = predict_videos(PredictJob(run=tmp_path / "run", videos=find_videos(str(videos)),
-                                     engine={"inline": True, "quiet": True})).said
+    said = predict_videos(
+        PredictJob(run=tmp_path / "run", videos=find_videos(str(videos)), engine={"inline": True, "quiet": True})
+    ).said
     assert len(said) == 8
 
 
 @pytest.mark.usefixtures("strangers")
 def test_a_stream_defined_elsewhere_is_added_to_a_store_that_is_there_already(videos, tmp_path):
-    asked = ExtractSettings(sampling=Sampling(every=8), short_side_px=36, feature_dtype="float32", device="cpu",
-                            streams=(GreyMean(), ColourChange()))
+    asked = ExtractSettings(
+        sampling=Sampling(every=8),
+        short_side_px=36,
+        feature_dtype="float32",
+        device="cpu",
+        streams=(GreyMean(), ColourChange()),
+    )
     stores = {"both": asked, "old": asked.only(("grey-mean",)), "new": asked.only(("colour-change",))}
     for name, settings in stores.items():
         ready, networks = prepare(settings)
-        do_job(Job(videos=find_videos(str(videos)), settings=ready, networks=networks, out=tmp_path / name, inline=True,
-                    quiet=True))
+        do_job(
+            Job(
+                videos=find_videos(str(videos)),
+                settings=ready,
+                networks=networks,
+                out=tmp_path / name,
+                inline=True,
+                quiet=True,
+            )
+        )
     answers = []
     for names in (["both"], ["old", "new"]):
         out = tmp_path / f"run of {len(names)}"
-        learn(Request(command="train-fusion", stores=tuple(tmp_path / name for name in names), fusions=("concat",),
-                      split=SplitChoice(folds=2), training=TrainSettings(epochs=3), quiet=True), out)
-        found = predict_videos(PredictJob(run=out, videos=find_videos(str(videos)),
-                                          engine={"inline": True, "quiet": True}))
+        learn(
+            Request(
+                command="train-fusion",
+                stores=tuple(tmp_path / name for name in names),
+                fusions=("concat",),
+                split=SplitChoice(folds=2),
+                training=TrainSettings(epochs=3),
+                quiet=True,
+            ),
+            out,
+        )
+        found = predict_videos(
+            PredictJob(run=out, videos=find_videos(str(videos)), engine={"inline": True, "quiet": True})
+        )
         assert len(found.summaries) == 1
         answers.append([(one.video, one.probabilities.tolist()) for one in found.said])
     assert answers[0] == answers[1]
@@ -152,9 +193,11 @@ def test_one_kind_of_stream_on_two_networks_lies_in_one_store(world, tmp_path):
     do_job(Job(videos=found, settings=both, networks=networks, out=tmp_path / "both", inline=True, quiet=True))
     for stream in (rgb, other):
         alone, networks = prepare(replace(world.asked, streams=(stream,)))
-        do_job(Job(videos=found, settings=alone, networks=networks, out=tmp_path / stream.name, inline=True,
-                   quiet=True))
-        mine, theirs = (rows(Store.open(tmp_path / folder), found[0].id, stream.name)[1]
-                        for folder in ("both", stream.name))
+        do_job(
+            Job(videos=found, settings=alone, networks=networks, out=tmp_path / stream.name, inline=True, quiet=True)
+        )
+        mine, theirs = (
+            rows(Store.open(tmp_path / folder), found[0].id, stream.name)[1] for folder in ("both", stream.name)
+        )
         assert np.array_equal(mine, theirs)
     assert isinstance(other, Rgb)

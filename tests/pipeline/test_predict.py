@@ -45,23 +45,59 @@ def world(tmp_path_factory):
         write_video(folder / "videos" / label / f"v{number}.mp4", images=images)
     weights = folder / "tiny.safetensors"
     save_file(make_backbone(BACKBONE).skeleton().state_dict(), weights)
-    settings, networks = prepare(ExtractSettings(
-        sampling=Sampling(every=2), device="cpu", short_side_px=48,
-        streams=(Rgb(BACKBONE, weights=weights), Flow(BACKBONE, weights=weights, method="dis", stack=3))))
-    do_job(Job(videos=find_videos(str(folder / "videos")), settings=settings, networks=networks, out=folder / "store",
-                inline=True, quiet=True))
+    settings, networks = prepare(
+        ExtractSettings(
+            sampling=Sampling(every=2),
+            device="cpu",
+            short_side_px=48,
+            streams=(Rgb(BACKBONE, weights=weights), Flow(BACKBONE, weights=weights, method="dis", stack=3)),
+        )
+    )
+    do_job(
+        Job(
+            videos=find_videos(str(folder / "videos")),
+            settings=settings,
+            networks=networks,
+            out=folder / "store",
+            inline=True,
+            quiet=True,
+        )
+    )
     for head in ("mean", "lstm"):
-        learn(Request(command="train-fusion", stores=(folder / "store",), alone=True, fusions=("concat",), head=head,
-                      head_options={"hidden": 4} if head == "lstm" else {}, split=SplitChoice(folds=3),
-                      training=TrainSettings(epochs=3, val_fraction=0), quiet=True), folder / f"run-{head}")
+        learn(
+            Request(
+                command="train-fusion",
+                stores=(folder / "store",),
+                alone=True,
+                fusions=("concat",),
+                head=head,
+                head_options={"hidden": 4} if head == "lstm" else {},
+                split=SplitChoice(folds=3),
+                training=TrainSettings(epochs=3, val_fraction=0),
+                quiet=True,
+            ),
+            folder / f"run-{head}",
+        )
     return folder
 
 
 def predict(world, capsys, *options, run="run-mean", videos="videos", code=0):
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
-        main(["predict", "--run", str(world / run), "--videos", str(world / videos), "--inline", "--quiet",
-              "--weights", str(world / "tiny.safetensors"), *map(str, options)])
+        main(
+            [
+                "predict",
+                "--run",
+                str(world / run),
+                "--videos",
+                str(world / videos),
+                "--inline",
+                "--quiet",
+                "--weights",
+                str(world / "tiny.safetensors"),
+                *map(str, options),
+            ]
+        )
     logging.getLogger().setLevel(logging.WARNING)  # what --quiet changed
     told = capsys.readouterr()
     assert end.value.code == code, told.err
@@ -80,14 +116,16 @@ def test_predicting_from_videos_is_judging_the_store_they_make(world, capsys, tm
     expected = {one.video: dict(one.top) for one in evaluate_run(world / run, part="all").predictions}
     assert [row["video"] for row in rows] == sorted(expected)
     for row in rows:
-        assert {row["top1"]: float(row["p1"]), row["top2"]: float(row["p2"])} == \
-            pytest.approx(expected[row["video"]], abs=2e-6)
+        assert {row["top1"]: float(row["p1"]), row["top2"]: float(row["p2"])} == pytest.approx(
+            expected[row["video"]], abs=2e-6
+        )
         assert (row["outcome"], row["moments"]) == ("ok", "7")
         assert row["path"] == str(world / "videos" / f"{row['video']}.mp4")
         assert f"{row['top1']} {100 * float(row['p1']):.1f}" in told.out
     plain = json.loads((tmp_path / "p.json").read_text())
-    assert [(one["video"], one["top"][0]["class"], f"{one['top'][0]['p']:.6f}") for one in plain["videos"]] == \
-        [(row["video"], row["top1"], row["p1"]) for row in rows]
+    assert [(one["video"], one["top"][0]["class"], f"{one['top'][0]['p']:.6f}") for one in plain["videos"]] == [
+        (row["video"], row["top1"], row["p1"]) for row in rows
+    ]
     assert plain["failed"] == []
 
 
@@ -123,8 +161,9 @@ def test_only_broken_videos_leave_nothing_to_say_and_exit_code_3(world, capsys, 
 
 
 def test_a_timeline_has_a_row_a_moment_that_sums_to_one_and_a_page(world, capsys, tmp_path):
-    told = predict(world, capsys, "--timeline", tmp_path / "lines", "--window", 3, run="run-lstm",
-                   videos="videos/dark/v1.mp4")
+    told = predict(
+        world, capsys, "--timeline", tmp_path / "lines", "--window", 3, run="run-lstm", videos="videos/dark/v1.mp4"
+    )
     assert "windows of 3 moments" in told.out
     rows = rows_of(tmp_path / "lines" / "v1.csv")
     assert [int(row["frame"]) for row in rows] == [0, 2, 4, 6, 8, 10, 12]
@@ -149,7 +188,13 @@ def test_a_timeline_without_a_folder_goes_to_timelines(world, capsys, tmp_path, 
     monkeypatch.chdir(tmp_path)
     predict(world, capsys, "--timeline", "--window", 99, videos="videos/dark")
     assert sorted(path.name for path in (tmp_path / "timelines").iterdir()) == [
-        "v1.csv", "v1.html", "v3.csv", "v3.html", "v5.csv", "v5.html"]
+        "v1.csv",
+        "v1.html",
+        "v3.csv",
+        "v3.html",
+        "v5.csv",
+        "v5.html",
+    ]
 
 
 def test_only_the_streams_of_the_model_are_extracted(world):
@@ -194,8 +239,9 @@ def test_other_versions_of_libraries_are_refused_unless_accepted(world, tmp_path
 
 def test_features_of_a_gpu_are_made_on_the_cpu_only_when_asked(world, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    run = edited(world, tmp_path, lambda store: (store["settings"].update(device="cuda"),
-                                                 store["software"].update(tf32="off")))
+    run = edited(
+        world, tmp_path, lambda store: (store["settings"].update(device="cuda"), store["software"].update(tf32="off"))
+    )
     job = {"run": run.root, "videos": [], "weights": {"": world / "tiny.safetensors"}}
     with pytest.raises(ResourceError, match="`device` cpu"):
         same_extractions(run, PredictJob(**job))

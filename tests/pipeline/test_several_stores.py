@@ -37,7 +37,7 @@ def videos(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("several") / "videos"
     shutil.copytree(world.folder, folder)
     whole = write_video(folder / "class0" / "cut.avi", frames=60, codec="mpeg4")
-    whole.write_bytes(whole.read_bytes()[:whole.stat().st_size * 2 // 3])
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
     return folder
 
 
@@ -54,15 +54,29 @@ def made(world, videos, tmp_path_factory):
 
 def trained(out, *stores, **changes):
     """A run of one row, which joins all streams."""
-    return learn(replace(Request(command="train-fusion", stores=stores, fusions=("concat",), quiet=True,
-                                 split=SplitChoice(folds=2), training=TrainSettings(epochs=3)), **changes), out)
+    return learn(
+        replace(
+            Request(
+                command="train-fusion",
+                stores=stores,
+                fusions=("concat",),
+                quiet=True,
+                split=SplitChoice(folds=2),
+                training=TrainSettings(epochs=3),
+            ),
+            **changes,
+        ),
+        out,
+    )
 
 
 @pytest.fixture(scope="module")
 def runs(made, tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
-    return {name: trained(root / name, *(made[part] for part in name.split("+")))
-            for name in ("both", "rgb+flow", "rgb+small")}
+    return {
+        name: trained(root / name, *(made[part] for part in name.split("+")))
+        for name in ("both", "rgb+flow", "rgb+small")
+    }
 
 
 def answers(run, world, videos, **more):
@@ -73,13 +87,16 @@ def answers(run, world, videos, **more):
 
 @pytest.mark.parametrize("changes", [{}, {"alone": True, "fusions": ("score", "gated"), "head": "lstm"}])
 def test_columns_of_two_stores_train_to_the_very_run_of_one_store_with_both(made, tmp_path, changes):
-    one, two = (trained(tmp_path / str(len(stores)), *(made[name] for name in stores), **changes)
-                for stores in (("both",), ("rgb", "flow")))
+    one, two = (
+        trained(tmp_path / str(len(stores)), *(made[name] for name in stores), **changes)
+        for stores in (("both",), ("rgb", "flow"))
+    )
     for name in ("results.json", "scores.npz", "predictions.csv", "splits.csv", "model.json", "model.safetensors"):
         assert (one.root / name).read_bytes() == (two.root / name).read_bytes(), name
     assert {name for name in one.settings if one.settings[name] != two.settings[name]} == {"stores"}
     assert [(store.path, store.digest) for store in known_stores(two)] == [
-        (str(made[name].resolve()), Store.open(made[name]).origin.digest) for name in ("rgb", "flow")]
+        (str(made[name].resolve()), Store.open(made[name]).origin.digest) for name in ("rgb", "flow")
+    ]
     assert sum(video.outcome == "partial" for video in Store.open(made["both"]).video_rows()) == 1
 
 
@@ -93,8 +110,9 @@ def test_a_run_over_two_stores_predicts_in_one_pass_what_the_run_over_one_does(m
     assert Store.open(tmp_path / "kept").origin == Store.open(made["both"]).origin
 
 
-def test_settings_that_differ_beyond_streams_are_extracted_one_after_the_other_and_joined(made, runs, world, videos,
-                                                                                           tmp_path):
+def test_settings_that_differ_beyond_streams_are_extracted_one_after_the_other_and_joined(
+    made, runs, world, videos, tmp_path
+):
     run = runs["rgb+small"]
     said, found = answers(run, world, videos, keep=tmp_path / "kept")
     assert len(found.summaries) == 2
@@ -102,13 +120,22 @@ def test_settings_that_differ_beyond_streams_are_extracted_one_after_the_other_a
     for stores in ((), (tmp_path / "kept" / "1", tmp_path / "kept" / "2"), (made["small"], made["rgb"])):
         judged = evaluate_run(run.root, stores=stores, part="all").predictions
         assert {one.video: dict(one.top)["class0"] for one in judged} == pytest.approx(
-            {video: p[0] for video, (_, _, p) in said.items()}, abs=1e-6)
+            {video: p[0] for video, (_, _, p) in said.items()}, abs=1e-6
+        )
 
 
 def test_a_timeline_has_the_moments_that_the_stores_share(runs, world, videos):
     lines = []
-    predict_videos(PredictJob(run=runs["rgb+small"].root, videos=find_videos(str(videos / "class0" / "v0.mp4")),
-                              engine=INLINE, weights={"": world.weights}, window=2), lines.append)
+    predict_videos(
+        PredictJob(
+            run=runs["rgb+small"].root,
+            videos=find_videos(str(videos / "class0" / "v0.mp4")),
+            engine=INLINE,
+            weights={"": world.weights},
+            window=2,
+        ),
+        lines.append,
+    )
     ((video, frame, probabilities),) = [(line.video, line.frame, line.probabilities) for line in lines]
     assert (video, frame.tolist(), probabilities.shape) == ("v0", [0, 8, 16], (3, 2))
 
@@ -164,8 +191,16 @@ def test_the_command_line_and_the_library_take_several_stores(made, tmp_path, ca
     with pytest.raises(SystemExit) as end:
         main(["train-pooling", *words, "--out", str(tmp_path / "words"), "--folds", "2", "--epochs", "2", "--quiet"])
     assert end.value.code == 0
-    run = vp.train([made["rgb"], vp.open_store(made["flow"])], tmp_path / "run", command="train-pooling", epochs=2,
-                   fusions=["concat"], alone=False, folds=2, quiet=True)
+    run = vp.train(
+        [made["rgb"], vp.open_store(made["flow"])],
+        tmp_path / "run",
+        command="train-pooling",
+        epochs=2,
+        fusions=["concat"],
+        alone=False,
+        folds=2,
+        quiet=True,
+    )
     assert run.settings["stores"] == Run.open(tmp_path / "words").settings["stores"]
     assert vp.evaluate(run, [made["rgb"], made["flow"]], part="all").videos == 7
     assert vp.report(run, store=[made["rgb"], made["flow"]]).exists()
@@ -200,8 +235,9 @@ def test_stores_of_other_sampling_files_or_videos_are_refused_with_the_first_dif
     shutil.copytree(videos, others)
     shutil.copy(others / "class0" / "v2.mp4", others / "class0" / "v0.mp4")
     flow.extract(tmp_path / "changed", folder=others)
-    assert f"the file of 'class0/v0' is not the same one in {made['rgb']} and " in refused(made["rgb"],
-                                                                                         tmp_path / "changed")
+    assert f"the file of 'class0/v0' is not the same one in {made['rgb']} and " in refused(
+        made["rgb"], tmp_path / "changed"
+    )
     (others / "class1" / "v1.avi").unlink()
     flow.extract(tmp_path / "fewer", folder=others)
     words = f"{made['rgb']} has the video 'class1/v1' and {tmp_path / 'fewer'} has not; extract it there too"
@@ -240,13 +276,23 @@ def test_imported_stores_join_and_unknown_times_are_told(made, runs, tmp_path, c
         stored_settings(known.root)
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (lambda name, arrays: {key: values[:2] if name == "v3" else values for key, values in arrays.items()},
-     r"'class1/v3' has 3 moments in .* and 2 in"),
-    (lambda name, arrays: arrays | {"frame": arrays["frame"] + (name == "v3")},
-     r"moment 0 of 'class1/v3' is frame 0 at 0\.000000 s in .* and frame 1 at 0\.000000 s in"),
-    (lambda name, arrays: arrays | {"pts_s": arrays["pts_s"] * (1 + (name == "v3"))},
-     r"moment 1 of 'class1/v3' is frame 8 at 0\.320000 s in .* and frame 8 at 0\.640000 s in")])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda name, arrays: {key: values[:2] if name == "v3" else values for key, values in arrays.items()},
+            r"'class1/v3' has 3 moments in .* and 2 in",
+        ),
+        (
+            lambda name, arrays: arrays | {"frame": arrays["frame"] + (name == "v3")},
+            r"moment 0 of 'class1/v3' is frame 0 at 0\.000000 s in .* and frame 1 at 0\.000000 s in",
+        ),
+        (
+            lambda name, arrays: arrays | {"pts_s": arrays["pts_s"] * (1 + (name == "v3"))},
+            r"moment 1 of 'class1/v3' is frame 8 at 0\.320000 s in .* and frame 8 at 0\.640000 s in",
+        ),
+    ],
+)
 def test_other_moments_are_refused_with_the_first_that_differs(made, tmp_path, change, words):
     with pytest.raises(ConfigError, match=words):
         trained(None, made["rgb"], imported(made, tmp_path, "other", change=change))
@@ -256,12 +302,15 @@ def test_labels_come_from_the_first_store_alone_and_that_is_said(made, tmp_path,
     relabelled = tmp_path / "relabelled"
     shutil.copytree(made["flow"], relabelled)
     plan = Store.open(relabelled).books.read_plan()
-    Store.open(relabelled).books.write_plan(replace(plan, videos=tuple(
-        replace(video, label="ab"[number % 2]) for number, video in enumerate(plan.videos))))
+    Store.open(relabelled).books.write_plan(
+        replace(plan, videos=tuple(replace(video, label="ab"[number % 2]) for number, video in enumerate(plan.videos)))
+    )
     joined = trained(tmp_path / "one", made["rgb"], relabelled)
     assert joined.labels()[0] == ("class0", "class1")
-    assert f"have other labels, splits or groups of 7 videos, 'class0/cut' first: those of {made['rgb']} hold" \
+    assert (
+        f"have other labels, splits or groups of 7 videos, 'class0/cut' first: those of {made['rgb']} hold"
         in caplog.text
+    )
     assert trained(tmp_path / "two", relabelled, made["rgb"]).labels()[0] == ("a", "b")
 
 

@@ -21,13 +21,22 @@ from schemas.disk.files import (
 )
 from schemas.errors import ResourceError, StoreError
 
-REFUSALS = {"ENOSPC": "free space", "EDQUOT": "quota", "EROFS": "another folder", "EACCES": "permissions",
-            "EIO": "look after the disk", "EFBIG": "ulimit -f", "ENOLCK": "locks", "ESTALE": "another folder"}
+REFUSALS = {
+    "ENOSPC": "free space",
+    "EDQUOT": "quota",
+    "EROFS": "another folder",
+    "EACCES": "permissions",
+    "EIO": "look after the disk",
+    "EFBIG": "ulimit -f",
+    "ENOLCK": "locks",
+    "ESTALE": "another folder",
+}
 
 
 def failing(number):
     def fail(*_args, **_options):
         raise OSError(number, os.strerror(number))
+
     return fail
 
 
@@ -120,9 +129,21 @@ def test_sweeping_spares_what_is_not_half_written(tmp_path):
     remove_leftovers(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(("name", "inside"), [
-    ("a", True), ("a/b", True), ("..a/b..", True), ("a/./b", True), ("", False), (".", False), ("/a", False),
-    ("..", False), ("a/../../b", False), ("a\0", False)])
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("a", True),
+        ("a/b", True),
+        ("..a/b..", True),
+        ("a/./b", True),
+        ("", False),
+        (".", False),
+        ("/a", False),
+        ("..", False),
+        ("a/../../b", False),
+        ("a\0", False),
+    ],
+)
 def test_a_name_that_leads_out_of_its_folder_is_known(name, inside):
     assert stays_inside(name) == inside
 

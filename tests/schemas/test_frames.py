@@ -5,8 +5,13 @@ from schemas.frames import FeatureBatch, FlowBatch, FrameBatch, frozen
 
 
 def window(**changes):
-    parts = {"frame": np.arange(5, 8), "pts_s": np.arange(3) / 25, "grey": np.zeros((3, 4, 6), np.uint8),
-             "rgb_frame": np.array([6]), "rgb": np.zeros((1, 4, 6, 3), np.uint8)}
+    parts = {
+        "frame": np.arange(5, 8),
+        "pts_s": np.arange(3) / 25,
+        "grey": np.zeros((3, 4, 6), np.uint8),
+        "rgb_frame": np.array([6]),
+        "rgb": np.zeros((1, 4, 6, 3), np.uint8),
+    }
     return FrameBatch(**parts | changes)
 
 
@@ -17,11 +22,19 @@ def test_arrays_are_read_only_once_they_travel():
             getattr(batch, name)[...] = 0
 
 
-@pytest.mark.parametrize("change", [
-    {"frame": np.array([5, 7, 8])}, {"frame": np.arange(3, dtype=np.int32)}, {"pts_s": np.arange(4) / 25},
-    {"grey": np.zeros((2, 4, 6), np.uint8)}, {"grey": np.zeros((3, 4, 6), np.float32)},
-    {"rgb": np.zeros((1, 4, 7, 3), np.uint8)}, {"rgb": np.zeros((2, 4, 6, 3), np.uint8)},
-    {"rgb_frame": np.array([6.0])}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frame": np.array([5, 7, 8])},
+        {"frame": np.arange(3, dtype=np.int32)},
+        {"pts_s": np.arange(4) / 25},
+        {"grey": np.zeros((2, 4, 6), np.uint8)},
+        {"grey": np.zeros((3, 4, 6), np.float32)},
+        {"rgb": np.zeros((1, 4, 7, 3), np.uint8)},
+        {"rgb": np.zeros((2, 4, 6, 3), np.uint8)},
+        {"rgb_frame": np.array([6.0])},
+    ],
+)
 def test_a_window_whose_parts_do_not_fit_is_not_made(change):
     with pytest.raises(ValueError, match=r"must be|must agree"):
         window(**change)

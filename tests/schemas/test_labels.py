@@ -25,10 +25,17 @@ def test_the_folder_names_the_label():
     assert folder_label("v_01") == ""
 
 
-@pytest.mark.parametrize(("path", "video_id"), [
-    ("a/b.avi", "a/b"), ("./a/b.mp4", "a/b"), ("a\\b.avi", "a/b"), ("a/b", "a/b"), ("a/clip_1.25", "a/clip_1.25"),
-    ("a/b.c.webm", "a/b.c"),
-])
+@pytest.mark.parametrize(
+    ("path", "video_id"),
+    [
+        ("a/b.avi", "a/b"),
+        ("./a/b.mp4", "a/b"),
+        ("a\\b.avi", "a/b"),
+        ("a/b", "a/b"),
+        ("a/clip_1.25", "a/clip_1.25"),
+        ("a/b.c.webm", "a/b.c"),
+    ],
+)
 def test_a_path_as_people_write_it_becomes_an_id(path, video_id):
     assert without_suffix(path) == video_id
 
@@ -39,7 +46,7 @@ def test_labels_of_one_cell_come_apart_and_together():
 
 
 def test_a_csv_without_header_is_taken_by_position(tmp_path):
-    row, = read_label_csv(write(tmp_path / "l.csv", "x/1.avi, run ,test,ann\n"))
+    (row,) = read_label_csv(write(tmp_path / "l.csv", "x/1.avi, run ,test,ann\n"))
     assert (row.path, row.labels, row.split, row.group) == ("x/1.avi", ("run",), "test", "ann")
 
 
@@ -54,10 +61,17 @@ def test_repeated_rows_and_semicolons_are_several_labels(tmp_path):
     assert rows[0].split == "train"
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("", "no labels"), ("path,label\n", "no labels"), ("path,class\na,b\n", "no column 'label'"),
-    ("a.avi,\n", "line 1"), ("a.avi,run,dev\n", "unknown split 'dev'"), ("a,run,train\na,sit,test\n", "line 2"),
-])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no labels"),
+        ("path,label\n", "no labels"),
+        ("path,class\na,b\n", "no column 'label'"),
+        ("a.avi,\n", "line 1"),
+        ("a.avi,run,dev\n", "unknown split 'dev'"),
+        ("a,run,train\na,sit,test\n", "line 2"),
+    ],
+)
 def test_a_bad_label_file_is_refused_with_its_line(tmp_path, text, words):
     with pytest.raises(ConfigError, match=words):
         read_label_csv(write(tmp_path / "l.csv", text))

@@ -12,30 +12,59 @@ from schemas.plan import Failure, Plan, Segment, ShardReport, ShardTask
 from tests.builders import a_plan, a_segment_report, a_task, a_video
 
 # file names are bytes: Python holds those that are not UTF-8 as surrogates
-names = st.text(st.one_of(st.characters(codec="utf-8", exclude_characters="\0"), st.characters(
-    min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"])), min_size=1, max_size=12).filter(stays_inside)
+names = st.text(
+    st.one_of(
+        st.characters(codec="utf-8", exclude_characters="\0"),
+        st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"]),
+    ),
+    min_size=1,
+    max_size=12,
+).filter(stays_inside)
 
 
 @st.composite
 def segments(draw, video):
-    frames = draw(st.one_of(
-        st.lists(st.integers(0, 10**6), min_size=1, max_size=9).map(sorted),
-        st.builds(lambda first, step, count: list(range(first, first + step * count, step)),
-                  st.integers(0, 99), st.integers(1, 99), st.integers(1, 99))))
+    frames = draw(
+        st.one_of(
+            st.lists(st.integers(0, 10**6), min_size=1, max_size=9).map(sorted),
+            st.builds(
+                lambda first, step, count: list(range(first, first + step * count, step)),
+                st.integers(0, 99),
+                st.integers(1, 99),
+                st.integers(1, 99),
+            ),
+        )
+    )
     start = draw(st.integers(0, 99))
-    return Segment(video, start, start + len(frames), tuple(frames), max(0, frames[0] - 5), frames[-1] + 6,
-                   draw(st.one_of(st.none(), st.integers(-2**40, 2**40))))
+    return Segment(
+        video,
+        start,
+        start + len(frames),
+        tuple(frames),
+        max(0, frames[0] - 5),
+        frames[-1] + 6,
+        draw(st.one_of(st.none(), st.integers(-(2**40), 2**40))),
+    )
 
 
 @st.composite
 def plans(draw):
-    videos = {(video.id, video.attempt): video for video in draw(st.lists(
-        st.builds(a_video, names, label=st.text(max_size=5), group=st.text(max_size=5), attempt=st.integers(0, 2)),
-        max_size=5))}
+    videos = {
+        (video.id, video.attempt): video
+        for video in draw(
+            st.lists(
+                st.builds(
+                    a_video, names, label=st.text(max_size=5), group=st.text(max_size=5), attempt=st.integers(0, 2)
+                ),
+                max_size=5,
+            )
+        )
+    }
     shards = []
     for number in range(draw(st.integers(0, 3)) if videos else 0):
-        chosen = draw(st.lists(st.sampled_from(list(videos.values())), min_size=1, max_size=4,
-                               unique_by=lambda video: video.id))
+        chosen = draw(
+            st.lists(st.sampled_from(list(videos.values())), min_size=1, max_size=4, unique_by=lambda video: video.id)
+        )
         shards.append(ShardTask(f"{number:06d}", tuple(draw(segments(video.id)) for video in chosen), tuple(chosen)))
     failures = draw(st.lists(st.builds(Failure, names, names, names, names, names), max_size=3))
     return Plan(draw(st.integers(1, 10**6)), tuple(videos.values()), tuple(failures), tuple(shards))
@@ -62,9 +91,18 @@ def test_a_plan_that_lost_lines_is_not_taken_for_a_smaller_one(plan, data):
         Plan.from_json_lines(lines[:kept])
 
 
-@pytest.mark.parametrize("damage", [
-    lambda line: line[:-9], lambda line: "", lambda line: "[1]", lambda line: "null", lambda line: '{"type": "song"}',
-    lambda line: line.replace('"schema": 3', '"schema": 9'), lambda line: line.replace("plan", "video")])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: line[:-9],
+        lambda line: "",
+        lambda line: "[1]",
+        lambda line: "null",
+        lambda line: '{"type": "song"}',
+        lambda line: line.replace('"schema": 3', '"schema": 9'),
+        lambda line: line.replace("plan", "video"),
+    ],
+)
 def test_a_damaged_line_is_a_store_error(damage):
     lines = list(a_plan(a_task()).to_json_lines())
     with pytest.raises(StoreError, match=r"not a plan's|schema 9"):
@@ -78,7 +116,7 @@ def spoiled(plain):
     """Yield copies of plain values in which one value, at any depth, is missing or of another type."""
     for key, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
         for other in spoiled(value) if isinstance(value, dict | list) else (WRONG[type(value)],):
-            yield plain | {key: other} if isinstance(plain, dict) else [*plain[:key], other, *plain[key + 1:]]
+            yield plain | {key: other} if isinstance(plain, dict) else [*plain[:key], other, *plain[key + 1 :]]
         if isinstance(plain, dict) and isinstance(key, str):
             yield plain | {"stranger": 1}
             yield {name: plain[name] for name in plain if name != key}
@@ -91,14 +129,15 @@ def test_a_line_with_a_value_missing_or_of_another_type_is_a_store_error_that_na
     found = 0
     for other in spoiled(lines[number]):
         with pytest.raises(StoreError, match=rf"line {number + 1} of the plan|plan of schema"):
-            Plan.from_json_lines(json.dumps(line) for line in (*lines[:number], other, *lines[number + 1:]))
+            Plan.from_json_lines(json.dumps(line) for line in (*lines[:number], other, *lines[number + 1 :]))
         found += 1
     assert found > 7
 
 
 def test_a_report_with_a_value_missing_or_of_another_type_is_refused():
-    report = ShardReport("000007", "0" * 64, 5, 4, 3, (a_segment_report(a_task().segments[0]),), {"rgb": 0.5}, 0.5,
-                         "node", 9)
+    report = ShardReport(
+        "000007", "0" * 64, 5, 4, 3, (a_segment_report(a_task().segments[0]),), {"rgb": 0.5}, 0.5, "node", 9
+    )
     plain = json.loads(report.to_json())
     for other in spoiled(plain):
         stages_s = other.get("stages_s")
@@ -108,11 +147,20 @@ def test_a_report_with_a_value_missing_or_of_another_type_is_refused():
                 parsed(json.dumps(other), ShardReport)
 
 
-@pytest.mark.parametrize("changes", [{"start": -1, "stop": 3}, {"stop": 3}, {"frames": [0, 8]}, {"start": 9},
-                                     {"frames": {"first": 0, "step": 0, "count": 4}}, {"attempt": 7},
-                                     {"frames": {"first": 0, "step": 8, "count": 5}},
-                                     {"frames": {"first": 0, "step": 1, "count": 10**12}, "stop": 10**12},
-                                     {"video": "other"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"start": -1, "stop": 3},
+        {"stop": 3},
+        {"frames": [0, 8]},
+        {"start": 9},
+        {"frames": {"first": 0, "step": 0, "count": 4}},
+        {"attempt": 7},
+        {"frames": {"first": 0, "step": 8, "count": 5}},
+        {"frames": {"first": 0, "step": 1, "count": 10**12}, "stop": 10**12},
+        {"video": "other"},
+    ],
+)
 def test_segments_that_do_not_fit_are_a_store_error_that_names_the_line(changes):
     *lines, shard = [json.loads(line) for line in a_plan(a_task(videos=("a",))).to_json_lines()]
     shard["segments"][0] |= changes

@@ -11,10 +11,12 @@ from schemas.words import counted, flat, plural
 ROOT = Path(__file__).parents[2]
 FILES = [path for folder in ("schemas", "workers", "pipeline") for path in sorted((ROOT / folder).rglob("*.py"))]
 # What is counted somewhere in the house, each in the plural.
-NOUNS = ("videos moments stretches classes labels shards frames rows files folders groups seeds folds trainings "
-         "weights columns streams fields pairs segments runs packets confusions names lines parameters judgements "
-         "workers "
-         "recordings times epochs units")
+NOUNS = (
+    "videos moments stretches classes labels shards frames rows files folders groups seeds folds trainings "
+    "weights columns streams fields pairs segments runs packets confusions names lines parameters judgements "
+    "workers "
+    "recordings times epochs units"
+)
 _BETWEEN = r"(?:(?!of|with|joins|whose|has|from|and|in|on)[a-z]+ )?"  # at most one word, that tells what kind
 _BY_HAND = re.compile(rf"^ {_BETWEEN}(?:{'|'.join(NOUNS.split())})\b")
 _LOGGED = re.compile(rf"%d {_BETWEEN}(?:{'|'.join(NOUNS.split())})\b")
@@ -22,17 +24,33 @@ _LOGGED = re.compile(rf"%d {_BETWEEN}(?:{'|'.join(NOUNS.split())})\b")
 
 def test_one_is_one_and_many_are_many():
     assert [counted(number, "stretch") for number in (0, 1, 2, 1234)] == [
-        "0 stretches", "1 stretch", "2 stretches", "1,234 stretches"]
+        "0 stretches",
+        "1 stretch",
+        "2 stretches",
+        "1,234 stretches",
+    ]
     assert [plural(noun) for noun in ("video", "class", "box", "copy", "day", "pass")] == [
-        "videos", "classes", "boxes", "copies", "days", "passes"]
+        "videos",
+        "classes",
+        "boxes",
+        "copies",
+        "days",
+        "passes",
+    ]
     assert counted(1, "video has", "videos have") == "1 video has"
     assert counted(2, "video has", "videos have") == "2 videos have"
 
 
 def test_flat_names_nested_values_by_their_way():
     assert flat({"a": {"b": 1, "c": [2, 3]}, "s": [{"name": "rgb", "k": None}, {"k": ""}], "e": {}, "l": []}) == [
-        ("a.b", "1"), ("a.c", "2, 3"), ("s.rgb.name", "rgb"), ("s.rgb.k", "none"), ("s.1.k", "none"), ("e", "none"),
-        ("l", "none")]
+        ("a.b", "1"),
+        ("a.c", "2, 3"),
+        ("s.rgb.name", "rgb"),
+        ("s.rgb.k", "none"),
+        ("s.1.k", "none"),
+        ("e", "none"),
+        ("l", "none"),
+    ]
     assert flat({"options": [["tau", 0.25], ["fine", True]]}) == [("options.tau", "0.25"), ("options.fine", "yes")]
 
 

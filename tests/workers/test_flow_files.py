@@ -63,16 +63,22 @@ def test_a_still_video_is_128_everywhere(tmp_path, suffix):
 def test_files_are_named_and_numbered_as_mmaction2_reads_them(tmp_path):
     store, _ = make(write_moving(tmp_path / "a.mp4", frames=4), tmp_path / "out", rgb=True)
     assert sorted(path.name for path in store.output("v").iterdir()) == [
-        *(f"flow_x_{k:05d}.jpg" for k in (1, 2, 3)), *(f"flow_y_{k:05d}.jpg" for k in (1, 2, 3)),
-        *(f"img_{k:05d}.jpg" for k in (1, 2, 3, 4))]
+        *(f"flow_x_{k:05d}.jpg" for k in (1, 2, 3)),
+        *(f"flow_y_{k:05d}.jpg" for k in (1, 2, 3)),
+        *(f"img_{k:05d}.jpg" for k in (1, 2, 3, 4)),
+    ]
     assert images(store.output("v"), "x", 3).shape == (3, HEIGHT, WIDTH)
 
 
 def test_numbers_may_begin_at_zero_and_a_step_is_marked_as_denseflow_does(tmp_path):
     store, _ = make(write_moving(tmp_path / "a.mp4", frames=5), tmp_path / "out", start_index=0, step=3, rgb=True)
     assert sorted(path.name for path in store.output("v").iterdir()) == [
-        "flow_x_p3_00000.jpg", "flow_x_p3_00001.jpg", "flow_y_p3_00000.jpg", "flow_y_p3_00001.jpg",
-        *(f"img_{k:05d}.jpg" for k in range(5))]
+        "flow_x_p3_00000.jpg",
+        "flow_x_p3_00001.jpg",
+        "flow_y_p3_00000.jpg",
+        "flow_y_p3_00001.jpg",
+        *(f"img_{k:05d}.jpg" for k in range(5)),
+    ]
 
 
 def test_frames_beside_the_flow_are_the_first_of_its_pairs(tmp_path):
@@ -100,8 +106,9 @@ def test_arrays_hold_the_very_fields_of_the_method(tmp_path):
 
 def test_every_and_step_choose_the_pairs(tmp_path):
     grey = np.stack([texture(1.1 * k, 0)[..., 0] for k in range(9)])
-    path = write_video(tmp_path / "a.mkv", images=list(np.repeat(grey[..., None], 3, axis=3)), codec="ffv1",
-                       pix_fmt="gray")
+    path = write_video(
+        tmp_path / "a.mkv", images=list(np.repeat(grey[..., None], 3, axis=3)), codec="ffv1", pix_fmt="gray"
+    )
     store, _ = make(path, tmp_path / "out", format="npy", bound_px=None, dtype="float32", every=3, step=2)
     method = make_flow("dis")
     expected = np.concatenate([method(grey[[start, start + 2]]) for start in (0, 3, 6)])

@@ -33,8 +33,13 @@ def windows(first, stop, sizes, rgb_frames, grey=True):
         frame = np.arange(first, first + size)
         wanted = np.array([f for f in frame if f in rgb_frames], np.int64)
         pictures = np.ones((size, H, W), np.uint8) * frame[:, None, None].astype(np.uint8)
-        yield FrameBatch(frame, frame / 25, pictures if grey else pictures[:0],
-                         wanted, np.repeat(wanted.astype(np.uint8), H * W * 3).reshape(-1, H, W, 3))
+        yield FrameBatch(
+            frame,
+            frame / 25,
+            pictures if grey else pictures[:0],
+            wanted,
+            np.repeat(wanted.astype(np.uint8), H * W * 3).reshape(-1, H, W, 3),
+        )
         first += size
 
 
@@ -139,7 +144,7 @@ def test_a_video_of_two_frames_has_its_one_field_everywhere(stack):
 def test_without_flow_moments_are_complete_at_once():
     builder = builder_of((0, 3, 5), 8, 0, None)
     (window,) = windows(0, 8, [8], {0, 3, 5}, grey=False)
-    (told, moments), = builder.add(window)
+    ((told, moments),) = builder.add(window)
     assert (told, moments.frame, dict(moments.pictures.flow)) == (8, [0, 3, 5], {})
     assert builder.finish().frame == []
 
@@ -154,8 +159,13 @@ def test_a_long_video_holds_no_more_fields_than_a_stack_and_a_window():
             assert len(builder._colour) <= 5
 
 
-@given(videos, st.data(), window_sizes, st.sets(st.integers(-9, 9), min_size=1, max_size=4),
-       st.sets(st.integers(-9, 9), min_size=1, max_size=4))
+@given(
+    videos,
+    st.data(),
+    window_sizes,
+    st.sets(st.integers(-9, 9), min_size=1, max_size=4),
+    st.sets(st.integers(-9, 9), min_size=1, max_size=4),
+)
 def test_every_picture_that_is_needed_is_there_and_clamped_at_the_ends(length, data, sizes, grey, colour):
     frames = sorted(data.draw(st.lists(st.integers(0, length - 1), min_size=1, max_size=9)))
     builder = MomentBuilder(segment_of(frames, length), Needs(grey=frozenset(grey), colour=frozenset(colour)), {})

@@ -50,8 +50,12 @@ class Shown:
 
 
 def tools_for(settings, method, **networks):
-    return Tools(settings, ORIGIN, dict.fromkeys(settings.needs.flow, method),
-                 {stream.name: Shown(stream, networks.get(stream.name, Pixels())) for stream in settings.streams})
+    return Tools(
+        settings,
+        ORIGIN,
+        dict.fromkeys(settings.needs.flow, method),
+        {stream.name: Shown(stream, networks.get(stream.name, Pixels())) for stream in settings.streams},
+    )
 
 
 def numbered_flow(grey):
@@ -79,8 +83,14 @@ def made(store, paths, settings=SMALL, flow=numbered_flow, **changes):
     with open_shard(store.shard_path(task.shard)) as shard:
         frame, pts_s = shard.moments()
         streams = {name: shard.features(name) for name in shard.dims}
-        rows = {shard.videos["id"][s.video]: (frame[s.row_start:s.row_stop], pts_s[s.row_start:s.row_stop], {
-            name: features[s.row_start:s.row_stop] for name, features in streams.items()}) for s in shard.segments}
+        rows = {
+            shard.videos["id"][s.video]: (
+                frame[s.row_start : s.row_stop],
+                pts_s[s.row_start : s.row_stop],
+                {name: features[s.row_start : s.row_stop] for name, features in streams.items()},
+            )
+            for s in shard.segments
+        }
     return report, rows
 
 
@@ -91,10 +101,12 @@ def store(tmp_path):
 
 @pytest.fixture
 def clips(tmp_path):
-    return [write_video(tmp_path / "a.mp4", frames=21, width=48, height=36),
-            write_video(tmp_path / "b.avi", frames=2, width=48, height=36, codec="mpeg4"),
-            write_video(tmp_path / "c.mkv", frames=1, width=48, height=36),
-            write_video(tmp_path / "d.mkv", frames=30, width=48, height=36, options={"g": "10"})]
+    return [
+        write_video(tmp_path / "a.mp4", frames=21, width=48, height=36),
+        write_video(tmp_path / "b.avi", frames=2, width=48, height=36, codec="mpeg4"),
+        write_video(tmp_path / "c.mkv", frames=1, width=48, height=36),
+        write_video(tmp_path / "d.mkv", frames=30, width=48, height=36, options={"g": "10"}),
+    ]
 
 
 def shown(row):
@@ -121,7 +133,11 @@ def test_rgb_row_and_flow_row_are_the_same_moment_of_the_same_video(store, clips
 def test_the_report_counts_what_was_done(store, clips):
     report, _ = made(store, clips)
     assert [(s.video, s.outcome, s.moments, s.frames_decoded) for s in report.segments] == [
-        ("a", "ok", 3, 19), ("b", "ok", 1, 2), ("c", "ok", 1, 1), ("d", "ok", 4, 27)]
+        ("a", "ok", 3, 19),
+        ("b", "ok", 1, 2),
+        ("c", "ok", 1, 1),
+        ("d", "ok", 4, 27),
+    ]
     assert report.rows == 9
     assert report.flow_pairs == 10 + 1 + 0 + 14  # those that some stack holds, and no more
     assert set(report.stages_s) >= {"decode", "flow", "rgb-network", "flow-network", "write"}
@@ -160,8 +176,11 @@ def test_a_video_that_breaks_off_keeps_what_is_whole_and_costs_no_other(store, c
 @pytest.mark.parametrize(("kept", "outcome", "rows_kept"), [(20, "partial", 4), (0, "failed", 0)])
 def test_moments_in_frames_that_silently_do_not_come_are_told(store, clips, monkeypatch, kept, outcome, rows_kept):
     decode = process.decode
-    monkeypatch.setattr(process, "decode", lambda path, **options: decode(
-        path, **options | {"stop": min(options["stop"], kept)}) if kept else iter(()))
+    monkeypatch.setattr(
+        process,
+        "decode",
+        lambda path, **options: decode(path, **options | {"stop": min(options["stop"], kept)}) if kept else iter(()),
+    )
     report, rows = made(store, clips[:1], replace(SMALL, sampling=Sampling(every=5)))
     (segment,) = report.segments
     assert (segment.outcome, segment.reason, segment.moments) == (outcome, "VideoDecodeError", rows_kept)
@@ -176,7 +195,11 @@ def test_a_file_that_changed_after_it_was_planned_fails_and_costs_no_other(store
     clips[1].unlink()
     *_, report = make_shard(task, tools_for(SMALL, numbered_flow), store)
     assert [(s.video, s.outcome, s.reason) for s in report.segments] == [
-        ("a", "failed", "VideoDecodeError"), ("b", "failed", "VideoOpenError"), ("c", "ok", ""), ("d", "ok", "")]
+        ("a", "failed", "VideoDecodeError"),
+        ("b", "failed", "VideoOpenError"),
+        ("c", "ok", ""),
+        ("d", "ok", ""),
+    ]
     assert "changed after it was planned" in report.segments[0].message
 
 
@@ -228,7 +251,7 @@ def test_a_shard_whose_videos_all_fail_is_written_empty(store, clips):
 
 def test_damage_that_the_probe_saw_makes_a_video_partial(store, tmp_path):
     whole = write_video(tmp_path / "long.avi", frames=60, codec="mpeg4").read_bytes()
-    (tmp_path / "cut.avi").write_bytes(whole[:len(whole) * 2 // 3])
+    (tmp_path / "cut.avi").write_bytes(whole[: len(whole) * 2 // 3])
     report, rows = made(store, [tmp_path / "cut.avi"])
     (segment,) = report.segments
     assert (segment.outcome, segment.frames_promised) == ("partial", 60)
@@ -258,11 +281,18 @@ def test_a_network_that_gives_no_numbers_ends_the_run_with_words_and_no_shard(st
     assert list(store.root.glob("*/*")) == []
 
 
-@pytest.mark.parametrize(("name", "options", "decoded"), [
-    ("a.mkv", {"g": "12"}, 200), ("a.mkv", {"x264-params": "keyint=1000:scenecut=0"}, 120), ("a.h264", {}, 120),
-    ("a.avi", {}, 120)])
-def test_a_video_cut_into_segments_gives_the_same_rows_as_one_piece(store, tmp_path, monkeypatch, name, options,
-                                                                    decoded):
+@pytest.mark.parametrize(
+    ("name", "options", "decoded"),
+    [
+        ("a.mkv", {"g": "12"}, 200),
+        ("a.mkv", {"x264-params": "keyint=1000:scenecut=0"}, 120),
+        ("a.h264", {}, 120),
+        ("a.avi", {}, 120),
+    ],
+)
+def test_a_video_cut_into_segments_gives_the_same_rows_as_one_piece(
+    store, tmp_path, monkeypatch, name, options, decoded
+):
     clip = write_video(tmp_path / name, frames=120, width=48, height=36, options=options)
     _, whole = made(store, [clip])
     for bound, frames in (("SEGMENT_FRAMES", 25), ("HAND_ON_FRAMES", 25), ("SEEK_GAP_FRAMES", 12)):
@@ -303,8 +333,9 @@ class Mean:
 @pytest.mark.parametrize("name", ["a.mkv", "a.h264", "a.avi"])
 def test_memory_is_flat_in_the_length_of_the_video(store, tmp_path, name):
     settings = replace(SMALL, short_side_px=96)
-    tools = tools_for(settings, lambda grey: np.zeros((len(grey) - 1, 2, *grey.shape[1:]), np.float32),
-                      rgb=Mean(), flow=Mean())
+    tools = tools_for(
+        settings, lambda grey: np.zeros((len(grey) - 1, 2, *grey.shape[1:]), np.float32), rgb=Mean(), flow=Mean()
+    )
     peaks = []
     for frames in (64, 64, 512):
         clip = write_video(tmp_path / name, frames=frames, width=128, height=96)

@@ -56,8 +56,10 @@ def check_size(path: str, width: int, height: int, *, short_side: int, upscale: 
     """
     wide, high = output_size(width, height, short_side=short_side, upscale=upscale)
     if wide * high > LARGEST_PICTURE_PX:
-        raise VideoTooLargeError(f"{path}: its pictures of {width} x {height} px would be held as {wide} x {high} px; "
-                                 f"at most {LARGEST_PICTURE_PX:,} px are held. Ask for a smaller short side")
+        raise VideoTooLargeError(
+            f"{path}: its pictures of {width} x {height} px would be held as {wide} x {high} px; "
+            f"at most {LARGEST_PICTURE_PX:,} px are held. Ask for a smaller short side"
+        )
 
 
 class SizeRule(NamedTuple):

@@ -121,16 +121,19 @@ def _see_again(path: str, trouble: str) -> None:
     except InputError as error:
         again = str(error)
     if again != trouble:
-        raise MachineError(f"{path}: one look says {trouble!r}, the next {again or 'that it is whole'!r}: "
-                           "reading it fails now and then")
+        raise MachineError(
+            f"{path}: one look says {trouble!r}, the next {again or 'that it is whole'!r}: "
+            "reading it fails now and then"
+        )
 
 
 def _probed(path: str) -> tuple[Probe, NDArray[np.int64], Fraction]:
     with open_video(path) as (container, stream):
         scan = _scan(container, stream)
         if scan.first is None:
-            raise EmptyVideoError(f"{path}: not one of {counted(scan.packets, 'video packet')} decodes. "
-                                  f"{scan.error}".rstrip())
+            raise EmptyVideoError(
+                f"{path}: not one of {counted(scan.packets, 'video packet')} decodes. {scan.error}".rstrip()
+            )
         if container.format.name in _STILL_OR_MOVING and len(scan.pts) == 1:
             raise VideoOpenError(f"{path}: is an image ({container.format.name} of one picture), not a video")
         table, exact = _timeline(scan, container, stream)
@@ -193,8 +196,7 @@ def _timeline(scan: _Scan, container: InputContainer, stream: VideoStream) -> tu
     start = int(np.searchsorted(times, _NO_PTS if scan.first.pts is None else scan.first.pts))
     if not scan.key_first or start == len(times) or not times[start] == scan.first.pts == scan.pts[0]:
         return None, False
-    sure = not scan.error and (
-        container.format.name != "avi" or index_agrees(stream, scan.pos, scan.dts, scan.key))
+    sure = not scan.error and (container.format.name != "avi" or index_agrees(stream, scan.pos, scan.dts, scan.key))
     return times[start:].copy(), sure
 
 

@@ -100,8 +100,9 @@ def decode(
             good frames were yielded before. Missing one or two at the end is left to the caller.
         MachineError: the machine failed, or another number of frames decodes at a second look.
     """
-    windows = partial(_decoded, path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames,
-                      threads, hand_on)
+    windows = partial(
+        _decoded, path, start, stop, seek_pts, rgb_frames, grey, short_side, upscale, window_frames, threads, hand_on
+    )
     frames = 0
     try:
         with machine_faults(path):
@@ -126,13 +127,23 @@ def _see_again(path: str, frames: int, windows: Iterator[FrameBatch]) -> None:
         for window in windows:
             again += len(window.frame)
     if again != frames:
-        raise MachineError(f"{path}: {counted(frames, 'frame')} at one look and {again} at the next: reading it fails "
-                           "now and then")
+        raise MachineError(
+            f"{path}: {counted(frames, 'frame')} at one look and {again} at the next: reading it fails now and then"
+        )
 
 
 def _decoded(
-    path: str, start: int, stop: int, seek_pts: int | None, rgb_frames: NDArray[np.int64], grey: bool,
-    short_side: int, upscale: bool, window_frames: int, threads: int, hand_on: int | None,
+    path: str,
+    start: int,
+    stop: int,
+    seek_pts: int | None,
+    rgb_frames: NDArray[np.int64],
+    grey: bool,
+    short_side: int,
+    upscale: bool,
+    window_frames: int,
+    threads: int,
+    hand_on: int | None,
 ) -> Iterator[FrameBatch]:
     """Do the work of `decode`, in a function of its own so that its frames are gone when `decode` tidies up."""
     with ExitStack() as stack:

@@ -66,8 +66,9 @@ def checked_options(name: str, device: str, options: Options) -> Options:
     """
     make_flow(name, device, **dict(options))
     parameters = inspect.signature(FLOW_METHODS[name]).parameters
-    return tuple((option, value) for option, value in options
-                 if option not in parameters or parameters[option].default != value)
+    return tuple(
+        (option, value) for option, value in options if option not in parameters or parameters[option].default != value
+    )
 
 
 def is_on_gpu(name: str) -> bool:

@@ -16,12 +16,16 @@ from schemas.checks import known
 from schemas.errors import ConfigError
 
 _SMALLEST_PX = 32  # below this side OpenCV's pyramids fail or read outside the image
-DIS_PRESETS = {"ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST, "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
-               "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM}
+DIS_PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
 
 
 def _per_pair(
-    grey: NDArray[np.uint8], pair: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]],
+    grey: NDArray[np.uint8],
+    pair: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
     """Run `pair` on each two consecutive frames; images too small for OpenCV are continued by their border."""
     T, H, W = grey.shape
@@ -60,22 +64,40 @@ class OpenCVTVL1Flow:
     every pair: nothing can be carried over.
     """
 
-    def __init__(self, *, tau: float = 0.25, lambda_: float = 0.15, theta: float = 0.3, scales: int = 5, warps: int = 5,
-                 epsilon: float = 0.01, inner_iterations: int = 30, outer_iterations: int = 10,
-                 scale_step: float = 0.8) -> None:
+    def __init__(
+        self,
+        *,
+        tau: float = 0.25,
+        lambda_: float = 0.15,
+        theta: float = 0.3,
+        scales: int = 5,
+        warps: int = 5,
+        epsilon: float = 0.01,
+        inner_iterations: int = 30,
+        outer_iterations: int = 10,
+        scale_step: float = 0.8,
+    ) -> None:
         """Take OpenCV's parameters under their own names.
 
         Raises:
             ConfigError: a parameter is not positive, or `scale_step` is not below 1.
         """
         _positive(float, tau=tau, lambda_=lambda_, theta=theta, epsilon=epsilon, scale_step=scale_step)
-        _positive(int, scales=scales, warps=warps, inner_iterations=inner_iterations,
-                  outer_iterations=outer_iterations)
+        _positive(int, scales=scales, warps=warps, inner_iterations=inner_iterations, outer_iterations=outer_iterations)
         if scale_step >= 1:
             raise ConfigError(f"flow option scale_step must be below 1, not {scale_step!r}")
         self._make = partial(
-            cv2.optflow.DualTVL1OpticalFlow.create, tau=tau, lambda_=lambda_, theta=theta, nscales=scales, warps=warps,
-            epsilon=epsilon, innnerIterations=inner_iterations, outerIterations=outer_iterations, scaleStep=scale_step)
+            cv2.optflow.DualTVL1OpticalFlow.create,
+            tau=tau,
+            lambda_=lambda_,
+            theta=theta,
+            nscales=scales,
+            warps=warps,
+            epsilon=epsilon,
+            innnerIterations=inner_iterations,
+            outerIterations=outer_iterations,
+            scaleStep=scale_step,
+        )
 
     def __call__(self, grey: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute the flow, uint8 (T, H, W) -> float32 (T-1, 2, H, W)."""
@@ -101,8 +123,16 @@ class DISFlow:
 class FarnebackFlow:
     """Polynomial expansion (Farneback 2003)."""
 
-    def __init__(self, *, scale_step: float = 0.5, scales: int = 5, window: int = 15, iterations: int = 3,
-                 neighbours: int = 5, sigma: float = 1.2) -> None:
+    def __init__(
+        self,
+        *,
+        scale_step: float = 0.5,
+        scales: int = 5,
+        window: int = 15,
+        iterations: int = 3,
+        neighbours: int = 5,
+        sigma: float = 1.2,
+    ) -> None:
         """Take OpenCV's parameters.
 
         Raises:

@@ -73,8 +73,10 @@ class Backbone:
         except RuntimeError as error:
             raise ConfigError(f"weights do not fit {self.name}: {error}") from error
         if missing:
-            raise ConfigError(f"weights for {self.name} lack {counted(len(missing), 'tensor')}, "
-                              f"{', '.join(missing[:3])} first: they are of another network, or cut short")
+            raise ConfigError(
+                f"weights for {self.name} lack {counted(len(missing), 'tensor')}, "
+                f"{', '.join(missing[:3])} first: they are of another network, or cut short"
+            )
         return network.eval().requires_grad_(False)
 
     def _widen(self, network: nn.Module, state: State, channels: int) -> State:
@@ -87,8 +89,10 @@ class Backbone:
         if kernel is None:
             raise ConfigError(f"weights for {self.name} lack {name}.weight: they are of another network")
         if kernel.ndim != own.ndim or (kernel.shape[0], kernel.shape[2:]) != (own.shape[0], own.shape[2:]):
-            raise ConfigError(f"weights for {self.name} have a {name}.weight of {tuple(kernel.shape)}, not "
-                              f"{tuple(own.shape)}: they are of another network")
+            raise ConfigError(
+                f"weights for {self.name} have a {name}.weight of {tuple(kernel.shape)}, not "
+                f"{tuple(own.shape)}: they are of another network"
+            )
         kernel = widened(kernel.to(own.dtype), channels)
         first.in_channels, first.weight = channels, nn.Parameter(torch.empty_like(kernel))
         return state | {f"{name}.weight": kernel}
@@ -103,9 +107,18 @@ class TimmBackbone(Backbone):
         if self._config is None:  # an architecture nobody published weights for
             self._config = timm.models.PretrainedCfg(input_size=(3, 224, 224))
         _, height, width = self._config.input_size
-        super().__init__(name, Preprocessing(
-            height, width, self._config.crop_pct, self._config.interpolation, self._config.mean, self._config.std,
-            self._config.crop_mode))
+        super().__init__(
+            name,
+            Preprocessing(
+                height,
+                width,
+                self._config.crop_pct,
+                self._config.interpolation,
+                self._config.mean,
+                self._config.std,
+                self._config.crop_mode,
+            ),
+        )
 
     def skeleton(self) -> nn.Module:
         """Return timm's network with global average pooling and no classifier."""
@@ -124,7 +137,8 @@ class TimmBackbone(Backbone):
             raise ResourceError(
                 f"the weights of {self.name} are not on this machine and their download failed ({error}). Run once "
                 f"where the network is reached, or give a file as `weights`, or use {DEFAULT_BACKBONE}, whose "
-                "weights are installed") from error
+                "weights are installed"
+            ) from error
 
 
 class EfficientNetLite0(TimmBackbone):
@@ -161,8 +175,10 @@ class AlexNet(Backbone):
             weights = torchvision.models.AlexNet_Weights.IMAGENET1K_V1
             return weights.get_state_dict(progress=False, check_hash=True)  # type: ignore[no-any-return]
         except (OSError, RuntimeError) as error:
-            raise ResourceError(f"the weights of alexnet are not on this machine and their download failed ({error}); "
-                                "give a file as `weights`") from error
+            raise ResourceError(
+                f"the weights of alexnet are not on this machine and their download failed ({error}); "
+                "give a file as `weights`"
+            ) from error
 
 
 def _named(**modules: nn.Module) -> Any:  # noqa: ANN401 - nn.Sequential's own typing wants an OrderedDict
@@ -195,8 +211,10 @@ def make_backbone(name: str) -> Backbone:
         import difflib
 
         near = difflib.get_close_matches(name, BACKBONES, n=3, cutoff=0.4)
-        raise ConfigError(f"unknown backbone {name!r}; nearest: {', '.join(near)} (all {len(BACKBONES)}: "
-                          "python -c 'import timm; print(*timm.list_models())')")
+        raise ConfigError(
+            f"unknown backbone {name!r}; nearest: {', '.join(near)} (all {len(BACKBONES)}: "
+            "python -c 'import timm; print(*timm.list_models())')"
+        )
     return BACKBONES[name]()
 
 
@@ -234,23 +252,33 @@ def read_weights(path: Path) -> State:
     loaded = _loaded(path)
     for key in ("state_dict", "model"):
         loaded = loaded.get(key, loaded) if isinstance(loaded, dict) else loaded
-    if not isinstance(loaded, dict) or not loaded or not all(
-            isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()):
+    if (
+        not isinstance(loaded, dict)
+        or not loaded
+        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items())
+    ):
         raise ConfigError(f"{path} holds no state dict (names to tensors)")
     odd = [name for name, tensor in loaded.items() if not _is_plain(tensor)]
     if odd:
-        raise ConfigError(f"{path} holds tensors that no network here has: {', '.join(odd[:3])} (sparse, quantised, "
-                          "complex, or without memory)")
+        raise ConfigError(
+            f"{path} holds tensors that no network here has: {', '.join(odd[:3])} (sparse, quantised, "
+            "complex, or without memory)"
+        )
     return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
 
 
 def _loaded(path: Path) -> Any:  # noqa: ANN401 - a foreign file holds anything
     try:
-        return load_file(path) if path.suffix == ".safetensors" else torch.load(
-            path, map_location="cpu", weights_only=True)
+        return (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except pickle.UnpicklingError as error:
-        raise ConfigError(f"{path} is refused: it is damaged, or reading it would run code it brings along. Save its "
-                          "state dict as .safetensors, or with torch.save(model.state_dict(), ...)") from error
+        raise ConfigError(
+            f"{path} is refused: it is damaged, or reading it would run code it brings along. Save its "
+            "state dict as .safetensors, or with torch.save(model.state_dict(), ...)"
+        ) from error
     except (OSError, MemoryError) as error:
         raise ResourceError(f"{path} can not be read: {error!r}") from error
     except Exception as error:  # a spoiled pickle makes its reader stumble in any way there is
@@ -258,8 +286,12 @@ def _loaded(path: Path) -> Any:  # noqa: ANN401 - a foreign file holds anything
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    return (tensor.layout == torch.strided and tensor.device.type == "cpu"
-            and not tensor.is_quantized and not tensor.is_complex())
+    return (
+        tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+        and not tensor.is_complex()
+    )
 
 
 def weights_digest(state: State) -> str:

@@ -103,8 +103,11 @@ class _Axis:
         return first * scale, min(self.have, (first + self.seen) * scale)
 
 
-def _seen(picture: NDArray[Any], preprocessing: Preprocessing, interpolation: str,
-          ) -> tuple[tuple[slice, slice], NDArray[Any]]:
+def _seen(
+    picture: NDArray[Any],
+    preprocessing: Preprocessing,
+    interpolation: str,
+) -> tuple[tuple[slice, slice], NDArray[Any]]:
     """Resize a picture (H, W, ...) and crop it; of the resized picture nothing is made that is not seen.
 
     Returns:
@@ -112,8 +115,9 @@ def _seen(picture: NDArray[Any], preprocessing: Preprocessing, interpolation: st
     """
     down, across = _axes(picture.shape[0], picture.shape[1], preprocessing)
     (top, bottom), (left, right) = down.box, across.box
-    seen = Image.fromarray(picture).resize((across.seen, down.seen), _FILTERS[interpolation],
-                                           box=(left, top, right, bottom))
+    seen = Image.fromarray(picture).resize(
+        (across.seen, down.seen), _FILTERS[interpolation], box=(left, top, right, bottom)
+    )
     return (down.place, across.place), np.asarray(seen)
 
 
@@ -152,7 +156,7 @@ class StreamNetwork:
         batch = np.zeros((BATCH[self.device], *self.shape), np.float32)
         for slot, row in zip(batch, rows, strict=False):
             slot[...] = row
-        return self.network(batch)[:len(rows)]
+        return self.network(batch)[: len(rows)]
 
 
 class StreamFeatures:

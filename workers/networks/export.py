@@ -17,8 +17,9 @@ logger = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
-def exported(network: nn.Module, shape: tuple[int, ...], weights_sha256: str,
-             preprocessing: Preprocessing) -> OpenVinoNetwork | None:
+def exported(
+    network: nn.Module, shape: tuple[int, ...], weights_sha256: str, preprocessing: Preprocessing
+) -> OpenVinoNetwork | None:
     """Export a network, and compare what both engines make of the same random rows.
 
     Args:

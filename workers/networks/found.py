@@ -56,12 +56,16 @@ def network_of(stream: S, channels: int, device: str) -> tuple[S, Network]:
     network = (_kept(stream, channels) if exports else None) or _made(stream, channels, exports=exports)
     if stream.weights_sha256 not in ("", network.weights_sha256):
         place = f"in {stream.weights}" if stream.weights else "here"
-        raise ConfigError(f"stream {stream.name} was made with weights of {stream.backbone} of digest "
-                          f"{stream.weights_sha256}; those found {place} have {network.weights_sha256}. Give the file "
-                          "it was made with: `weights`")
+        raise ConfigError(
+            f"stream {stream.name} was made with weights of {stream.backbone} of digest "
+            f"{stream.weights_sha256}; those found {place} have {network.weights_sha256}. Give the file "
+            "it was made with: `weights`"
+        )
     if stream.engine not in ("", network.engine):
-        raise ConfigError(f"stream {stream.name} was made by {stream.engine}, and {stream.backbone} can be run here "
-                          f"by {network.engine} only")
+        raise ConfigError(
+            f"stream {stream.name} was made by {stream.engine}, and {stream.backbone} can be run here "
+            f"by {network.engine} only"
+        )
     return changed(stream, weights="", weights_sha256=network.weights_sha256, engine=network.engine), network
 
 
@@ -88,8 +92,9 @@ def _made(stream: NetworkStream, channels: int, *, exports: bool) -> Network:
     made = _exported(network, backbone, channels, digest) if exports else None
     if made is None:
         return TorchNetwork(digest, backbone.preprocessing, stream.backbone, channels, state)
-    cache.keep(_name(stream.backbone, digest, channels),
-               json.dumps(asdict(made.preprocessing)).encode() + b"\n" + made.graph)
+    cache.keep(
+        _name(stream.backbone, digest, channels), json.dumps(asdict(made.preprocessing)).encode() + b"\n" + made.graph
+    )
     cache.keep(source, digest.encode())
     return made
 

@@ -14,9 +14,16 @@ if TYPE_CHECKING:
     from schemas.labels import LabelRow
 
 
-def import_features(folders: FilePath | Mapping[str, FilePath], out: FilePath = "features", *, source: str = "",
-                    labels: FilePath | None = None, dtype: str | None = None, fps: float | None = None,
-                    shortest: bool = False) -> FeatureStore:
+def import_features(
+    folders: FilePath | Mapping[str, FilePath],
+    out: FilePath = "features",
+    *,
+    source: str = "",
+    labels: FilePath | None = None,
+    dtype: str | None = None,
+    fps: float | None = None,
+    shortest: bool = False,
+) -> FeatureStore:
     """Make a store of features computed elsewhere, one file a video.
 
         store = import_features({"rgb": "i3d/rgb", "pts_s": "i3d/times"}, "features", source="I3D, Kinetics-400")
@@ -39,8 +46,11 @@ def import_features(folders: FilePath | Mapping[str, FilePath], out: FilePath = 
 
     given = {"": folders} if isinstance(folders, str | os.PathLike) else folders
     places = {name: Path(folder) for name, folder in given.items()}
-    return FeatureStore(import_store(places, Path(out), source=source, labels=_rows(labels), dtype=dtype or "", fps=fps,
-                                     shortest=shortest))
+    return FeatureStore(
+        import_store(
+            places, Path(out), source=source, labels=_rows(labels), dtype=dtype or "", fps=fps, shortest=shortest
+        )
+    )
 
 
 def export(store: FilePath, out: FilePath, *, format: str = "npy") -> int:  # noqa: A002 - as the flag is called
@@ -64,9 +74,16 @@ def export(store: FilePath, out: FilePath, *, format: str = "npy") -> int:  # no
     return export_store(Store.open(Path(store)), Path(out), form=format)
 
 
-def fuse(scores: Sequence[FilePath], *, weights: str | Sequence[float] = "equal", normalise: str = "relu-l1",
-         labels: FilePath | None = None, group_by: str = "", common: bool = False,
-         out: FilePath | None = None) -> "FusedScores":
+def fuse(
+    scores: Sequence[FilePath],
+    *,
+    weights: str | Sequence[float] = "equal",
+    normalise: str = "relu-l1",
+    labels: FilePath | None = None,
+    group_by: str = "",
+    common: bool = False,
+    out: FilePath | None = None,
+) -> "FusedScores":
     """Fuse class scores of any networks, joined by video name.
 
     Args:
@@ -83,8 +100,15 @@ def fuse(scores: Sequence[FilePath], *, weights: str | Sequence[float] = "equal"
     """
     from pipeline.exchange.fusing import fuse_scores
 
-    return fuse_scores([os.fspath(one) for one in scores], weights=weights, how=normalise, labels=_rows(labels),
-                       group_by=group_by, common=common, out=None if out is None else Path(out))
+    return fuse_scores(
+        [os.fspath(one) for one in scores],
+        weights=weights,
+        how=normalise,
+        labels=_rows(labels),
+        group_by=group_by,
+        common=common,
+        out=None if out is None else Path(out),
+    )
 
 
 def _rows(labels: FilePath | None) -> "Sequence[LabelRow]":

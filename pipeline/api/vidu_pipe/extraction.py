@@ -87,9 +87,18 @@ _FRAME_FIELDS = ("short_side_px", "upscale", "device", "precision", "feature_dty
 
 
 @left_as_found()
-def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tvl1",
-               options: Mapping[str, OptionValue] | None = None, device: str = "auto", incomplete: bool = False,
-               root: Path | None = None, keep_suffix: bool = False, **others: Unpack[FlowFileOptions]) -> Summary:
+def flow_files(
+    videos: Videos,
+    out: str | os.PathLike[str],
+    *,
+    method: str = "tvl1",
+    options: Mapping[str, OptionValue] | None = None,
+    device: str = "auto",
+    incomplete: bool = False,
+    root: Path | None = None,
+    keep_suffix: bool = False,
+    **others: Unpack[FlowFileOptions],
+) -> Summary:
     """Write optical flow of videos as images, arrays or `.flo` files, as denseflow lays them out.
 
     Args:
@@ -121,7 +130,8 @@ def flow_files(videos: Videos, out: str | os.PathLike[str], *, method: str = "tv
     names = FlowFileSettings.__dataclass_fields__
     fields = {name: more.pop(name) for name in tuple(more) if name in names}
     settings = FlowFileSettings.with_defaults(
-        method=method, options=checked_options(method, chosen, given), device=chosen, **fields)
+        method=method, options=checked_options(method, chosen, given), device=chosen, **fields
+    )
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     _refuse_unknown(more)
     summary = do_job(Job(videos=found, settings=settings, networks={}, out=Path(out), shard_frames=1, **more))
@@ -159,5 +169,7 @@ def _refuse_unknown(options: Iterable[str]) -> None:
 def _refuse_incomplete(summary: Summary, *, incomplete: bool) -> None:
     if summary.lost and not incomplete:
         first = summary.lost[0]
-        raise ResourceError(f"{summary.store.out}: {len(summary.lost)} of its shards could not be made; the first: "
-                            f"{first.why}. What is done is kept; the same call tries the rest again")
+        raise ResourceError(
+            f"{summary.store.out}: {len(summary.lost)} of its shards could not be made; the first: "
+            f"{first.why}. What is done is kept; the same call tries the rest again"
+        )

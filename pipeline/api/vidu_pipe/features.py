@@ -146,8 +146,12 @@ class FeatureStore:
                 times.append(pts_s)
                 for name in shard.dims:
                     streams.setdefault(name, []).append(shard.features(name, piece.row_start, piece.row_stop))
-        return VideoFeatures(video, np.concatenate(frames), np.concatenate(times),
-                             {name: np.concatenate(parts) for name, parts in streams.items()})
+        return VideoFeatures(
+            video,
+            np.concatenate(frames),
+            np.concatenate(times),
+            {name: np.concatenate(parts) for name, parts in streams.items()},
+        )
 
     def table(self) -> list[Plain]:
         """Return one row a planned video: id, label, split, group, moments, outcome, reason, path.
@@ -162,12 +166,32 @@ class FeatureStore:
         for name, video in sorted(plan.latest().items()):
             there = self._videos.get(name)
             outcome = there.outcome if there else "failed" if name in failed else "not made yet"
-            rows.append({"id": name, "label": video.label, "split": video.split, "group": video.group,
-                         "moments": there.moments if there else 0, "outcome": outcome,
-                         "reason": reasons.get(name, ""), "path": video.path})
-        rows += [{"id": one.id, "label": "", "split": "", "group": "", "moments": 0, "outcome": "failed",
-                  "reason": f"{one.reason}: {one.message}", "path": one.path}
-                 for one in plan.failures if one.id not in plan.latest()]
+            rows.append(
+                {
+                    "id": name,
+                    "label": video.label,
+                    "split": video.split,
+                    "group": video.group,
+                    "moments": there.moments if there else 0,
+                    "outcome": outcome,
+                    "reason": reasons.get(name, ""),
+                    "path": video.path,
+                }
+            )
+        rows += [
+            {
+                "id": one.id,
+                "label": "",
+                "split": "",
+                "group": "",
+                "moments": 0,
+                "outcome": "failed",
+                "reason": f"{one.reason}: {one.message}",
+                "path": one.path,
+            }
+            for one in plan.failures
+            if one.id not in plan.latest()
+        ]
         return rows
 
     def __repr__(self) -> str:
@@ -179,8 +203,9 @@ class FeatureStore:
         """Show it in a notebook: what it holds, and its first videos."""
         names = ("id", "label", "moments", "outcome")
         shown = self.table()
-        cells = "".join("<tr>" + "".join(f"<td>{escape(str(row[name]))}</td>" for name in names) + "</tr>"
-                        for row in shown[:10])
+        cells = "".join(
+            "<tr>" + "".join(f"<td>{escape(str(row[name]))}</td>" for name in names) + "</tr>" for row in shown[:10]
+        )
         more = f"<p>and {len(shown) - 10} more</p>" if len(shown) > 10 else ""
         head = "".join(f"<th>{name}</th>" for name in names)
         return f"<p>{escape(repr(self))}</p><table><tr>{head}</tr>{cells}</table>{more}"

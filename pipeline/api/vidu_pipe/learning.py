@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     from pipeline.report.facts.compare import Comparison
 
 # what is trained when nothing else is said: every stream alone, and all fusions of them
-_TRAIN_FUSION: Plain = {"command": "train-fusion", "alone": True,
-                                 "fusions": ("concat", "average", "score", "gated")}
+_TRAIN_FUSION: Plain = {"command": "train-fusion", "alone": True, "fusions": ("concat", "average", "score", "gated")}
 
 
 @left_as_found(torch_needed=True)
-def train(store: FilePath | Sequence[FilePath], out: FilePath | None = None, *, tensorboard: bool = False,
-          **options: Unpack[TrainOptions]) -> Run:
+def train(
+    store: FilePath | Sequence[FilePath],
+    out: FilePath | None = None,
+    *,
+    tensorboard: bool = False,
+    **options: Unpack[TrainOptions],
+) -> Run:
     """Train classifiers over the features of a store, and judge each on videos that it has not seen.
 
         run = train("features", head="lstm", fusions=["concat"], leave_one_group_out=True, epochs=40)
@@ -97,8 +101,12 @@ def request_of(store: FilePath | Sequence[FilePath], options: Plain) -> "Request
         asked["head_options"] = head_options(asked.get("head", "mean"), asked["head_options"])
     if "score_weights" in asked:
         asked["score_weights"] = parse_weights("score_weights", asked["score_weights"])
-    return Request(stores=_folders(store), training=TrainSettings(**given[TrainSettings]),
-                   split=SplitChoice(**given[SplitChoice]), **_TRAIN_FUSION | asked)
+    return Request(
+        stores=_folders(store),
+        training=TrainSettings(**given[TrainSettings]),
+        split=SplitChoice(**given[SplitChoice]),
+        **_TRAIN_FUSION | asked,
+    )
 
 
 def open_run(path: FilePath) -> Run:
@@ -111,10 +119,21 @@ def open_run(path: FilePath) -> Run:
 
 
 @left_as_found(torch_needed=True)
-def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FilePath | None = None,
-            weights: Mapping[str, FilePath] | None = None, device: str = "", mixed_software: bool = False,
-            on_timeline: "Callable[[Timeline], None] | None" = None, timelines: FilePath | None = None,
-            root: Path | None = None, keep_suffix: bool = False, **engine: Unpack[EngineOptions]) -> "Predictions":
+def predict(
+    run: FilePath | Run,
+    videos: Videos,
+    *,
+    window: int = 0,
+    keep: FilePath | None = None,
+    weights: Mapping[str, FilePath] | None = None,
+    device: str = "",
+    mixed_software: bool = False,
+    on_timeline: "Callable[[Timeline], None] | None" = None,
+    timelines: FilePath | None = None,
+    root: Path | None = None,
+    keep_suffix: bool = False,
+    **engine: Unpack[EngineOptions],
+) -> "Predictions":
     """Say what videos show: extract them as the run's features were made, and ask its model.
 
     Args:
@@ -143,14 +162,24 @@ def predict(run: FilePath | Run, videos: Videos, *, window: int = 0, keep: FileP
 
     found = found_videos(videos, root=root, keep_suffix=keep_suffix)
     files = {name: Path(file) for name, file in (weights or {}).items()}
-    job = PredictJob(run=_folder(run), videos=found, weights=files, device=device, mixed_software=mixed_software,
-                     keep=Path(keep) if keep else None, window=window, engine=engine)
+    job = PredictJob(
+        run=_folder(run),
+        videos=found,
+        weights=files,
+        device=device,
+        mixed_software=mixed_software,
+        keep=Path(keep) if keep else None,
+        window=window,
+        engine=engine,
+    )
     return predict_videos(job, _keeper(Run.open(job.run), timelines, on_timeline))
 
 
-def _keeper(run: Run, timelines: FilePath | None,
-            on_timeline: "Callable[[Timeline], None] | None") -> "Callable[[Timeline], None]":
+def _keeper(
+    run: Run, timelines: FilePath | None, on_timeline: "Callable[[Timeline], None] | None"
+) -> "Callable[[Timeline], None]":
     """Return what is to be done with each timeline: written, handed on, or both."""
+
     def keep(timeline: "Timeline") -> None:
         from pipeline.report.timelines import write_timeline
 
@@ -163,8 +192,15 @@ def _keeper(run: Run, timelines: FilePath | None,
 
 
 @left_as_found(torch_needed=True)
-def evaluate(run: FilePath | Run, store: FilePath | Sequence[FilePath] | None = None, *, labels: FilePath | None = None,
-             part: str | None = None, out: FilePath | None = None, device: str = "auto") -> "Evaluation":
+def evaluate(
+    run: FilePath | Run,
+    store: FilePath | Sequence[FilePath] | None = None,
+    *,
+    labels: FilePath | None = None,
+    part: str | None = None,
+    out: FilePath | None = None,
+    device: str = "auto",
+) -> "Evaluation":
     """Judge a run's model on another store (or several, joined as for `train`), or on a part of its own.
 
     Args:
@@ -181,8 +217,9 @@ def evaluate(run: FilePath | Run, store: FilePath | Sequence[FilePath] | None = 
     """
     from pipeline.learn.evaluate import evaluate_run
 
-    return evaluate_run(_folder(run), stores=_folders(store), labels=_path(labels), part=part, out=_path(out),
-                        device=device)
+    return evaluate_run(
+        _folder(run), stores=_folders(store), labels=_path(labels), part=part, out=_path(out), device=device
+    )
 
 
 def compare(runs: Sequence[FilePath | Run], *, html: FilePath | None = None) -> "Comparison":
@@ -208,8 +245,15 @@ def compare(runs: Sequence[FilePath | Run], *, html: FilePath | None = None) -> 
 
 
 @left_as_found(torch_needed=True)
-def report(run: FilePath | Run, out: FilePath | None = None, *, store: FilePath | Sequence[FilePath] | None = None,
-           map: str = "pca", mistakes: int = 12, tensorboard: bool = False) -> Path:  # noqa: A002
+def report(
+    run: FilePath | Run,
+    out: FilePath | None = None,
+    *,
+    store: FilePath | Sequence[FilePath] | None = None,
+    map: str = "pca",  # noqa: A002 - as the flag
+    mistakes: int = 12,
+    tensorboard: bool = False,
+) -> Path:
     """Write a run as one HTML file that needs neither network nor scripts.
 
     Args:

@@ -1,6 +1,5 @@
 """Optical flow of arrays."""
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,8 +7,9 @@ from schemas.errors import ConfigError
 from schemas.options import OptionValue
 
 
-def flow(grey: NDArray[np.uint8], method: str = "tvl1", *, device: str = "cpu",
-         **options: OptionValue) -> NDArray[np.float32]:
+def flow(
+    grey: NDArray[np.uint8], method: str = "tvl1", *, device: str = "cpu", **options: OptionValue
+) -> NDArray[np.float32]:
     """Compute optical flow between consecutive frames.
 
     Args:

@@ -64,9 +64,13 @@ def _switches() -> list[tuple[object, str, bool]]:
     """Where a switch lies, its name, and how it stands in a torch that is new."""
     import torch
 
-    return [(torch.utils.deterministic, "fill_uninitialized_memory", True), (torch.backends.cudnn, "benchmark", False),
-            (torch.backends.cudnn, "deterministic", False), (torch.backends.cudnn, "allow_tf32", True),
-            (torch.backends.cuda.matmul, "allow_tf32", False)]
+    return [
+        (torch.utils.deterministic, "fill_uninitialized_memory", True),
+        (torch.backends.cudnn, "benchmark", False),
+        (torch.backends.cudnn, "deterministic", False),
+        (torch.backends.cudnn, "allow_tf32", True),
+        (torch.backends.cuda.matmul, "allow_tf32", False),
+    ]
 
 
 def _as_new() -> None:

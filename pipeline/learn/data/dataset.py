@@ -90,8 +90,14 @@ class Dataset:
         return replace(self, streams={name: table.to(device) for name, table in self.streams.items()})
 
 
-def read_dataset(store: Store, videos: Sequence[VideoRows], *, streams: Sequence[str] = (),
-                 memory_bytes: int = 8 << 30, spill_dir: Path | None = None) -> Dataset:
+def read_dataset(
+    store: Store,
+    videos: Sequence[VideoRows],
+    *,
+    streams: Sequence[str] = (),
+    memory_bytes: int = 8 << 30,
+    spill_dir: Path | None = None,
+) -> Dataset:
     """Read the features of videos into memory.
 
     Args:
@@ -119,12 +125,16 @@ def read_dataset(store: Store, videos: Sequence[VideoRows], *, streams: Sequence
                 raise StoreError(f"{file.path}: streams {layout}, the shards before it have {found}")
             for name, table in tables.items():
                 for row_start, row_stop, place in ranges:
-                    rows = table[place:place + row_stop - row_start]
+                    rows = table[place : place + row_stop - row_start]
                     file.read_into(name, rows, row_start, row_stop)
                     if (bad := _not_finite(rows)) is not None:
                         raise StoreError(_blame(name, place + bad, videos, offsets))
-    return Dataset(tuple(video.id for video in videos), tuple(video.path for video in videos), offsets,
-                   {name: torch.from_numpy(table) for name, table in tables.items()})
+    return Dataset(
+        tuple(video.id for video in videos),
+        tuple(video.path for video in videos),
+        offsets,
+        {name: torch.from_numpy(table) for name, table in tables.items()},
+    )
 
 
 def _runs(videos: Sequence[VideoRows], offsets: NDArray[np.int64]) -> dict[str, list[tuple[int, int, int]]]:
@@ -151,13 +161,17 @@ def _layout(store: Store, shard: Shard, streams: Sequence[str]) -> dict[str, tup
     return {name: (shard.dims[name], np.dtype(shard.dtypes[name])) for name in streams or shard.dims}
 
 
-def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_bytes: int,
-              spill_dir: Path | None) -> dict[str, Array]:
+def _allocate(
+    layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_bytes: int, spill_dir: Path | None
+) -> dict[str, Array]:
     size = sum(rows * dim * dtype.itemsize for dim, dtype in layout.values())
     if size <= memory_bytes:
         return {name: np.empty((rows, dim), dtype) for name, (dim, dtype) in layout.items()}
-    logger.info("features take %.1f GB, more than `memory_bytes` allows: they are paged from a temporary file in %s",
-                size / 1e9, spill_dir or tempfile.gettempdir())
+    logger.info(
+        "features take %.1f GB, more than `memory_bytes` allows: they are paged from a temporary file in %s",
+        size / 1e9,
+        spill_dir or tempfile.gettempdir(),
+    )
     tables: dict[str, Array] = {}
     for name, (dim, dtype) in layout.items():
         with tempfile.TemporaryFile(dir=spill_dir) as file:  # the map keeps its own handle on the nameless file
@@ -170,7 +184,7 @@ def _allocate(layout: dict[str, tuple[int, np.dtype[Any]]], rows: int, memory_by
 def _not_finite(table: Array) -> int | None:
     """Return the first row of a table (N, D) that holds NaN or infinity."""
     for start in range(0, len(table), CHECK_ROWS):
-        finite = np.isfinite(table[start:start + CHECK_ROWS])
+        finite = np.isfinite(table[start : start + CHECK_ROWS])
         if not finite.all():
             return start + int(np.flatnonzero(~finite.all(axis=1))[0])
     return None
@@ -178,8 +192,10 @@ def _not_finite(table: Array) -> int | None:
 
 def _blame(stream: str, row: int, videos: Sequence[VideoRows], offsets: NDArray[np.int64]) -> str:
     video = int(np.searchsorted(offsets, row, side="right")) - 1
-    return (f"stream {stream} of video {videos[video].id} holds NaN or infinity at moment {row - offsets[video]}; "
-            "leave the video out, or make its features anew")
+    return (
+        f"stream {stream} of video {videos[video].id} holds NaN or infinity at moment {row - offsets[video]}; "
+        "leave the video out, or make its features anew"
+    )
 
 
 def read_moments(store: Store, videos: Sequence[VideoRows]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -193,7 +209,7 @@ def read_moments(store: Store, videos: Sequence[VideoRows]) -> tuple[NDArray[np.
     for shard, ranges in _runs(videos, offsets).items():
         with open_shard(store.shard_path(shard)) as file:
             for start, stop, place in ranges:
-                frame[place:place + stop - start], pts_s[place:place + stop - start] = file.moments(start, stop)
+                frame[place : place + stop - start], pts_s[place : place + stop - start] = file.moments(start, stop)
     return frame, pts_s
 
 
@@ -204,4 +220,3 @@ def fingerprints(store: Store, videos: Sequence[VideoRows]) -> tuple[str, ...]:
         with open_shard(store.shard_path(shard)) as file:
             found |= dict(zip(file.videos["id"], file.videos["fingerprint"], strict=True))
     return tuple(found[video.id] for video in videos)
-

@@ -82,14 +82,20 @@ def read_material(request: Request) -> Material:
     ids = [video.id for video in videos]
     targets = make_targets(ids, labels)
     prints = fingerprints(stores.first, videos)
-    groups = groups_of(ids, pattern=request.split.group_by, given={name: row.group for name, row in labels.items()},
-                       fingerprints=prints)
+    groups = groups_of(
+        ids,
+        pattern=request.split.group_by,
+        given={name: row.group for name, row in labels.items()},
+        fingerprints=prints,
+    )
     everything, last, again = np.arange(len(ids)), None, list[list[Fold]]()
     if kind == "made":
         folds, crossed = _made(request, groups, targets)
         last = _with_validation(everything, everything[:0], groups, targets, request) if crossed else None
-        again = [_made(replace(request, seed=request.seed + repeat), groups, targets)[0]
-                 for repeat in range(1, request.split.repeats)]
+        again = [
+            _made(replace(request, seed=request.seed + repeat), groups, targets)[0]
+            for repeat in range(1, request.split.repeats)
+        ]
     else:
         folds = [_given_fold([parts[name] for name in ids], groups, targets, request)]
     _check_repeats(request, [folds, *again], crossed=last is not None)
@@ -99,8 +105,7 @@ def read_material(request: Request) -> Material:
     if kind == "made" or not any(part == "val" for part in parts.values()):
         _check_validation([*itertools.chain(folds, *again), *([last] if last else [])], request.training)
     elif request.training.val_fraction is not None:
-        raise ConfigError("`val_fraction` cuts a validation part, and the labels' split has one already: leave "
-                          "it out")
+        raise ConfigError("`val_fraction` cuts a validation part, and the labels' split has one already: leave it out")
     data = stores.read(videos, streams=request.streams, memory_bytes=request.memory_bytes)
     return Material(data, stores.stores, targets, groups, prints, folds, again, last, kind)
 
@@ -117,9 +122,13 @@ def videos_of(stores: Joined) -> list[VideoRows]:
             raise ConfigError(f"{store.root} holds no video yet; `vidu-pipe status {store.root}` tells more")
         missing = sum(store.books.report(task.shard) is None for task in shards)
         if missing:
-            logger.warning("%s is unfinished: of %s %s not made, so videos, or parts of them, are missing here; the "
-                           "command that began it goes on with it", store.root, counted(len(shards), "shard"),
-                           counted(missing, "is", "are"))
+            logger.warning(
+                "%s is unfinished: of %s %s not made, so videos, or parts of them, are missing here; the "
+                "command that began it goes on with it",
+                store.root,
+                counted(len(shards), "shard"),
+                counted(missing, "is", "are"),
+            )
     return stores.videos
 
 
@@ -133,8 +142,9 @@ def _parts(choice: SplitChoice, labels: dict[str, LabelRow]) -> tuple[dict[str, 
     if choice.folds is None and any(given.values()):
         parts = {name: part for name, part in given.items() if part}
         if len(parts) < len(given):
-            logger.warning("%s no split in the labels and left out",
-                           counted(len(given) - len(parts), "video has", "videos have"))
+            logger.warning(
+                "%s no split in the labels and left out", counted(len(given) - len(parts), "video has", "videos have")
+            )
         return parts, "csv"
     return given, "made"
 
@@ -144,8 +154,9 @@ def _made(request: Request, groups: Sequence[str], targets: Targets) -> tuple[li
     if folds is None:
         folds = 1 if len(groups) >= LARGE_SET else min(DEFAULT_FOLDS, len(set(groups)))
     tests = made_folds(groups, targets.strata, targets.classes, folds=folds, seed=request.seed)
-    return [_with_validation(np.setdiff1d(everything, test), test, groups, targets, request) for test in tests], \
-        folds != 1
+    return [
+        _with_validation(np.setdiff1d(everything, test), test, groups, targets, request) for test in tests
+    ], folds != 1
 
 
 def _check_repeats(request: Request, repeats: Sequence[Sequence[Fold]], *, crossed: bool) -> None:
@@ -160,12 +171,16 @@ def _check_repeats(request: Request, repeats: Sequence[Sequence[Fold]], *, cross
     if request.seeds > 1:
         raise ConfigError("`repeats` gives every repeat a seed of its own, so `seeds` says nothing beside it: choose")
     if not crossed or request.split.folds == 0:
-        raise ConfigError("`repeats` makes the folds of cross-validation anew: it needs `folds` of 2 or more, and no "
-                          "split that is given")
+        raise ConfigError(
+            "`repeats` makes the folds of cross-validation anew: it needs `folds` of 2 or more, and no "
+            "split that is given"
+        )
     different = len({frozenset(fold.test.tobytes() for fold in folds) for folds in repeats})
     if different == 1:
-        raise ConfigError(f"`repeats` {asked}: so few groups make the same folds each time; fewer `folds` vary, or "
-                          "`seeds`, on the same folds")
+        raise ConfigError(
+            f"`repeats` {asked}: so few groups make the same folds each time; fewer `folds` vary, or "
+            "`seeds`, on the same folds"
+        )
     if different < asked:
         logger.warning("`repeats` %d: so few groups make only %d different sets of folds", asked, different)
 
@@ -175,8 +190,9 @@ def _given_fold(parts: Sequence[str], groups: Sequence[str], targets: Targets, r
     return Fold(train, val, test) if len(val) else _with_validation(train, test, groups, targets, request)
 
 
-def _with_validation(train: NDArray[np.int64], test: NDArray[np.int64], groups: Sequence[str], targets: Targets,
-                     request: Request) -> Fold:
+def _with_validation(
+    train: NDArray[np.int64], test: NDArray[np.int64], groups: Sequence[str], targets: Targets, request: Request
+) -> Fold:
     share = request.training.val_share(len(train))
     rest, val = cut_validation(train, groups, targets.strata, fraction=share, seed=request.seed)
     return Fold(rest, val, test)
@@ -189,19 +205,30 @@ def _check_validation(folds: Sequence[Fold], training: TrainSettings) -> None:
         ConfigError: `--patience` is given and a training has no validation part.
     """
     if training.patience and not all(len(fold.val) for fold in folds):
-        raise ConfigError(f"`patience` {training.patience} waits for a validation loss, and there is no validation "
-                          "part: `val_fraction` 0.2 cuts one where there are videos enough")
+        raise ConfigError(
+            f"`patience` {training.patience} waits for a validation loss, and there is no validation "
+            "part: `val_fraction` 0.2 cuts one where there are videos enough"
+        )
     asked = training.val_fraction
     if not asked:
         return
     shares = [len(fold.val) / (len(fold.val) + len(fold.train)) for fold in folds]
     none, far = shares.count(0.0), max(shares, key=lambda share: abs(share - asked))
     if none:
-        logger.warning("`val_fraction` %g: in %d of %s there is no validation part, since every cut by groups would "
-                       "take all training videos of a class", asked, none, counted(len(folds), "training"))
+        logger.warning(
+            "`val_fraction` %g: in %d of %s there is no validation part, since every cut by groups would "
+            "take all training videos of a class",
+            asked,
+            none,
+            counted(len(folds), "training"),
+        )
     elif abs(far - asked) > VAL_TOLERANCE:
-        logger.warning("`val_fraction` %g: groups are not parted, so the nearest cut is %.2f in one of %s", asked, far,
-                       counted(len(folds), "training"))
+        logger.warning(
+            "`val_fraction` %g: groups are not parted, so the nearest cut is %.2f in one of %s",
+            asked,
+            far,
+            counted(len(folds), "training"),
+        )
 
 
 def split_rows(material: Material) -> list[SplitRow]:
@@ -211,6 +238,15 @@ def split_rows(material: Material) -> list[SplitRow]:
         for name in ("test",) if material.crossed else ("train", "val", "test"):
             for video in getattr(fold, name).tolist():
                 part[video], place[video] = name, number
-    return [SplitRow(data.ids[v], data.paths[v], material.targets.cell(v), material.groups[v], place[v], part[v],
-                     material.fingerprints[v])
-            for v in sorted(part)]
+    return [
+        SplitRow(
+            data.ids[v],
+            data.paths[v],
+            material.targets.cell(v),
+            material.groups[v],
+            place[v],
+            part[v],
+            material.fingerprints[v],
+        )
+        for v in sorted(part)
+    ]

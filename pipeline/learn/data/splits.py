@@ -37,8 +37,9 @@ class Fold:
     test: Indices
 
 
-def groups_of(ids: Sequence[str], *, pattern: str = "", given: Mapping[str, str] | None = None,
-              fingerprints: Sequence[str] = ()) -> list[str]:
+def groups_of(
+    ids: Sequence[str], *, pattern: str = "", given: Mapping[str, str] | None = None, fingerprints: Sequence[str] = ()
+) -> list[str]:
     """Tell the group of every video; a video that belongs to none is a group by itself, named by its id.
 
     Args:
@@ -140,8 +141,9 @@ def _counted(groups: Sequence[str], classes: NDArray[np.int64]) -> tuple[Indices
     return group.astype(np.int64), counts
 
 
-def made_folds(groups: Sequence[str], classes: NDArray[np.int64], names: Sequence[str], *, folds: int,
-               seed: int) -> list[Indices]:
+def made_folds(
+    groups: Sequence[str], classes: NDArray[np.int64], names: Sequence[str], *, folds: int, seed: int
+) -> list[Indices]:
     """Return the test videos of each of `folds` folds; of one fifth of the videos when `folds` is 1.
 
     Args:
@@ -159,9 +161,11 @@ def made_folds(groups: Sequence[str], classes: NDArray[np.int64], names: Sequenc
         held = {groups[int(v)] for v in np.flatnonzero(classes == place)}
         if len(held) < 2:
             count = int((classes == place).sum())
-            raise ConfigError(f"class {names[int(place)]!r} has {counted(count, 'video')} from 1 recording: too few to "
-                              f"learn from one and test on another; add videos of it, or `min_videos` {count + 1} "
-                              "leaves it out")
+            raise ConfigError(
+                f"class {names[int(place)]!r} has {counted(count, 'video')} from 1 recording: too few to "
+                f"learn from one and test on another; add videos of it, or `min_videos` {count + 1} "
+                "leaves it out"
+            )
     if folds == 0:
         array = np.array(groups, dtype=np.str_)
         return [np.flatnonzero(array == name) for name in distinct]
@@ -189,8 +193,9 @@ def inner_cuts(groups: Sequence[str], classes: NDArray[np.int64], *, seed: int) 
     return [(np.flatnonzero(place != part), np.flatnonzero(place == part)) for part in range(parts)]
 
 
-def cut_validation(train: Indices, groups: Sequence[str], classes: NDArray[np.int64], *, fraction: float,
-                   seed: int) -> tuple[Indices, Indices]:
+def cut_validation(
+    train: Indices, groups: Sequence[str], classes: NDArray[np.int64], *, fraction: float, seed: int
+) -> tuple[Indices, Indices]:
     """Cut a validation part from a training part, by groups, so that no class loses its last training video.
 
     Groups are gone through class by class, in an order that `seed` decides, and one is taken whenever at least half of
@@ -225,8 +230,9 @@ def cut_validation(train: Indices, groups: Sequence[str], classes: NDArray[np.in
     return train[~chosen[group]], train[chosen[group]]
 
 
-def _nearer(chosen: NDArray[np.bool_], counts: NDArray[np.float64], held: NDArray[np.float64],
-            target: float) -> int | None:
+def _nearer(
+    chosen: NDArray[np.bool_], counts: NDArray[np.float64], held: NDArray[np.float64], target: float
+) -> int | None:
     """Return the group which, taken or given back, brings the size of the part nearest to `target`, if one does."""
     change = np.where(chosen, -1, 1)[:, None] * counts
     sizes = held.sum() + change.sum(1)
@@ -248,8 +254,10 @@ def check_leaks(ids: Sequence[str], groups: Sequence[str], fold: Fold) -> None:
         for v in videos.tolist():
             other, side = seen.setdefault(groups[v], (ids[v], part))
             if side != part:
-                raise ConfigError(f"the split leaks: {other!r} ({side}) and {ids[v]!r} ({part}) are of one recording "
-                                  f"({groups[v]!r}); put both on one side")
+                raise ConfigError(
+                    f"the split leaks: {other!r} ({side}) and {ids[v]!r} ({part}) are of one recording "
+                    f"({groups[v]!r}); put both on one side"
+                )
 
 
 def check_classes(names: Sequence[str], members: NDArray[np.bool_], fold: Fold) -> None:
@@ -264,9 +272,13 @@ def check_classes(names: Sequence[str], members: NDArray[np.bool_], fold: Fold) 
         ConfigError: the message names the class.
     """
     if not len(fold.train) or not len(fold.test):
-        raise ConfigError(f"the split leaves {counted(len(fold.train), 'video')} to train on and {len(fold.test)} to "
-                          "test on; videos of both parts are needed, or `folds`, which makes a split of its own")
+        raise ConfigError(
+            f"the split leaves {counted(len(fold.train), 'video')} to train on and {len(fold.test)} to "
+            "test on; videos of both parts are needed, or `folds`, which makes a split of its own"
+        )
     missing = np.flatnonzero(members[fold.test].any(0) & ~members[fold.train].any(0))
     if len(missing):
-        raise ConfigError(f"class {names[missing[0]]!r} is tested but has no training video in one of the folds; "
-                          "fewer or other groups, more videos, or leaving it out (`min_videos`) would mend it")
+        raise ConfigError(
+            f"class {names[missing[0]]!r} is tested but has no training video in one of the folds; "
+            "fewer or other groups, more videos, or leaving it out (`min_videos`) would mend it"
+        )

@@ -48,9 +48,11 @@ class Joined:
         for store in stores[1:]:
             lines = _sampling_differs(first.origin, store.origin)
             if lines:
-                raise ConfigError(f"{first.root} and {store.root} have other moments ({', '.join(lines)}), so their "
-                                  "features do not belong together; extract one of them again with the other's "
-                                  "sampling")
+                raise ConfigError(
+                    f"{first.root} and {store.root} have other moments ({', '.join(lines)}), so their "
+                    "features do not belong together; extract one of them again with the other's "
+                    "sampling"
+                )
         return cls(tuple(stores), tuple({video.id: video for video in store.video_rows()} for store in stores))
 
     @classmethod
@@ -94,15 +96,29 @@ class Joined:
             odd = min(self.rows[0].keys() ^ rows.keys(), default=None)
             if odd is not None:
                 there, not_there = (self.first, store) if odd in self.rows[0] else (store, self.first)
-                raise ConfigError(f"{there.root} has the video {odd!r} and {not_there.root} has not; extract it there "
-                                  "too, or name the videos that both have in a CSV as `labels`")
+                raise ConfigError(
+                    f"{there.root} has the video {odd!r} and {not_there.root} has not; extract it there "
+                    "too, or name the videos that both have in a CSV as `labels`"
+                )
             other = [name for name, video in self.rows[0].items() if _told_apart(video, rows[name])]
             if other:
-                logger.warning("%s and %s have other labels, splits or groups of %s, %r first: those of %s hold",
-                               self.first.root, store.root, counted(len(other), "video"), other[0], self.first.root)
+                logger.warning(
+                    "%s and %s have other labels, splits or groups of %s, %r first: those of %s hold",
+                    self.first.root,
+                    store.root,
+                    counted(len(other), "video"),
+                    other[0],
+                    self.first.root,
+                )
 
-    def read(self, videos: Sequence[VideoRows], *, streams: Sequence[str] = (), memory_bytes: int = 8 << 30,
-             spill_dir: Path | None = None) -> Dataset:
+    def read(
+        self,
+        videos: Sequence[VideoRows],
+        *,
+        streams: Sequence[str] = (),
+        memory_bytes: int = 8 << 30,
+        spill_dir: Path | None = None,
+    ) -> Dataset:
         """Read the features of videos into memory, after a look whether all stores mean the same moments.
 
         Args:
@@ -125,8 +141,11 @@ class Joined:
                 size = sum(table.nbytes for table in data[-1].streams.values())
                 memory_bytes -= size if size <= memory_bytes else 0
         tables = {name: table for one in data for name, table in one.streams.items()}
-        return replace(data[0], paths=tuple(video.path for video in videos),
-                       streams={name: tables[name] for name in streams or tables})
+        return replace(
+            data[0],
+            paths=tuple(video.path for video in videos),
+            streams={name: tables[name] for name in streams or tables},
+        )
 
     def _columns(self, streams: Sequence[str]) -> list[list[str]]:
         """The streams wanted of each store."""
@@ -135,8 +154,10 @@ class Joined:
         for store, names in zip(self.stores, each, strict=True):
             for name in names:
                 if name in owner:
-                    raise ConfigError(f"{owner[name].root} and {store.root} both have a stream {name!r}: choose others "
-                                      "as `streams`, or extract one of them under another name (`stream.name`)")
+                    raise ConfigError(
+                        f"{owner[name].root} and {store.root} both have a stream {name!r}: choose others "
+                        "as `streams`, or extract one of them under another name (`stream.name`)"
+                    )
                 owner[name] = store
         missing = [name for name in streams if name not in owner]
         if missing:
@@ -150,8 +171,10 @@ class Joined:
         for store, rows in zip(self.stores[1:], self.rows[1:], strict=True):
             absent = [video.id for video in videos if video.id not in rows]
             if absent:
-                raise ConfigError(f"{self.first.root} has the video {absent[0]!r} and {store.root} has not; extract it "
-                                  "there too, or leave it out of the CSV given as `labels`")
+                raise ConfigError(
+                    f"{self.first.root} has the video {absent[0]!r} and {store.root} has not; extract it "
+                    "there too, or leave it out of the CSV given as `labels`"
+                )
             sides.append([rows[video.id] for video in videos])
             compare.refuse_others(_Moments(store, sides[-1]))
         return sides
@@ -171,22 +194,34 @@ class _Moments:
         if {self.store.origin.kind, other.store.origin.kind} == {ExtractSettings.kind}:
             prints, others = (np.array(fingerprints(one.store, one.videos)) for one in (self, other))
             if (odd := _first(prints != others)) is not None:
-                raise ConfigError(f"the file of {self.videos[odd].id!r} is not the same one in {mine} and {theirs}; "
-                                  "extract both from the same files")
+                raise ConfigError(
+                    f"the file of {self.videos[odd].id!r} is not the same one in {mine} and {theirs}; "
+                    "extract both from the same files"
+                )
         if (odd := _first(self.lengths != other.lengths)) is not None:
-            raise ConfigError(f"{self.videos[odd].id!r} has {counted(int(self.lengths[odd]), 'moment')} in {mine} and "
-                              f"{other.lengths[odd]} in {theirs}; extract both whole, with the same sampling")
+            raise ConfigError(
+                f"{self.videos[odd].id!r} has {counted(int(self.lengths[odd]), 'moment')} in {mine} and "
+                f"{other.lengths[odd]} in {theirs}; extract both whole, with the same sampling"
+            )
         framed, timed = (self.frame >= 0) & (other.frame >= 0), ~np.isnan(self.pts_s - other.pts_s)
         late = np.abs(self.pts_s - other.pts_s) > SAME_TIME_S
         if (row := _first((framed & (self.frame != other.frame)) | late)) is not None:
             video = int(self._places(row))
             place = row - int(self.lengths[:video].sum())
-            raise ConfigError(f"moment {place} of {self.videos[video].id!r} is {self.said(row)} in {mine} and "
-                              f"{other.said(row)} in {theirs}; extract both with the same sampling")
+            raise ConfigError(
+                f"moment {place} of {self.videos[video].id!r} is {self.said(row)} in {mine} and "
+                f"{other.said(row)} in {theirs}; extract both with the same sampling"
+            )
         blind = np.unique(self._places(np.flatnonzero(~framed & ~timed)))
         if len(blind):
-            logger.warning("of %d of %s the times are unknown in %s or %s: the moments are taken for the same ones, "
-                           "since there are as many", len(blind), counted(len(self.videos), "video"), mine, theirs)
+            logger.warning(
+                "of %d of %s the times are unknown in %s or %s: the moments are taken for the same ones, "
+                "since there are as many",
+                len(blind),
+                counted(len(self.videos), "video"),
+                mine,
+                theirs,
+            )
 
     def said(self, row: int) -> str:
         """Tell one moment in words."""
@@ -216,8 +251,10 @@ def streams_of(origin: Origin) -> dict[str, Plain]:
     if origin.kind == ExtractSettings.kind:
         return {stream["name"]: settings | {"stream": [stream]} for stream in settings["stream"]}
     dtype = settings.get("dtype")
-    return {name: settings | {"streams": {name: dim}, "dtype": dtype[name] if isinstance(dtype, dict) else dtype}
-            for name, dim in settings["streams"].items()}
+    return {
+        name: settings | {"streams": {name: dim}, "dtype": dtype[name] if isinstance(dtype, dict) else dtype}
+        for name, dim in settings["streams"].items()
+    }
 
 
 def _sampling_differs(mine: Origin, theirs: Origin) -> list[str]:

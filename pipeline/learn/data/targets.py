@@ -74,28 +74,38 @@ def label_rows(videos: Sequence[VideoRows], csv: Sequence[LabelRow] = ()) -> dic
     if csv:
         found = match_rows(csv, {video.id: video.path for video in videos})
         if not found:
-            raise ConfigError(f"not one of {counted(len(csv), 'path')} in the label file is a video of the store; it "
-                              f"has videos like {videos[0].id!r}, the file {csv[0].path!r}")
+            raise ConfigError(
+                f"not one of {counted(len(csv), 'path')} in the label file is a video of the store; it "
+                f"has videos like {videos[0].id!r}, the file {csv[0].path!r}"
+            )
         absent, unused = len(videos) - len(found), len({row.path for row in csv}) - len(found)
         if absent or unused:
-            logger.warning("%s not in the label file and left out; %s not in the store",
-                           counted(absent, "video of the store is", "videos of the store are"),
-                           counted(unused, "of its paths is", "of its paths are"))
+            logger.warning(
+                "%s not in the label file and left out; %s not in the store",
+                counted(absent, "video of the store is", "videos of the store are"),
+                counted(unused, "of its paths is", "of its paths are"),
+            )
         if any(row.group for row in found.values()):
             return found
         return {video.id: replace(found[video.id], group=video.group) for video in videos if video.id in found}
     odd = [video.id for video in videos if not video.label and LABEL_SEPARATOR in folder_label(video.id)]
     if odd:
-        raise ConfigError(f"a folder is one label, and {folder_label(odd[0])!r} of {odd[0]!r} would be read as "
-                          f"several, since {LABEL_SEPARATOR!r} stands between labels of a video: rename the folder, "
-                          "or give a CSV as `labels` if its videos do have several labels")
-    rows = {video.id: LabelRow(video.id, split_labels(video.label or folder_label(video.id)), video.split, video.group)
-            for video in videos}
+        raise ConfigError(
+            f"a folder is one label, and {folder_label(odd[0])!r} of {odd[0]!r} would be read as "
+            f"several, since {LABEL_SEPARATOR!r} stands between labels of a video: rename the folder, "
+            "or give a CSV as `labels` if its videos do have several labels"
+        )
+    rows = {
+        video.id: LabelRow(video.id, split_labels(video.label or folder_label(video.id)), video.split, video.group)
+        for video in videos
+    }
     bare = [video_id for video_id, row in rows.items() if not row.labels]
     if bare:
-        raise ConfigError(f"{counted(len(bare), 'video has', 'videos have')} no label, the first is "
-                          f"{bare[0]!r}: put each video into a folder named after its class, or give "
-                          "a CSV of lines path,label as `labels`")
+        raise ConfigError(
+            f"{counted(len(bare), 'video has', 'videos have')} no label, the first is "
+            f"{bare[0]!r}: put each video into a folder named after its class, or give "
+            "a CSV of lines path,label as `labels`"
+        )
     return rows
 
 
@@ -103,16 +113,24 @@ def frequent(rows: Mapping[str, LabelRow], least: int) -> dict[str, LabelRow]:
     """Leave out classes of fewer than `least` videos, and the videos that have no other label, with a warning."""
     counts = Counter(label for row in rows.values() for label in row.labels)
     rare = sorted(label for label, count in counts.items() if count < least)
-    kept = {video_id: replace(row, labels=tuple(label for label in row.labels if label not in rare))
-            for video_id, row in rows.items()}
+    kept = {
+        video_id: replace(row, labels=tuple(label for label in row.labels if label not in rare))
+        for video_id, row in rows.items()
+    }
     kept = {video_id: row for video_id, row in kept.items() if row.labels}
     if rare:
-        logger.warning("of %s %d left out, with fewer than %s each and %s in all: %s", counted(len(counts), "class"),
-                       len(rare), counted(least, "video"), counted(len(rows) - len(kept), "video"),
-                       ", ".join(rare[:10]) + ", ..." * (len(rare) > 10))
+        logger.warning(
+            "of %s %d left out, with fewer than %s each and %s in all: %s",
+            counted(len(counts), "class"),
+            len(rare),
+            counted(least, "video"),
+            counted(len(rows) - len(kept), "video"),
+            ", ".join(rare[:10]) + ", ..." * (len(rare) > 10),
+        )
     if not kept:
-        raise ConfigError(f"`min_videos` {least}: no class has so many videos; the largest has "
-                          f"{max(counts.values(), default=0)}")
+        raise ConfigError(
+            f"`min_videos` {least}: no class has so many videos; the largest has {max(counts.values(), default=0)}"
+        )
     return kept
 
 
@@ -120,8 +138,12 @@ def tell_partial(videos: Sequence[VideoRows]) -> None:
     """Say how many of the videos broke off or are not extracted to their end; they count like any other."""
     partial = [video.id for video in videos if video.outcome == "partial"]
     if partial:
-        logger.warning("of %s %s partial (%s first): moments up to the damage are used; `vidu-pipe status` tells more",
-                       counted(len(videos), "video"), counted(len(partial), "is", "are"), partial[0])
+        logger.warning(
+            "of %s %s partial (%s first): moments up to the damage are used; `vidu-pipe status` tells more",
+            counted(len(videos), "video"),
+            counted(len(partial), "is", "are"),
+            partial[0],
+        )
 
 
 def make_targets(ids: Sequence[str], rows: Mapping[str, LabelRow], classes: Sequence[str] = ()) -> Targets:
@@ -143,7 +165,9 @@ def make_targets(ids: Sequence[str], rows: Mapping[str, LabelRow], classes: Sequ
     for index, video_id in enumerate(ids):
         for label in rows[video_id].labels:
             if label not in place:
-                raise ConfigError(f"{video_id!r} has the label {label!r}, which is not a class here; known: "
-                                  f"{', '.join(names[:20])}{' ...' if len(names) > 20 else ''}")
+                raise ConfigError(
+                    f"{video_id!r} has the label {label!r}, which is not a class here; known: "
+                    f"{', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
+                )
             members[index, place[label]] = True
     return Targets(names, members, bool((members.sum(1) > 1).any()))

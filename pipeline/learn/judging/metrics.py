@@ -86,8 +86,9 @@ def fit_thresholds(members: Members, probabilities: Probabilities) -> NDArray[np
     return found
 
 
-def out_of_fold_thresholds(members: Members, probabilities: Probabilities,
-                           folds: NDArray[np.int64]) -> NDArray[np.float64]:
+def out_of_fold_thresholds(
+    members: Members, probabilities: Probabilities, folds: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Return for every video the thresholds fitted on the videos of all other folds, (V, C)."""
     found = np.full(members.shape, HALF)
     for fold in np.unique(folds):
@@ -97,17 +98,29 @@ def out_of_fold_thresholds(members: Members, probabilities: Probabilities,
     return found
 
 
-def class_table(members: Members, probabilities: Probabilities, names: tuple[str, ...], *, multilabel: bool,
-                thresholds: Thresholds = HALF) -> tuple[ClassResult, ...]:
+def class_table(
+    members: Members,
+    probabilities: Probabilities,
+    names: tuple[str, ...],
+    *,
+    multilabel: bool,
+    thresholds: Thresholds = HALF,
+) -> tuple[ClassResult, ...]:
     """Return support, precision, recall and average precision of every class."""
     from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
     said = said_members(probabilities, multilabel=multilabel, thresholds=thresholds)
     precision, recall, _, support = precision_recall_fscore_support(members, said, average=None, zero_division=0)
     return tuple(
-        ClassResult(name, int(support[c]), float(precision[c]), float(recall[c]),
-                    float(average_precision_score(members[:, c], probabilities[:, c])) if support[c] else 0.0)
-        for c, name in enumerate(names))
+        ClassResult(
+            name,
+            int(support[c]),
+            float(precision[c]),
+            float(recall[c]),
+            float(average_precision_score(members[:, c], probabilities[:, c])) if support[c] else 0.0,
+        )
+        for c, name in enumerate(names)
+    )
 
 
 def said_members(probabilities: Probabilities, thresholds: Thresholds = HALF, *, multilabel: bool) -> Members:
@@ -128,8 +141,9 @@ def confusion(members: Members, probabilities: Probabilities) -> tuple[tuple[int
     return tuple(tuple(int(count) for count in row) for row in counts)
 
 
-def judge(members: Members, probabilities: Probabilities, thresholds: Thresholds = HALF, *,
-          multilabel: bool) -> dict[str, float]:
+def judge(
+    members: Members, probabilities: Probabilities, thresholds: Thresholds = HALF, *, multilabel: bool
+) -> dict[str, float]:
     """Return top1, top5, map, ece, loss and mean_class; with several labels lrap, f1_macro and f1_micro for the last.
 
     `mean_class` is the mean over the classes that have a video of their recall; F1 is that of what the thresholds say,
@@ -140,8 +154,11 @@ def judge(members: Members, probabilities: Probabilities, thresholds: Thresholds
     right, total = (said & members).sum(0), members.sum(0)
     if multilabel:
         f1 = 2 * right[present] / (said.sum(0) + total)[present]
-        own = {"lrap": float(ranking_precision(members, probabilities).mean()), "f1_macro": float(f1.mean()),
-               "f1_micro": float(2 * right.sum() / (said.sum() + total.sum()))}
+        own = {
+            "lrap": float(ranking_precision(members, probabilities).mean()),
+            "f1_macro": float(f1.mean()),
+            "f1_micro": float(2 * right.sum() / (said.sum() + total.sum())),
+        }
     else:
         own = {"mean_class": float((right[present] / total[present]).mean())}
     return own | {

@@ -47,38 +47,56 @@ class RowScores:
     @property
     def tables(self) -> list[tuple[NDArray[np.float32], Thresholds]]:
         """What each seed said, (J, C), with its thresholds."""
-        return list(zip(self.test, [HALF] * len(self.test) if self.thresholds is None else self.thresholds,
-                        strict=True))
+        return list(
+            zip(self.test, [HALF] * len(self.test) if self.thresholds is None else self.thresholds, strict=True)
+        )
 
 
-def main_values(members: NDArray[np.bool_], probabilities: NDArray[np.float32], *,
-                multilabel: bool) -> NDArray[np.float64]:
+def main_values(
+    members: NDArray[np.bool_], probabilities: NDArray[np.float32], *, multilabel: bool
+) -> NDArray[np.float64]:
     """Return the main metric of every video, (V,): its mean is what rows are compared by."""
     return ranking_precision(members, probabilities) if multilabel else hits(members, probabilities)
 
 
-def mean_values(members: NDArray[np.bool_], probabilities: NDArray[np.float32], *,
-                multilabel: bool) -> NDArray[np.float64]:
+def mean_values(
+    members: NDArray[np.bool_], probabilities: NDArray[np.float32], *, multilabel: bool
+) -> NDArray[np.float64]:
     """Return the main metric of every video, (V,), as the mean over the seeds of `probabilities` (S, V, C).
 
     Its mean over videos is the mean of the seeds' own metrics: no seed is picked, and the seeds are not joined to a
     model that would be better than any of them.
     """
-    values: NDArray[np.float64] = np.mean([main_values(members, p, multilabel=multilabel) for p in probabilities],
-                                          axis=0)
+    values: NDArray[np.float64] = np.mean(
+        [main_values(members, p, multilabel=multilabel) for p in probabilities], axis=0
+    )
     return values
 
 
 def mean_classes(tables: Sequence[tuple[ClassResult, ...]]) -> tuple[ClassResult, ...]:
     """Average the class tables of several seeds."""
-    return tuple(ClassResult(same[0].name, same[0].support, float(np.mean([one.precision for one in same])),
-                             float(np.mean([one.recall for one in same])),
-                             float(np.mean([one.average_precision for one in same])))
-                 for same in zip(*tables, strict=True))
+    return tuple(
+        ClassResult(
+            same[0].name,
+            same[0].support,
+            float(np.mean([one.precision for one in same])),
+            float(np.mean([one.recall for one in same])),
+            float(np.mean([one.average_precision for one in same])),
+        )
+        for same in zip(*tables, strict=True)
+    )
 
 
-def conclude(said: Sequence[RowScores], targets: Targets, judged: NDArray[np.int64], groups: Sequence[str], *,
-             crossed: bool, inner: bool = False, varied: str = "seeds") -> Results:
+def conclude(
+    said: Sequence[RowScores],
+    targets: Targets,
+    judged: NDArray[np.int64],
+    groups: Sequence[str],
+    *,
+    crossed: bool,
+    inner: bool = False,
+    varied: str = "seeds",
+) -> Results:
     """Judge every row, compare, choose.
 
     Args:
@@ -100,35 +118,60 @@ def conclude(said: Sequence[RowScores], targets: Targets, judged: NDArray[np.int
     count = int(units.max()) + 1
     unit = "video" if count == len(judged) else "group"
     return Results(
-        main="lrap" if targets.multilabel else "top1", judged="out of fold" if crossed else "test part",
-        videos=len(judged), unit=unit, units=count,
-        kept=kept.name, kept_by=kept_by, trained_on="all videos" if crossed else "train part",
-        verdict=verdict(rows, count, unit), rows=tuple(rows),
-        classes=mean_classes([class_table(members, p, targets.classes, multilabel=targets.multilabel, thresholds=least)
-                              for p, least in best.tables]),
-        confusion=None if targets.multilabel else _summed([confusion(members, p) for p in best.test]), varied=varied,
-        thresholds=None if best.final is None else tuple(best.final.tolist()))
+        main="lrap" if targets.multilabel else "top1",
+        judged="out of fold" if crossed else "test part",
+        videos=len(judged),
+        unit=unit,
+        units=count,
+        kept=kept.name,
+        kept_by=kept_by,
+        trained_on="all videos" if crossed else "train part",
+        verdict=verdict(rows, count, unit),
+        rows=tuple(rows),
+        classes=mean_classes(
+            [
+                class_table(members, p, targets.classes, multilabel=targets.multilabel, thresholds=least)
+                for p, least in best.tables
+            ]
+        ),
+        confusion=None if targets.multilabel else _summed([confusion(members, p) for p in best.test]),
+        varied=varied,
+        thresholds=None if best.final is None else tuple(best.final.tolist()),
+    )
 
 
 def _summed(tables: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(map(sum, zip(*rows, strict=True))) for rows in zip(*tables, strict=True))
 
 
-def _row(one: RowScores, values: NDArray[np.float64], members: NDArray[np.bool_], units: NDArray[np.int64],
-         targets: Targets) -> RowResult:
-    each = [judge(members, probabilities, multilabel=targets.multilabel, thresholds=least)
-            for probabilities, least in one.tables]
+def _row(
+    one: RowScores, values: NDArray[np.float64], members: NDArray[np.bool_], units: NDArray[np.int64], targets: Targets
+) -> RowResult:
+    each = [
+        judge(members, probabilities, multilabel=targets.multilabel, thresholds=least)
+        for probabilities, least in one.tables
+    ]
     low, high = bootstrap_mean(values, units)
     main = "lrap" if targets.multilabel else "top1"
     model = one.row.model
-    return RowResult(one.row.name, tuple(model.streams), model.head, model.fusion if len(model.streams) > 1 else "",
-                     one.parameters, {name: float(np.mean([metrics[name] for metrics in each])) for name in each[0]},
-                     low, high, tuple(metrics[main] for metrics in each),
-                     float(np.mean(one.val)) if one.val else None, None)
+    return RowResult(
+        one.row.name,
+        tuple(model.streams),
+        model.head,
+        model.fusion if len(model.streams) > 1 else "",
+        one.parameters,
+        {name: float(np.mean([metrics[name] for metrics in each])) for name in each[0]},
+        low,
+        high,
+        tuple(metrics[main] for metrics in each),
+        float(np.mean(one.val)) if one.val else None,
+        None,
+    )
 
 
-def _compared(rows: list[RowResult], values: Mapping[str, NDArray[np.float64]],
-              units: NDArray[np.int64]) -> list[RowResult]:
+def _compared(
+    rows: list[RowResult], values: Mapping[str, NDArray[np.float64]], units: NDArray[np.int64]
+) -> list[RowResult]:
     """Compare every row of several streams with the best single stream."""
     singles = [row for row in rows if not row.fusion]
     fused = [row for row in rows if row.fusion]
@@ -176,14 +219,18 @@ def verdict(rows: Sequence[RowResult], units: int, unit: str) -> str:
     against = fused[best.name]
     single = next(row for row in rows if row.name == against.row)
     mine, theirs = 100 * float(np.mean(best.seeds)), 100 * float(np.mean(single.seeds))
-    gain = (f"{best.name} {mine:.1f} % against {theirs:.1f} % of {single.name} alone ({100 * against.difference:+.1f} "
-            f"points, {interval_words(len(fused))} {100 * against.low:+.1f} to {100 * against.high:+.1f}, "
-            f"p = {against.p:.2g})")
+    gain = (
+        f"{best.name} {mine:.1f} % against {theirs:.1f} % of {single.name} alone ({100 * against.difference:+.1f} "
+        f"points, {interval_words(len(fused))} {100 * against.low:+.1f} to {100 * against.high:+.1f}, "
+        f"p = {against.p:.2g})"
+    )
     if against.p < SIGNIFICANT and against.difference > 0:
         return f"Fusion helps: {gain}."
     if all(versus.high < USEFUL for versus in fused.values()):
-        return (f"Fusion does not help here: the best fusion is {gain}, and a gain of {100 * USEFUL:g} points is "
-                f"excluded. Use {single.name} alone.")
+        return (
+            f"Fusion does not help here: the best fusion is {gain}, and a gain of {100 * USEFUL:g} points is "
+            f"excluded. Use {single.name} alone."
+        )
     if out_of_reach := reach(units, unit, len(fused)):
         return f"Whether fusion helps can not be shown here: {gain}; {out_of_reach}."
     return f"No difference is shown between fusion and {single.name} alone: {gain}, over {counted(units, unit)}."

@@ -29,8 +29,9 @@ def unit_numbers(groups: Sequence[str]) -> Units:
     return units.astype(np.int64)
 
 
-def bootstrap_mean(values: Values, units: Units, *, lowest: float = 0.0, together: int = 1,
-                   seed: int = 0) -> tuple[float, float]:
+def bootstrap_mean(
+    values: Values, units: Units, *, lowest: float = 0.0, together: int = 1, seed: int = 0
+) -> tuple[float, float]:
     """Return the 95 % interval of the mean of `values` (V,), all between `lowest` and 1, by drawing whole units.
 
     The percentile interval (Efron 1979) of the cluster bootstrap (Field and Welsh 2007), with two corrections without
@@ -66,7 +67,7 @@ def bootstrap_mean(values: Values, units: Units, *, lowest: float = 0.0, togethe
     means = np.empty(RESAMPLES)
     for start in range(0, RESAMPLES, rows):
         drawn = rng.integers(len(total), size=(min(rows, RESAMPLES - start), len(total)))
-        means[start:start + rows] = total[drawn].sum(1) / size[drawn].sum(1)
+        means[start : start + rows] = total[drawn].sum(1) / size[drawn].sum(1)
     tail = float(ndtr(stdtrit(len(total) - 3, SIGNIFICANT / 2 / together)))
     low, high = np.quantile(means, [tail, 1 - tail])
     return min(float(low), float(values.mean())), max(float(high), float(values.mean()))
@@ -87,9 +88,15 @@ def sign_flip_p(differences: Values, units: Units, *, seed: int = 0) -> float:
         return 1.0
     if np.ptp(np.abs(sums)) < 1e-9:  # the number of plus signs is binomial, so that nothing need be sampled
         return float(binomtest(int((sums > 0).sum()), len(sums)).pvalue)
-    found = permutation_test((sums,), lambda flipped, axis: flipped.sum(axis), permutation_type="samples",
-                             vectorized=True, n_resamples=PERMUTATIONS, batch=_DRAWN_AT_ONCE // len(sums) + 1,
-                             rng=np.random.default_rng(seed))
+    found = permutation_test(
+        (sums,),
+        lambda flipped, axis: flipped.sum(axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=PERMUTATIONS,
+        batch=_DRAWN_AT_ONCE // len(sums) + 1,
+        rng=np.random.default_rng(seed),
+    )
     return float(found.pvalue)
 
 
@@ -118,8 +125,10 @@ def reach(units: int, unit: str, tests: int) -> str:
     if smallest < SIGNIFICANT:
         return ""
     enough = next(more for more in itertools.count(units) if smallest_p(more, tests) < SIGNIFICANT)
-    return (f"with {counted(units, unit)} p can not fall below {smallest:.2g}, whatever is found; "
-            f"{counted(enough, unit)} are needed")
+    return (
+        f"with {counted(units, unit)} p can not fall below {smallest:.2g}, whatever is found; "
+        f"{counted(enough, unit)} are needed"
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -96,7 +96,8 @@ class Score(Fusion):
     def __init__(self, *, widths: Sequence[int], classes: int, hidden: int, dropout: float, multilabel: bool) -> None:
         super().__init__()
         self.classifiers = nn.ModuleList(
-            Classifier(width, classes=classes, hidden=hidden, dropout=dropout) for width in widths)
+            Classifier(width, classes=classes, hidden=hidden, dropout=dropout) for width in widths
+        )
         self.multilabel = multilabel
         self.register_buffer("weights", torch.full((len(widths),), 1 / len(widths)))
 
@@ -118,8 +119,9 @@ class Gated(Fusion):
     classifier sees the sum of gate times h.
     """
 
-    def __init__(self, *, widths: Sequence[int], classes: int, hidden: int, dropout: float, width: int = 256,
-                 **_: bool) -> None:
+    def __init__(
+        self, *, widths: Sequence[int], classes: int, hidden: int, dropout: float, width: int = 256, **_: bool
+    ) -> None:
         super().__init__()
         self.drop = Dropout(dropout)
         self.squash = nn.ModuleList(nn.Linear(wide, width) for wide in widths)
@@ -143,8 +145,9 @@ FUSIONS: dict[str, type[Fusion]] = {
 }
 
 
-def make_fusion(name: str, *, widths: Sequence[int], classes: int, hidden: int, dropout: float,
-                multilabel: bool) -> Fusion:
+def make_fusion(
+    name: str, *, widths: Sequence[int], classes: int, hidden: int, dropout: float, multilabel: bool
+) -> Fusion:
     """Make a fusion by name.
 
     Raises:

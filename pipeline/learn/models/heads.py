@@ -152,29 +152,41 @@ class _Recurrent(Head):
     KEEP = 2.0
     cell: type[nn.LSTM] | type[nn.GRU]
 
-    def __init__(self, *, dim: int, hidden: int = 128, layers: int = 1, both_ways: bool = True, project: int = 128,
-                 dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        *,
+        dim: int,
+        hidden: int = 128,
+        layers: int = 1,
+        both_ways: bool = True,
+        project: int = 128,
+        dropout: float = 0.5,
+    ) -> None:
         super().__init__()
         if hidden < 1 or layers < 1:
             raise ConfigError(f"a recurrent head has at least 1 unit and 1 layer, not {hidden} and {layers}")
         if project < 0 or not 0 <= dropout <= 0.95:
-            raise ConfigError(f"a recurrent head projects to 0 (not at all) or more dims, with dropout from 0 to 0.95, "
-                              f"not {project} and {dropout:g}")
+            raise ConfigError(
+                f"a recurrent head projects to 0 (not at all) or more dims, with dropout from 0 to 0.95, "
+                f"not {project} and {dropout:g}"
+            )
         directions = 2 if both_ways else 1
         self.width = hidden * directions
         self.dropout = Dropout(dropout)  # of the features, and between layers
         self.project = nn.Linear(dim, project) if 0 < project < dim else nn.Identity()
         self.layers = nn.ModuleList(
-            nn.ModuleList(self._net(min(dim, project or dim) if layer == 0 else self.width, hidden)
-                          for _ in range(directions))
-            for layer in range(layers))
+            nn.ModuleList(
+                self._net(min(dim, project or dim) if layer == 0 else self.width, hidden) for _ in range(directions)
+            )
+            for layer in range(layers)
+        )
 
     def _net(self, dim: int, hidden: int) -> nn.LSTM | nn.GRU:
         net = self.cell(dim, hidden, batch_first=True)
         bias, other = net.get_parameter("bias_ih_l0"), net.get_parameter("bias_hh_l0")  # torch has two; they add up
         nn.init.zeros_(bias)
         nn.init.zeros_(other)
-        nn.init.constant_(bias[hidden:2 * hidden], self.KEEP)  # of torch's gates i f g o, and r z n
+        nn.init.constant_(bias[hidden : 2 * hidden], self.KEEP)  # of torch's gates i f g o, and r z n
         return net
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -268,10 +280,14 @@ def head_options(name: str, given: Mapping[str, object]) -> dict[str, Any]:
     legal = _legal(known("head", name, tuple(HEADS)))
     for option in given:
         if option not in legal:
-            raise ConfigError(f"`head_options`: head {name!r} takes no option {option!r}; its options, with their "
-                              f"defaults: {', '.join(told_options(name)) or 'none'}")
-    return {option: typed(f"`head_options` {option}", value, legal[option].annotation) if isinstance(value, str)
-            else value for option, value in given.items()}
+            raise ConfigError(
+                f"`head_options`: head {name!r} takes no option {option!r}; its options, with their "
+                f"defaults: {', '.join(told_options(name)) or 'none'}"
+            )
+    return {
+        option: typed(f"`head_options` {option}", value, legal[option].annotation) if isinstance(value, str) else value
+        for option, value in given.items()
+    }
 
 
 def told_options(head: str) -> list[str]:

@@ -47,8 +47,16 @@ class Linear:
         return scores
 
 
-def fit_linear(x: Array, members: NDArray[np.bool_], train: NDArray[np.int64], cuts: Sequence[Cut], *,
-               multilabel: bool, balanced: bool, threads: int = 1) -> Linear:
+def fit_linear(
+    x: Array,
+    members: NDArray[np.bool_],
+    train: NDArray[np.int64],
+    cuts: Sequence[Cut],
+    *,
+    multilabel: bool,
+    balanced: bool,
+    threads: int = 1,
+) -> Linear:
     """Choose the strength on `cuts`, then fit `train` with it.
 
     Args:
@@ -67,16 +75,28 @@ def fit_linear(x: Array, members: NDArray[np.bool_], train: NDArray[np.int64], c
         return _fit(x, members, train, cuts, make=_Several if multilabel else _One, balanced=balanced)
 
 
-def _fit(x: Array, members: NDArray[np.bool_], train: NDArray[np.int64], cuts: Sequence[Cut], *,
-         make: type["_One | _Several"], balanced: bool) -> Linear:
+def _fit(
+    x: Array,
+    members: NDArray[np.bool_],
+    train: NDArray[np.int64],
+    cuts: Sequence[Cut],
+    *,
+    make: type["_One | _Several"],
+    balanced: bool,
+) -> Linear:
     basis = _basis(x[train])
     x = (x if basis is None else x @ basis) / x.shape[1] ** 0.5
     known = [(fit, judge[~(members[judge] & ~members[fit].any(0)).any(1)]) for fit, judge in cuts]
-    strength = _chosen([(make(x[fit], members[fit], balanced=balanced), x[judge], members[judge])
-                        for fit, judge in known if make.possible(members[fit]) and len(judge)])
+    strength = _chosen(
+        [
+            (make(x[fit], members[fit], balanced=balanced), x[judge], members[judge])
+            for fit, judge in known
+            if make.possible(members[fit]) and len(judge)
+        ]
+    )
     weight, bias = make(x[train], members[train], balanced=balanced).fitted(strength)
     dim = weight.shape[1] if basis is None else len(basis)
-    return Linear((weight if basis is None else weight @ basis.T) / dim ** 0.5, bias, strength)
+    return Linear((weight if basis is None else weight @ basis.T) / dim**0.5, bias, strength)
 
 
 def _basis(x: Array) -> Array | None:
@@ -94,8 +114,9 @@ class _One:
         from sklearn.linear_model import LogisticRegression
 
         self._x, self._labels, self._classes = x, members.argmax(1), members.shape[1]
-        self._model = LogisticRegression(max_iter=MOST_STEPS, warm_start=True,
-                                         class_weight="balanced" if balanced else None)
+        self._model = LogisticRegression(
+            max_iter=MOST_STEPS, warm_start=True, class_weight="balanced" if balanced else None
+        )
 
     @staticmethod
     def possible(members: NDArray[np.bool_]) -> bool:
@@ -133,8 +154,10 @@ class _Several:
 
     def __init__(self, x: Array, members: NDArray[np.bool_], *, balanced: bool) -> None:
         self._x, self._members, self._share = x, members, members.mean(0)
-        self._each = [_One(x, np.stack([~column, column], axis=1), balanced=balanced)
-                      if 0 < column.mean() < 1 else None for column in members.T]
+        self._each = [
+            _One(x, np.stack([~column, column], axis=1), balanced=balanced) if 0 < column.mean() < 1 else None
+            for column in members.T
+        ]
 
     @staticmethod
     def possible(members: NDArray[np.bool_]) -> bool:
@@ -170,8 +193,9 @@ def _chosen(cuts: Sequence[tuple[_One | _Several, Array, NDArray[np.bool_]]]) ->
     losses: list[NDArray[np.float64]] = []
     for strength in STRENGTHS:
         fits = [(fit, fit.fitted(strength), x, members) for fit, x, members in cuts]
-        losses.append(np.concatenate([fit.loss(x @ weight.T + bias, members)
-                                      for fit, (weight, bias), x, members in fits]))
+        losses.append(
+            np.concatenate([fit.loss(x @ weight.T + bias, members) for fit, (weight, bias), x, members in fits])
+        )
         best = int(np.argmin([each.mean() for each in losses]))
         if len(losses) - 1 - best >= PATIENCE and all(fit.learnt(weights) for fit, weights, _, _ in fits):
             break

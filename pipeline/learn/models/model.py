@@ -67,12 +67,18 @@ class VideoClassifier(nn.Module):
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
-        heads = {name: make_head(settings.head, dim=dim, **settings.head_options)
-                 for name, dim in settings.streams.items()}
+        heads = {
+            name: make_head(settings.head, dim=dim, **settings.head_options) for name, dim in settings.streams.items()
+        }
         self.branches = nn.ModuleDict({name: Branch(head, settings.streams[name]) for name, head in heads.items()})
-        self.fusion = make_fusion(settings.fusion, widths=[head.width for head in heads.values()],
-                                  classes=settings.classes, hidden=settings.hidden, dropout=settings.dropout,
-                                  multilabel=settings.multilabel)
+        self.fusion = make_fusion(
+            settings.fusion,
+            widths=[head.width for head in heads.values()],
+            classes=settings.classes,
+            hidden=settings.hidden,
+            dropout=settings.dropout,
+            multilabel=settings.multilabel,
+        )
 
         if self.pools:
             for module in self.fusion.modules():

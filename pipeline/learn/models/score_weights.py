@@ -1,6 +1,5 @@
 """Weights of a late fusion, fitted on scores and labels."""
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +33,13 @@ def fit_weights(tables: Array, members: NDArray[np.bool_]) -> NDArray[np.float64
         slope = np.einsum("svc,vc->s", scaled, np.exp(said) - wanted)
         return float(RIDGE / 2 * weights @ weights - (wanted * said).sum()), slope + RIDGE * weights
 
-    found = minimize(loss, np.ones(len(tables)), jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(tables),
-                     options={"ftol": 1e-14, "gtol": 1e-9})
+    found = minimize(
+        loss,
+        np.ones(len(tables)),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, None)] * len(tables),
+        options={"ftol": 1e-14, "gtol": 1e-9},
+    )
     weights = found.x / scale
     return np.asarray(weights / weights.sum()) if weights.any() else np.full(len(tables), 1 / len(tables))

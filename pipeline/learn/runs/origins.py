@@ -57,12 +57,17 @@ def open_stores(run: Run, roots: Sequence[Path], streams: Collection[str]) -> Jo
             mine, theirs = streams_of(one), streams_of(store.origin)
             for name in [name for name in streams if name in mine and name in theirs]:
                 there.add(name)
-                lines |= dict.fromkeys([f"kind: {one.kind}, {store.origin.kind}"] if one.kind != store.origin.kind else
-                                       differences(mine[name], theirs[name]))
+                lines |= dict.fromkeys(
+                    [f"kind: {one.kind}, {store.origin.kind}"]
+                    if one.kind != store.origin.kind
+                    else differences(mine[name], theirs[name])
+                )
     lines |= dict.fromkeys(f"stream {name}: there, absent" for name in streams if name not in there)
     if lines:
-        raise StoreError(f"the features of {stores.name} are not those of {run.root}, which knows "
-                         f"{', '.join(streams)}; they differ in (model's, store's):\n  " + "\n  ".join(lines))
+        raise StoreError(
+            f"the features of {stores.name} are not those of {run.root}, which knows "
+            f"{', '.join(streams)}; they differ in (model's, store's):\n  " + "\n  ".join(lines)
+        )
     return stores
 
 

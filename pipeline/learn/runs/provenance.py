@@ -25,15 +25,26 @@ def run_settings(request: Request, material: Material, rows: Sequence[Row], devi
     """Return what settings.json holds; `run.py` documents every field."""
     split = request.split
     return {
-        "command": request.command, "seed": request.seed, "seeds": request.seeds, "threads": request.threads,
-        "device": device.type, "score_weights": request.score_weights,
+        "command": request.command,
+        "seed": request.seed,
+        "seeds": request.seeds,
+        "threads": request.threads,
+        "device": device.type,
+        "score_weights": request.score_weights,
         "rows": [row.as_dict() | {"training": done(request.training, row, material.trainings)} for row in rows],
         "training": request.training.as_dict(),
-        "split": {"kind": material.kind, "folds": split.folds if material.kind == "made" else None,
-                  "repeats": split.repeats, "trainings": len(material.trainings), "group_by": split.group_by,
-                  "files": str(split.files) if split.files else "", "number": split.number if split.files else None,
-                  "labels": str(request.labels) if request.labels else "", "min_videos": request.min_videos,
-                  "digest": split_digest(material)},
+        "split": {
+            "kind": material.kind,
+            "folds": split.folds if material.kind == "made" else None,
+            "repeats": split.repeats,
+            "trainings": len(material.trainings),
+            "group_by": split.group_by,
+            "files": str(split.files) if split.files else "",
+            "number": split.number if split.files else None,
+            "labels": str(request.labels) if request.labels else "",
+            "min_videos": request.min_videos,
+            "digest": split_digest(material),
+        },
         "stores": [{"path": str(store.root.resolve()), **asdict(store.origin)} for store in material.stores],
         "software": versions(SOFTWARE),
     }
@@ -52,10 +63,15 @@ def done(asked: TrainSettings, row: Row, trainings: Sequence[Fold]) -> Plain | N
     share = {"val_fraction": _same([round(val / (train + val), 3) for train, val in sizes])}
     if VideoClassifier(row.model).layer is not None:
         return {"solver": LBFGS, "class_weights": asked.class_weights} | share
-    return {"solver": "adamw"} | asked.as_dict() | {
-        "learning_rate": asked.learning_rate or HEADS[row.model.head].learning_rate,
-        "batch": _same([asked.batch_of(train) for train, _ in sizes]),
-    } | share
+    return (
+        {"solver": "adamw"}
+        | asked.as_dict()
+        | {
+            "learning_rate": asked.learning_rate or HEADS[row.model.head].learning_rate,
+            "batch": _same([asked.batch_of(train) for train, _ in sizes]),
+        }
+        | share
+    )
 
 
 def split_digest(material: Material) -> str:

@@ -11,8 +11,10 @@ from pipeline.learn.judging.statistics import reach
 from schemas.arrays import Array
 
 TOP = 5  # classes a prediction names
-SHOWN = {"top1": {"top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE"},
-         "lrap": {"f1_macro": "macro F1", "f1_micro": "micro F1", "top1": "top-1", "ece": "ECE"}}
+SHOWN = {
+    "top1": {"top5": "top-5", "mean_class": "mean class", "map": "mAP", "ece": "ECE"},
+    "lrap": {"f1_macro": "macro F1", "f1_micro": "micro F1", "top1": "top-1", "ece": "ECE"},
+}
 """By the main metric: those shown behind it, with their titles; mAP stands before LRAP."""
 
 

@@ -52,21 +52,34 @@ def make_rows(request: Request, dims: dict[str, int], targets: Targets) -> list[
         raise ConfigError(f"a stream can not be called {clash[0]!r}, which is the name of a fusion")
 
     def settings(streams: Sequence[str], fusion: str) -> ModelSettings:
-        return ModelSettings(streams={name: dims[name] for name in streams}, classes=len(targets.classes),
-                             multilabel=targets.multilabel, head=request.head, head_options=request.head_options,
-                             fusion=fusion, hidden=request.hidden, dropout=request.dropout)
+        return ModelSettings(
+            streams={name: dims[name] for name in streams},
+            classes=len(targets.classes),
+            multilabel=targets.multilabel,
+            head=request.head,
+            head_options=request.head_options,
+            fusion=fusion,
+            hidden=request.hidden,
+            dropout=request.dropout,
+        )
 
     if len(dims) == 1:
         if request.alone:
             logger.warning("there is one stream, %s, so there is nothing to fuse", next(iter(dims)))
         elif request.fusions != (PLAIN,):
-            raise ConfigError(f"`fusions` {','.join(request.fusions)} joins streams, and there is one, "
-                              f"{next(iter(dims))}: leave `fusions` out")
+            raise ConfigError(
+                f"`fusions` {','.join(request.fusions)} joins streams, and there is one, "
+                f"{next(iter(dims))}: leave `fusions` out"
+            )
         return [Row(next(iter(dims)), settings(list(dims), PLAIN))]
     if isinstance(request.score_weights, tuple) and len(request.score_weights) != len(dims):
-        raise ConfigError(f"{counted(len(request.score_weights), 'score weight')} for {counted(len(dims), 'stream')} "
-                          f"({', '.join(dims)})")
+        raise ConfigError(
+            f"{counted(len(request.score_weights), 'score weight')} for {counted(len(dims), 'stream')} "
+            f"({', '.join(dims)})"
+        )
     late = [name for name in request.fusions if FUSIONS[name].is_late]
     alone = [Row(name, settings([name], PLAIN)) for name in dims] if request.alone or late else []
-    return alone + [Row(name, settings(list(dims), name), tuple(dims) if name in late else ())
-                    for name in dict.fromkeys(request.fusions)]
+    return alone + [
+        Row(name, settings(list(dims), name), tuple(dims) if name in late else ())
+        for name in dict.fromkeys(request.fusions)
+    ]

@@ -133,9 +133,11 @@ class Run:
             known = read_json(root / "settings.json", Plain)
             if known != settings:
                 changed = sorted(key for key in known | settings if known.get(key) != settings.get(key))
-                raise ConfigError(f"{root} holds an unfinished run with other settings ({', '.join(changed)}), or its "
-                                  "videos or labels have changed since; repeat its command to finish it, or choose "
-                                  "another `out`")
+                raise ConfigError(
+                    f"{root} holds an unfinished run with other settings ({', '.join(changed)}), or its "
+                    "videos or labels have changed since; repeat its command to finish it, or choose "
+                    "another `out`"
+                )
         run = cls(root, settings)
         run.write_json("settings.json", settings)
         return run
@@ -157,8 +159,10 @@ class Run:
             raise StoreError(f"no run in {root} (it has no settings.json); `vidu-pipe train-fusion` makes one")
         settings = read_json(root / "settings.json", Plain)
         if settings.get("schema") != RUN_SCHEMA:
-            raise StoreError(f"{root}: a run of schema {settings.get('schema')!r}; this version reads {RUN_SCHEMA}: "
-                             "train it again, or read it with the version that made it")
+            raise StoreError(
+                f"{root}: a run of schema {settings.get('schema')!r}; this version reads {RUN_SCHEMA}: "
+                "train it again, or read it with the version that made it"
+            )
         if not is_there(root / "results.json"):
             raise StoreError(f"{root}: training is unfinished; repeat its command to finish it")
         return cls(root, settings)
@@ -167,16 +171,23 @@ class Run:
         """Say where it is and what it found."""
         results = self.results
         kept = results.row(results.kept)
-        return (f"Run({str(self.root)!r}: {results.kept} {100 * kept.metrics[results.main]:.1f} % {results.main}, "
-                f"{counted(results.videos, 'video')} {results.judged})")
+        return (
+            f"Run({str(self.root)!r}: {results.kept} {100 * kept.metrics[results.main]:.1f} % {results.main}, "
+            f"{counted(results.videos, 'video')} {results.judged})"
+        )
 
     def _repr_html_(self) -> str:
         """Show it in a notebook: its verdict, and a line a row."""
         results = self.results
-        cells = "".join(f"<tr><td>{escape(row.name)}</td><td>{100 * row.metrics[results.main]:.1f}</td><td>"
-                        f"{100 * row.low:.1f} to {100 * row.high:.1f}</td></tr>" for row in results.rows)
-        return (f"<p>{escape(repr(self))}</p><p>{escape(results.verdict)}</p><table><tr><th>row</th>"
-                f"<th>{results.main} %</th><th>95 % interval</th></tr>{cells}</table>")
+        cells = "".join(
+            f"<tr><td>{escape(row.name)}</td><td>{100 * row.metrics[results.main]:.1f}</td><td>"
+            f"{100 * row.low:.1f} to {100 * row.high:.1f}</td></tr>"
+            for row in results.rows
+        )
+        return (
+            f"<p>{escape(repr(self))}</p><p>{escape(results.verdict)}</p><table><tr><th>row</th>"
+            f"<th>{results.main} %</th><th>95 % interval</th></tr>{cells}</table>"
+        )
 
     @property
     def model_path(self) -> Path:
@@ -210,9 +221,16 @@ class Run:
 
     def predictions(self) -> list[Prediction]:
         """Return what the kept row says of every judged video."""
-        return read_csv(self.root / "predictions.csv", lambda row: Prediction(
-            row["video"], int(row["seed"]), int(row["fold"]), row["truth"], tuple(
-                (row[f"top{k}"], float(row[f"p{k}"])) for k in range(1, TOP + 1) if f"top{k}" in row)))
+        return read_csv(
+            self.root / "predictions.csv",
+            lambda row: Prediction(
+                row["video"],
+                int(row["seed"]),
+                int(row["fold"]),
+                row["truth"],
+                tuple((row[f"top{k}"], float(row[f"p{k}"])) for k in range(1, TOP + 1) if f"top{k}" in row),
+            ),
+        )
 
     def splits(self) -> list[SplitRow]:
         """Return the part and fold of every video."""
@@ -226,8 +244,14 @@ class Run:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            return Scores(tuple(arrays.pop("names").tolist()), arrays.pop("labels"),
-                          tuple(arrays.pop("classes").tolist()), arrays.pop("folds"), arrays.pop("seeds"), arrays)
+            return Scores(
+                tuple(arrays.pop("names").tolist()),
+                arrays.pop("labels"),
+                tuple(arrays.pop("classes").tolist()),
+                arrays.pop("folds"),
+                arrays.pop("seeds"),
+                arrays,
+            )
         except (AttributeError, EOFError, KeyError, TypeError, ValueError, BadZipFile, zlib.error) as error:
             raise StoreError(f"{path} is damaged: {error}") from error
 
@@ -255,8 +279,12 @@ class Run:
     def write_scores(self, scores: Scores) -> None:
         """Write scores.npz."""
         arrays: dict[str, Array] = {
-            "names": np.array(scores.names, dtype=np.str_), "labels": scores.labels,
-            "classes": np.array(scores.classes, dtype=np.str_), "folds": scores.folds, "seeds": scores.seeds}
+            "names": np.array(scores.names, dtype=np.str_),
+            "labels": scores.labels,
+            "classes": np.array(scores.classes, dtype=np.str_),
+            "folds": scores.folds,
+            "seeds": scores.seeds,
+        }
         write_npz(self.root / "scores.npz", arrays | scores.rows)
 
     def finish(self, results: Results) -> None:
@@ -268,8 +296,16 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """Write a table of predictions; probabilities with six digits."""
     top = len(predictions[0].top) if predictions else 0
     header = ["video", "seed", "fold", "truth", *(name for k in range(1, top + 1) for name in (f"top{k}", f"p{k}"))]
-    write_csv(path, [header, *([p.video, p.seed, p.fold, p.truth, *(cell for name, value in p.top
-                                                            for cell in (name, f"{value:.6f}"))] for p in predictions)])
+    write_csv(
+        path,
+        [
+            header,
+            *(
+                [p.video, p.seed, p.fold, p.truth, *(cell for name, value in p.top for cell in (name, f"{value:.6f}"))]
+                for p in predictions
+            ),
+        ],
+    )
 
 
 def _refuse_others(root: Path) -> None:

@@ -32,8 +32,9 @@ class TrainingState:
         best: weights of the epoch with the lowest validation loss; None without validation.
     """
 
-    def __init__(self, model: VideoClassifier, optimizer: torch.optim.Optimizer,
-                 schedule: Schedule, order: torch.Generator) -> None:
+    def __init__(
+        self, model: VideoClassifier, optimizer: torch.optim.Optimizer, schedule: Schedule, order: torch.Generator
+    ) -> None:
         self.model, self.optimizer, self.schedule, self.order = model, optimizer, schedule, order
         self.history: list[Plain] = []
         self.best: dict[str, Tensor] | None = None
@@ -70,9 +71,19 @@ class TrainingState:
         """
         held = io.BytesIO()  # the library's own way into a file does not say why it can not be written
         cuda = torch.cuda.get_rng_state_all() if _cuda_is_used() else []
-        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "best": self.best,
-                    "history": self.history, "best_epoch": self._best_epoch, "order": self.order.get_state(),
-                    "noise": torch.get_rng_state(), "cuda": cuda}, held)
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "best": self.best,
+                "history": self.history,
+                "best_epoch": self._best_epoch,
+                "order": self.order.get_state(),
+                "noise": torch.get_rng_state(),
+                "cuda": cuda,
+            },
+            held,
+        )
         write_bytes(path, held.getbuffer())
         self._saved_at = time.perf_counter()
 

@@ -25,4 +25,4 @@ class Dropout(nn.Module):
             return functional.dropout(x, p, self.training)
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-1 << 63, None)
         kept = words.view(torch.int8).ge_(self.dropped - 128)  # 1 or 0; in place, as booleans are slow
-        return x * kept[:x.numel()].view(x.shape).to(x.dtype).div_(1 - p)
+        return x * kept[: x.numel()].view(x.shape).to(x.dtype).div_(1 - p)

@@ -62,8 +62,18 @@ class Experiment:
         quiet: no progress bars.
     """
 
-    def __init__(self, data: Dataset, targets: Targets, training: TrainSettings, *, device: torch.device, folder: Path,
-                 groups: Sequence[str] = (), weights: str | Sequence[float] = "equal", quiet: bool = False) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        targets: Targets,
+        training: TrainSettings,
+        *,
+        device: torch.device,
+        folder: Path,
+        groups: Sequence[str] = (),
+        weights: str | Sequence[float] = "equal",
+        quiet: bool = False,
+    ) -> None:
         self.data = data.to(device)
         self.targets = targets
         self.groups = groups
@@ -105,16 +115,25 @@ class Experiment:
         """Read a model that was trained, on the CPU and ready for evaluation."""
         return load_model(row.model, self.folder / f"{_unit(row.name, seed, number)}.safetensors")
 
-    def _fitted(self, row: Row, fold: Fold, data: Dataset, *, unit: str,
-                seed: int) -> tuple[VideoClassifier, list[Plain]]:
+    def _fitted(
+        self, row: Row, fold: Fold, data: Dataset, *, unit: str, seed: int
+    ) -> tuple[VideoClassifier, list[Plain]]:
         # one seed a unit, so that no result depends on what was trained before it
         unit_seed = int.from_bytes(hashlib.sha256(f"{seed}/{unit}".encode()).digest()[:4]) >> 1
         torch.manual_seed(unit_seed)
         model = VideoClassifier(row.model)
         checkpoint = self.folder / f"{unit}.pt"
         task = Task(data, self.targets.tensor, fold, self.groups)
-        history = fit(model, task, self.training, seed=unit_seed, device=self.device, title=unit, quiet=self.quiet,
-                      checkpoint=checkpoint)
+        history = fit(
+            model,
+            task,
+            self.training,
+            seed=unit_seed,
+            device=self.device,
+            title=unit,
+            quiet=self.quiet,
+            checkpoint=checkpoint,
+        )
         checkpoint.unlink(missing_ok=True)
         if model.layer is None:
             self._tell_unlearnt(row.name, float(correct(*answers(model, task, fold.train, self.device)).mean()))
@@ -124,15 +143,22 @@ class Experiment:
         """Say, once a row, that gradient descent did not get through with what it was shown."""
         if right < LEARNT and row not in self._unlearnt:
             self._unlearnt.add(row)
-            logger.warning("%s is right about only %.0f %% of the videos it was trained on, so it may not be trained "
-                           "to the end: more `epochs` or `learning_rate`, or less `dropout` may help", row, 100 * right)
+            logger.warning(
+                "%s is right about only %.0f %% of the videos it was trained on, so it may not be trained "
+                "to the end: more `epochs` or `learning_rate`, or less `dropout` may help",
+                row,
+                100 * right,
+            )
 
     def _joined(self, row: Row, fold: Fold, parts: Sequence[Trained], *, seed: int, number: int) -> VideoClassifier:
         names = list(row.model.streams)
-        alone = [Row(part, replace(row.model, streams={name: row.model.streams[name]}, fusion=PLAIN))
-                 for part, name in zip(row.parts, names, strict=True)]
-        model = join_late(row.model, {name: self.model(one, seed=seed, number=number)
-                                      for name, one in zip(names, alone, strict=True)})
+        alone = [
+            Row(part, replace(row.model, streams={name: row.model.streams[name]}, fusion=PLAIN))
+            for part, name in zip(row.parts, names, strict=True)
+        ]
+        model = join_late(
+            row.model, {name: self.model(one, seed=seed, number=number) for name, one in zip(names, alone, strict=True)}
+        )
         weights = np.full(len(names), 1.0)
         if self.weights == "fit":
             if len(fold.val):
@@ -144,8 +170,9 @@ class Experiment:
 
     def _judged(self, model: VideoClassifier, data: Dataset, fold: Fold, history: list[Plain]) -> Trained:
         model.to(self.device)
-        test, val = (model.probabilities(scores_of(model, data, videos, self.device)).numpy()
-                     for videos in (fold.test, fold.val))
+        test, val = (
+            model.probabilities(scores_of(model, data, videos, self.device)).numpy() for videos in (fold.test, fold.val)
+        )
         return Trained(model.trainable(), test, val, history)
 
     def _data(self, model: ModelSettings) -> Dataset:

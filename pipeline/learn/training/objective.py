@@ -41,12 +41,15 @@ def make_loss(targets: Tensor, model: ModelSettings, settings: TrainSettings, de
     return binary
 
 
-def make_optimizer(model: nn.Module, settings: TrainSettings,
-                   learning_rate: float) -> tuple[torch.optim.Optimizer, Schedule]:
+def make_optimizer(
+    model: nn.Module, settings: TrainSettings, learning_rate: float
+) -> tuple[torch.optim.Optimizer, Schedule]:
     """AdamW, matrices decayed and vectors not, and its learning rate as a function of the share of training done."""
     parameters = list(model.parameters())
-    groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-              {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
     return optimizer, functools.partial(rate_at, settings.schedule, learning_rate)
 

@@ -48,8 +48,17 @@ class Task:
     groups: Sequence[str] = ()
 
 
-def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: int, device: torch.device,
-        title: str, quiet: bool = False, checkpoint: Path | None = None) -> list[Plain]:
+def fit(
+    model: VideoClassifier,
+    task: Task,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    title: str,
+    quiet: bool = False,
+    checkpoint: Path | None = None,
+) -> list[Plain]:
     """Train a model in place; with a validation part it ends with the weights of the best epoch.
 
     Where a linear layer is all there is to train it is fitted to the end instead (`linear.py`), in one row of epoch 0
@@ -83,8 +92,14 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint)
     since = settled_epoch(settings)
-    with tqdm(total=settings.epochs, initial=len(state.history), desc=title, unit="epoch", leave=False,
-              disable=True if quiet else None) as bar:
+    with tqdm(
+        total=settings.epochs,
+        initial=len(state.history),
+        desc=title,
+        unit="epoch",
+        leave=False,
+        disable=True if quiet else None,
+    ) as bar:
         while len(state.history) < settings.epochs and not state.waits_longer_than(settings.patience, since=since):
             row = _epoch(state, task, loss, settings, device, checkpoint)
             bar.set_postfix(loss=f"{row['train_loss']:.3f}", top1=f"{row['train_top1']:.3f}", refresh=False)
@@ -95,8 +110,9 @@ def fit(model: VideoClassifier, task: Task, settings: TrainSettings, *, seed: in
     return state.history
 
 
-def _epoch(state: TrainingState, task: Task, loss: Loss, settings: TrainSettings, device: torch.device,
-           checkpoint: Path | None) -> Plain:
+def _epoch(
+    state: TrainingState, task: Task, loss: Loss, settings: TrainSettings, device: torch.device, checkpoint: Path | None
+) -> Plain:
     """Do one epoch and keep where training is then; return its row."""
     started, epoch = time.perf_counter(), len(state.history)
     row: Plain = {"epoch": epoch, "learning_rate": state.set_rate(epoch / settings.epochs)}
@@ -106,26 +122,42 @@ def _epoch(state: TrainingState, task: Task, loss: Loss, settings: TrainSettings
     return row
 
 
-def _solve(model: VideoClassifier, layer: nn.Linear, task: Task, settings: TrainSettings, *, seed: int,
-           device: torch.device) -> Plain:
+def _solve(
+    model: VideoClassifier, layer: nn.Linear, task: Task, settings: TrainSettings, *, seed: int, device: torch.device
+) -> Plain:
     """Fit the one layer that there is to train to the end, and tell it in a row like that of an epoch."""
     started, fold = time.perf_counter(), task.fold
     several = task.targets.ndim == 2
     known = np.concatenate([fold.train, fold.val])
-    members = (task.targets[known] if several else
-               functional.one_hot(task.targets[known], model.settings.classes)).numpy().astype(np.bool_)
+    members = (
+        (task.targets[known] if several else functional.one_hot(task.targets[known], model.settings.classes))
+        .numpy()
+        .astype(np.bool_)
+    )
     x = seen(model, layer.in_features, task.data, known, device).numpy()
-    found = fit_linear(x, members, np.arange(len(fold.train)), _cuts(task, members, seed), multilabel=several,
-                       balanced=settings.class_weights, threads=torch.get_num_threads())
+    found = fit_linear(
+        x,
+        members,
+        np.arange(len(fold.train)),
+        _cuts(task, members, seed),
+        multilabel=several,
+        balanced=settings.class_weights,
+        threads=torch.get_num_threads(),
+    )
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(found.weight))
         layer.bias.copy_(torch.from_numpy(found.bias))
     loss = make_loss(task.targets[fold.train], model.settings, replace(settings, label_smoothing=0.0), device)
-    judged = {part: _judged(model, task, videos, loss, device) for part, videos in (("train", fold.train),
-                                                                                    ("val", fold.val))}
-    return {"epoch": 0, "learning_rate": None, "strength": found.strength,
-            **{f"{part}_{name}": value for part, values in judged.items() for name, value in values.items()},
-            "elapsed_s": round(time.perf_counter() - started, 4)}
+    judged = {
+        part: _judged(model, task, videos, loss, device) for part, videos in (("train", fold.train), ("val", fold.val))
+    }
+    return {
+        "epoch": 0,
+        "learning_rate": None,
+        "strength": found.strength,
+        **{f"{part}_{name}": value for part, values in judged.items() for name, value in values.items()},
+        "elapsed_s": round(time.perf_counter() - started, 4),
+    }
 
 
 def _cuts(task: Task, members: NDArray[np.bool_], seed: int) -> list[Cut]:
@@ -137,8 +169,9 @@ def _cuts(task: Task, members: NDArray[np.bool_], seed: int) -> list[Cut]:
     return inner_cuts(groups, rarest(members[:train]), seed=seed)
 
 
-def train_epoch(state: TrainingState, task: Task, loss: Loss, settings: TrainSettings,
-                device: torch.device) -> dict[str, float]:
+def train_epoch(
+    state: TrainingState, task: Task, loss: Loss, settings: TrainSettings, device: torch.device
+) -> dict[str, float]:
     """Take every training video once."""
     model, total, right = state.model.train(), 0.0, torch.zeros((), device=device)
     count, taken = len(task.fold.train), 0
@@ -166,35 +199,48 @@ def validate(model: VideoClassifier, task: Task, loss: Loss, device: torch.devic
     return {f"val_{name}": value for name, value in _judged(model, task, task.fold.val, loss, device).items()}
 
 
-def _judged(model: VideoClassifier, task: Task, videos: NDArray[np.int64], loss: Loss,
-            device: torch.device) -> dict[str, float | None]:
+def _judged(
+    model: VideoClassifier, task: Task, videos: NDArray[np.int64], loss: Loss, device: torch.device
+) -> dict[str, float | None]:
     if not len(videos):
         return {"loss": None, "top1": None}
     scores, targets = answers(model, task, videos, device)
     return {"loss": float(loss(scores.to(device), targets.to(device))), "top1": float(correct(scores, targets).mean())}
 
 
-def answers(model: VideoClassifier, task: Task, videos: NDArray[np.int64], device: torch.device,
-            ) -> tuple[Tensor, Tensor]:
+def answers(
+    model: VideoClassifier,
+    task: Task,
+    videos: NDArray[np.int64],
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
     """Return the scores of some videos of a task, and their targets."""
     return scores_of(model, task.data, videos, device), task.targets[videos]
 
 
-def scores_of(model: VideoClassifier, data: Dataset, videos: NDArray[np.int64], device: torch.device,
-            batch: int = 128) -> Tensor:
+def scores_of(
+    model: VideoClassifier, data: Dataset, videos: NDArray[np.int64], device: torch.device, batch: int = 128
+) -> Tensor:
     """Return the scores of some videos, float32 (len(videos), C) on the CPU, in their order."""
     return _each(model.eval(), model.settings.classes, data, videos, device, batch)
 
 
-def seen(model: VideoClassifier, width: int, data: Dataset, videos: NDArray[np.int64], device: torch.device,
-         batch: int = 128) -> Tensor:
+def seen(
+    model: VideoClassifier, width: int, data: Dataset, videos: NDArray[np.int64], device: torch.device, batch: int = 128
+) -> Tensor:
     """Return what the last layer, of so many inputs, sees of videos, float32 (len(videos), width) as `scores_of`."""
     return _each(model.eval().seen, width, data, videos, device, batch)
 
 
 @torch.inference_mode()
-def _each(ask: Callable[[Mapping[str, Tensor], Tensor], Tensor], width: int, data: Dataset, videos: NDArray[np.int64],
-          device: torch.device, batch: int) -> Tensor:
+def _each(
+    ask: Callable[[Mapping[str, Tensor], Tensor], Tensor],
+    width: int,
+    data: Dataset,
+    videos: NDArray[np.int64],
+    device: torch.device,
+    batch: int,
+) -> Tensor:
     place = {int(video): index for index, video in enumerate(videos)}
     found = torch.empty(len(videos), width)
     for chosen in in_order(data, videos, batch=batch):
@@ -215,6 +261,8 @@ def _blame(task: Task, videos: Tensor, scores: Tensor) -> str:
     """Name a video whose scores are not finite, else the first of the batch."""
     bad = (~torch.isfinite(scores)).any(1).nonzero().flatten().cpu()
     suspects: Sequence[int] = videos[bad].tolist() or videos.tolist()
-    return (f"the loss is no longer a number, at video {task.data.ids[suspects[0]]} (suspect are {len(suspects)} of "
-            f"{counted(len(videos), 'video')} in the batch); a smaller `learning_rate` or a look at its features "
-            "may help")
+    return (
+        f"the loss is no longer a number, at video {task.data.ids[suspects[0]]} (suspect are {len(suspects)} of "
+        f"{counted(len(videos), 'video')} in the batch); a smaller `learning_rate` or a look at its features "
+        "may help"
+    )

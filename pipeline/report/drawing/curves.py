@@ -26,20 +26,56 @@ def _curves(mine: dict[str, Curve], what: str, scale: Scale, title: str) -> Mark
     parts = [(part, mine[f"{part}_{what}"]) for part in ("train", "val") if f"{part}_{what}" in mine]
     epochs = max(len(curve.mean) for _, curve in parts)
     across = Scale(1, max(2, epochs))
-    grid = [mark for tick in scale.ticks(4) for mark in (
-        rule("0", scale.up(tick), "100%", scale.up(tick), "grid"),
-        tag("text", percent(tick, 0) if what == "top1" else f"{tick:g}", x=-6, y=scale.up(tick), dy=4,
-            text_anchor="end"))]
-    lines = [mark for part, curve in parts for mark in (
-        tag("path", d=band_path(curve.low, curve.high, scale, len(curve.mean) / max(1, epochs)), class_=f"band {part}"),
-        tag("path", d=line_path(curve.mean, scale, len(curve.mean) / max(1, epochs)), class_=f"line {part}"))]
-    words = [tag("span", f"{ {'train': 'training', 'val': 'validation'}[part]} "
-                 f"{with_unit(curve.mean[-1]) if what == 'top1' else f'{curve.mean[-1]:.3f}'}",
-                 class_=f"t-{part}") for part, curve in parts]
-    ends = [tag("text", str(epoch), x=across.at(epoch), y="100%", dy=15, text_anchor=anchor)
-            for epoch, anchor in ((1, "start"), (epochs, "end"))]
-    drawing = tag("svg", *grid, *ends, stretched(*lines), width="100%", height=110, role="img",
-                  aria_label=f"{title} by epoch, 1 to {epochs}")
+    grid = [
+        mark
+        for tick in scale.ticks(4)
+        for mark in (
+            rule("0", scale.up(tick), "100%", scale.up(tick), "grid"),
+            tag(
+                "text",
+                percent(tick, 0) if what == "top1" else f"{tick:g}",
+                x=-6,
+                y=scale.up(tick),
+                dy=4,
+                text_anchor="end",
+            ),
+        )
+    ]
+    lines = [
+        mark
+        for part, curve in parts
+        for mark in (
+            tag(
+                "path",
+                d=band_path(curve.low, curve.high, scale, len(curve.mean) / max(1, epochs)),
+                class_=f"band {part}",
+            ),
+            tag("path", d=line_path(curve.mean, scale, len(curve.mean) / max(1, epochs)), class_=f"line {part}"),
+        )
+    ]
+    words = [
+        tag(
+            "span",
+            f"{ {'train': 'training', 'val': 'validation'}[part] } "
+            f"{with_unit(curve.mean[-1]) if what == 'top1' else f'{curve.mean[-1]:.3f}'}",
+            class_=f"t-{part}",
+        )
+        for part, curve in parts
+    ]
+    ends = [
+        tag("text", str(epoch), x=across.at(epoch), y="100%", dy=15, text_anchor=anchor)
+        for epoch, anchor in ((1, "start"), (epochs, "end"))
+    ]
+    drawing = tag(
+        "svg",
+        *grid,
+        *ends,
+        stretched(*lines),
+        width="100%",
+        height=110,
+        role="img",
+        aria_label=f"{title} by epoch, 1 to {epochs}",
+    )
     return join([tag("p", tag("span", title, class_="what"), *words, class_="key"), tag("div", drawing, class_="plot")])
 
 
@@ -50,8 +86,10 @@ def stretched(*paths: Markup) -> Markup:
 
 def _points(values: NDArray[np.float64], scale: Scale, reach: float) -> list[str]:
     across = np.linspace(0, 1000 * reach, len(values)) if len(values) > 1 else np.array([0.0])
-    return [f"{number(x)} {number(1000 - 1000 * scale.share(y))}"
-            for x, y in zip(across.tolist(), values.tolist(), strict=True)]
+    return [
+        f"{number(x)} {number(1000 - 1000 * scale.share(y))}"
+        for x, y in zip(across.tolist(), values.tolist(), strict=True)
+    ]
 
 
 def line_path(values: NDArray[np.float64], scale: Scale, reach: float = 1.0) -> str:

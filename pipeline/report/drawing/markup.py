@@ -26,8 +26,9 @@ def tag(name: str, /, *children: object, **attributes: object) -> Markup:
         attributes: `class_` is written `class` and `stroke_width` `stroke-width`; None and False are left out, True is
             written without a value; floats get two decimals, which in px or percent is finer than any screen.
     """
-    written = "".join(_attribute(key, value) for key, value in attributes.items()
-                      if value is not None and value is not False)
+    written = "".join(
+        _attribute(key, value) for key, value in attributes.items() if value is not None and value is not False
+    )
     if name in _VOID:
         return Markup(f"<{name}{written}>")
     return Markup(f"<{name}{written}>{join(children)}</{name}>")

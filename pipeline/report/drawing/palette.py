@@ -41,8 +41,10 @@ def ink_on(colour: str, ground: str, opacity: float) -> str:
 
 def blend(colour: str, ground: str, opacity: float) -> str:
     """Lay a colour over another as a browser does, in sRGB: `#rrggbb`."""
-    return "#" + "".join(f"{round(opacity * over + (1 - opacity) * under):02x}"
-                         for over, under in zip(_rgb(colour), _rgb(ground), strict=True))
+    return "#" + "".join(
+        f"{round(opacity * over + (1 - opacity) * under):02x}"
+        for over, under in zip(_rgb(colour), _rgb(ground), strict=True)
+    )
 
 
 def contrast(one: str, other: str) -> float:
@@ -52,8 +54,10 @@ def contrast(one: str, other: str) -> float:
 
 
 def _luminance(colour: str) -> float:
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-              for value in (channel / 255 for channel in _rgb(colour))]
+    linear = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in (channel / 255 for channel in _rgb(colour))
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 

@@ -52,9 +52,19 @@ def middle_moment(path: str, settings: ExtractSettings, flow: FlowMethod | None)
         pts_s = seconds(ticks, tick_s)
         moments = settings.sampling.moments(pts_s)
         frame = min(int(moments[len(moments) // 2]), max(0, len(ticks) - 2))
-        windows = list(decode(path, start=frame, stop=min(frame + 2, len(ticks)),
-                              seek_pts=int(ticks[frame]) if about.exact_pts else None, rgb_frames=np.array([frame]),
-                              grey=True, short_side=settings.short_side_px, upscale=settings.upscale, window_frames=2))
+        windows = list(
+            decode(
+                path,
+                start=frame,
+                stop=min(frame + 2, len(ticks)),
+                seek_pts=int(ticks[frame]) if about.exact_pts else None,
+                rgb_frames=np.array([frame]),
+                grey=True,
+                short_side=settings.short_side_px,
+                upscale=settings.upscale,
+                window_frames=2,
+            )
+        )
     except InputError as error:
         return Thumb(trouble=str(error))
     grey = np.concatenate([window.grey for window in windows])

@@ -152,9 +152,16 @@ def compare_runs(wanted: Sequence[str]) -> Comparison:
     supports: dict[str, int] = {}
     for label in itertools.chain.from_iterable(judged[0].truth(video) for video in shared):
         supports[label] = supports.get(label, 0) + 1
-    return Comparison("lrap" if judged[0].multilabel else "top1", len(shared),
-                      "video" if count == len(shared) else "group", count, contenders, _pairs(contenders, units),
-                      supports, _differing(contenders))
+    return Comparison(
+        "lrap" if judged[0].multilabel else "top1",
+        len(shared),
+        "video" if count == len(shared) else "group",
+        count,
+        contenders,
+        _pairs(contenders, units),
+        supports,
+        _differing(contenders),
+    )
 
 
 def _read(text: str) -> _Judged:
@@ -166,23 +173,39 @@ def _read(text: str) -> _Judged:
     row = row or results.kept
     if row not in scores.rows:
         raise ConfigError(f"{root} has no row {row!r}; it has {', '.join(scores.rows)}")
-    settings = dict(flat({key: value for key, value in run.settings.items() if key not in ("schema", "rows", "stores")}
-                         | {"training": trained_as(run.settings, row)} | _features(run)))
+    settings = dict(
+        flat(
+            {key: value for key, value in run.settings.items() if key not in ("schema", "rows", "stores")}
+            | {"training": trained_as(run.settings, row)}
+            | _features(run)
+        )
+    )
     model = next(one for one in run.settings["rows"] if one["name"] == row)["model"]
-    return _Judged(text, row, scores.classes, scores.labels.ndim == 2,
-                   dict(zip(scores.names, members_of(scores), strict=True)),
-                   dict(zip(scores.names, scores.rows[row].swapaxes(0, 1), strict=True)),
-                   dict(zip(scores.names, _thresholds(scores, row, results).swapaxes(0, 1), strict=True)),
-                   {line.video: line.group for line in run.splits()}, settings | dict(flat(model, "model")),
-                   results.varied)
+    return _Judged(
+        text,
+        row,
+        scores.classes,
+        scores.labels.ndim == 2,
+        dict(zip(scores.names, members_of(scores), strict=True)),
+        dict(zip(scores.names, scores.rows[row].swapaxes(0, 1), strict=True)),
+        dict(zip(scores.names, _thresholds(scores, row, results).swapaxes(0, 1), strict=True)),
+        {line.video: line.group for line in run.splits()},
+        settings | dict(flat(model, "model")),
+        results.varied,
+    )
 
 
 def _features(run: Run) -> Plain:
     """Where a run's features lie, and what made each stream: the same words however many stores they lie in."""
     known = known_stores(run)
-    return {"stores": [store.path for store in known],
-            "features": {name: {"kind": store.kind, "software": store.software} | settings
-                         for store in known for name, settings in streams_of(store).items()}}
+    return {
+        "stores": [store.path for store in known],
+        "features": {
+            name: {"kind": store.kind, "software": store.software} | settings
+            for store in known
+            for name, settings in streams_of(store).items()
+        },
+    }
 
 
 def _thresholds(scores: Scores, row: str, results: Results) -> NDArray[np.float64]:
@@ -197,15 +220,18 @@ def _thresholds(scores: Scores, row: str, results: Results) -> NDArray[np.float6
 def _check(judged: Sequence[_Judged], shared: Sequence[str]) -> None:
     first = judged[0]
     if not shared:
-        raise ConfigError("the runs have not judged one video in common; they name videos like " + ", ".join(
-            f"{min(one.said)!r} ({one.title})" for one in judged))
+        raise ConfigError(
+            "the runs have not judged one video in common; they name videos like "
+            + ", ".join(f"{min(one.said)!r} ({one.title})" for one in judged)
+        )
     for other in judged[1:]:
         parted = [video for video in shared if first.truth(video) != other.truth(video)]
         if parted:
             raise ConfigError(
                 f"{first.title} and {other.title} disagree about the label of {counted(len(parted), 'video')}, "
                 f"{parted[0]!r} first: {';'.join(sorted(first.truth(parted[0])))} and "
-                f"{';'.join(sorted(other.truth(parted[0])))}")
+                f"{';'.join(sorted(other.truth(parted[0])))}"
+            )
         if first.multilabel != other.multilabel:
             raise ConfigError(f"one of {first.title} and {other.title} has several labels a video, the other has not")
 
@@ -223,21 +249,41 @@ def _contender(one: _Judged, shared: Sequence[str], units: NDArray[np.int64]) ->
     judged = [judge(members, *each, multilabel=one.multilabel) for each in zip(tables, least, strict=True)]
     metrics = {name: float(np.mean([each[name] for each in judged])) for name in judged[0]}
     main = "lrap" if one.multilabel else "top1"
-    found = np.mean([(said_members(*each, multilabel=one.multilabel) & members).sum(0)
-                     for each in zip(tables, least, strict=True)], axis=0)
+    found = np.mean(
+        [(said_members(*each, multilabel=one.multilabel) & members).sum(0) for each in zip(tables, least, strict=True)],
+        axis=0,
+    )
     recalls = {name: float(found[c] / members[:, c].sum()) for c, name in enumerate(one.classes) if members[:, c].any()}
-    return Contender(one.title, one.row, len(one.said), metrics, tuple(each[main] for each in judged), values,
-                     *bootstrap_mean(values, units), recalls, one.settings, one.varied)
+    return Contender(
+        one.title,
+        one.row,
+        len(one.said),
+        metrics,
+        tuple(each[main] for each in judged),
+        values,
+        *bootstrap_mean(values, units),
+        recalls,
+        one.settings,
+        one.varied,
+    )
 
 
 def _pairs(contenders: Sequence[Contender], units: NDArray[np.int64]) -> tuple[Pair, ...]:
     couples = list(itertools.combinations(contenders, 2))
     differences = [second.values - first.values for first, second in couples]
     corrected = holm([sign_flip_p(difference, units) for difference in differences])
-    return tuple(Pair(first.title, second.title, float(difference.mean()),
-                      *bootstrap_mean(difference, units, lowest=-1.0, together=len(couples)), p,
-                      int((difference < 0).sum()), int((difference > 0).sum()))
-                 for (first, second), difference, p in zip(couples, differences, corrected, strict=True))
+    return tuple(
+        Pair(
+            first.title,
+            second.title,
+            float(difference.mean()),
+            *bootstrap_mean(difference, units, lowest=-1.0, together=len(couples)),
+            p,
+            int((difference < 0).sum()),
+            int((difference > 0).sum()),
+        )
+        for (first, second), difference, p in zip(couples, differences, corrected, strict=True)
+    )
 
 
 def _differing(contenders: Sequence[Contender]) -> dict[str, tuple[str, ...]]:

@@ -140,12 +140,18 @@ def read_report(run: Run) -> ReportData:
     paths = {row.video: row.path for row in run.splits()}
     right = np.array([hits(members, table) for table in probabilities])
     return ReportData(
-        name=run.root.resolve().name, results=results, classes=classes, multilabel=multilabel,
+        name=run.root.resolve().name,
+        results=results,
+        classes=classes,
+        multilabel=multilabel,
         curves=tuple(_curves(run.metrics())),
         bins=tuple(calibration_bins(np.tile(members, (len(probabilities), 1)), np.concatenate(probabilities))),
-        judgements=right.size, wrong=int((right == 0).sum()),
-        mistakes=tuple(_mistakes(scores, probabilities, members, paths)), confused=tuple(_confused(results, classes)),
-        provenance=provenance(run))
+        judgements=right.size,
+        wrong=int((right == 0).sum()),
+        mistakes=tuple(_mistakes(scores, probabilities, members, paths)),
+        confused=tuple(_confused(results, classes)),
+        provenance=provenance(run),
+    )
 
 
 def members_of(scores: Scores) -> NDArray[np.bool_]:
@@ -157,8 +163,11 @@ def members_of(scores: Scores) -> NDArray[np.bool_]:
 
 def _curves(lines: Sequence[Plain]) -> list[Curve]:
     rows = list(dict.fromkeys(line["row"] for line in lines))
-    found = (_curve(row, metric, [line for line in lines if line["row"] == row and line["fold"] != ALL_VIDEOS])
-             for row in rows for metric in CURVES)
+    found = (
+        _curve(row, metric, [line for line in lines if line["row"] == row and line["fold"] != ALL_VIDEOS])
+        for row in rows
+        for metric in CURVES
+    )
     return [curve for curve in found if curve is not None]
 
 
@@ -170,36 +179,64 @@ def _curve(row: str, metric: str, lines: Sequence[Plain]) -> Curve | None:
     if len(by_epoch) < 2:  # fitted to the end in one go
         return None
     epochs = [by_epoch[epoch] for epoch in sorted(by_epoch)]
-    return Curve(row, metric, np.array([np.mean(values) for values in epochs]), np.array([min(v) for v in epochs]),
-                 np.array([max(v) for v in epochs]), len({(line["seed"], line["fold"]) for line in lines}))
+    return Curve(
+        row,
+        metric,
+        np.array([np.mean(values) for values in epochs]),
+        np.array([min(v) for v in epochs]),
+        np.array([max(v) for v in epochs]),
+        len({(line["seed"], line["fold"]) for line in lines}),
+    )
 
 
 def calibration_bins(members: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> list[Bin]:
     """Bin videos by the probability of the first class said, as the calibration error does (Guo et al. 2017)."""
     sure, right = probabilities.max(1), hits(members, probabilities)
     bins = np.minimum((sure * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    return [Bin(b / CALIBRATION_BINS, (b + 1) / CALIBRATION_BINS, int((bins == b).sum()),
-                float(sure[bins == b].mean()), float(right[bins == b].mean())) for b in np.unique(bins).tolist()]
+    return [
+        Bin(
+            b / CALIBRATION_BINS,
+            (b + 1) / CALIBRATION_BINS,
+            int((bins == b).sum()),
+            float(sure[bins == b].mean()),
+            float(right[bins == b].mean()),
+        )
+        for b in np.unique(bins).tolist()
+    ]
 
 
-def _mistakes(scores: Scores, probabilities: NDArray[np.float64], members: NDArray[np.bool_],
-              paths: dict[str, str]) -> list[Mistake]:
+def _mistakes(
+    scores: Scores, probabilities: NDArray[np.float64], members: NDArray[np.bool_], paths: dict[str, str]
+) -> list[Mistake]:
     """List the videos that some seed mistakes, by the means over seeds of the probabilities (S, V, C)."""
     wrong = np.sum([hits(members, table) == 0 for table in probabilities], axis=0)
     mean = probabilities.mean(0)
     said, true = np.where(members, -1.0, mean), np.where(members, mean, -1.0).max(1)
     videos = np.flatnonzero(wrong)
     order = videos[np.argsort(true[videos] - said.max(1)[videos], kind="stable")]
-    return [Mistake(scores.names[v], paths.get(scores.names[v], ""),
-                    ";".join(scores.classes[c] for c in np.flatnonzero(members[v])), scores.classes[said[v].argmax()],
-                    float(said[v].max()), float(true[v]), int(wrong[v])) for v in order.tolist()]
+    return [
+        Mistake(
+            scores.names[v],
+            paths.get(scores.names[v], ""),
+            ";".join(scores.classes[c] for c in np.flatnonzero(members[v])),
+            scores.classes[said[v].argmax()],
+            float(said[v].max()),
+            float(true[v]),
+            int(wrong[v]),
+        )
+        for v in order.tolist()
+    ]
 
 
 def _confused(results: Results, classes: Sequence[str]) -> list[Confused]:
     if results.confusion is None:
         return []
-    pairs = [Confused(classes[t], classes[s], count, sum(row))
-             for t, row in enumerate(results.confusion) for s, count in enumerate(row) if t != s and count]
+    pairs = [
+        Confused(classes[t], classes[s], count, sum(row))
+        for t, row in enumerate(results.confusion)
+        for s, count in enumerate(row)
+        if t != s and count
+    ]
     return sorted(pairs, key=lambda pair: (-pair.videos, -pair.videos / pair.of, pair.truth, pair.said))
 
 
@@ -208,12 +245,20 @@ def provenance(run: Run) -> dict[str, tuple[tuple[str, str], ...]]:
     settings, kept, known = run.settings, run.results.kept, known_stores(run)
     top = {key: value for key, value in settings.items() if not isinstance(value, dict | list) and key != "schema"}
     numbers = [f" {place}" if len(known) > 1 else "" for place in range(1, len(known) + 1)]
-    features = {f"Features{number}": {"path": store.path, "kind": store.kind, "digest": store.digest} | store.settings
-                for number, store in zip(numbers, known, strict=True)}
+    features = {
+        f"Features{number}": {"path": store.path, "kind": store.kind, "digest": store.digest} | store.settings
+        for number, store in zip(numbers, known, strict=True)
+    }
     versions = {f"Versions, features{number}": store.software for number, store in zip(numbers, known, strict=True)}
-    sections = {"Run": {"directory": run.root.resolve(), **top}, "Kept model": run.model_settings().as_dict(),
-                "Training": trained_as(settings, kept), "Split": settings["split"],
-                **features, **versions, "Versions, learning": settings["software"]}
+    sections = {
+        "Run": {"directory": run.root.resolve(), **top},
+        "Kept model": run.model_settings().as_dict(),
+        "Training": trained_as(settings, kept),
+        "Split": settings["split"],
+        **features,
+        **versions,
+        "Versions, learning": settings["software"],
+    }
     return {title: tuple(flat(values)) for title, values in sections.items()}
 
 

@@ -87,8 +87,10 @@ def feature_map(run: Run, *, stores: Sequence[Path] = (), method: str = "pca") -
     for prediction in run.predictions():
         said.setdefault(prediction.video, []).append(prediction.correct)
     right = {video: 2 * sum(each) > len(each) for video, each in said.items()}
-    points = [Point(name, labels[name], right.get(name), *((place - low) / span).tolist())
-              for name, place in zip(data.ids, plane, strict=True)]
+    points = [
+        Point(name, labels[name], right.get(name), *((place - low) / span).tolist())
+        for name, place in zip(data.ids, plane, strict=True)
+    ]
     return FeatureMap(tuple(points), count, tuple(streams), x_title, y_title)
 
 
@@ -97,10 +99,14 @@ def _video_vectors(data: Dataset) -> NDArray[np.float64]:
     parts = []
     for table in data.streams.values():
         rows = table.numpy()
-        means = np.stack([rows[start:stop].mean(0, dtype=np.float64)
-                          for start, stop in zip(data.offsets[:-1], data.offsets[1:], strict=True)])
+        means = np.stack(
+            [
+                rows[start:stop].mean(0, dtype=np.float64)
+                for start, stop in zip(data.offsets[:-1], data.offsets[1:], strict=True)
+            ]
+        )
         spread = means.std(0)
-        parts.append((means - means.mean(0)) / np.where(spread < 1e-9, 1, spread) / means.shape[1]**0.5)
+        parts.append((means - means.mean(0)) / np.where(spread < 1e-9, 1, spread) / means.shape[1] ** 0.5)
     return np.concatenate(parts, axis=1)
 
 
@@ -121,8 +127,10 @@ def principal(vectors: NDArray[np.float64], dims: int) -> tuple[NDArray[np.float
 
 def _pca(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], str, str]:
     places, shares = principal(vectors, 2)
-    titles = [f"{ordinal} principal component, {100 * share:.0f} % of variance"
-              for ordinal, share in zip(("first", "second"), shares, strict=True)]
+    titles = [
+        f"{ordinal} principal component, {100 * share:.0f} % of variance"
+        for ordinal, share in zip(("first", "second"), shares, strict=True)
+    ]
     return places, titles[0], titles[1]
 
 

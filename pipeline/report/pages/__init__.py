@@ -23,9 +23,20 @@ def render(template: str, /, **values: object) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(loader=PackageLoader(__name__), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-                              finalize=lambda value: "" if value is None else escaped(value))
-    environment.filters |= {"counted": counted, "plural": plural, "percent": percent, "unit": with_unit,
-                            "number": "{:,}".format}
+    environment = Environment(
+        loader=PackageLoader(__name__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: "" if value is None else escaped(value),
+    )
+    environment.filters |= {
+        "counted": counted,
+        "plural": plural,
+        "percent": percent,
+        "unit": with_unit,
+        "number": "{:,}".format,
+    }
     return environment

@@ -25,11 +25,18 @@ Table = dict[str, list[tuple[str, ...]] | list[tuple[str, bool]]]  # heads: (wor
 def compare_page(comparison: Comparison) -> str:
     """Lay a comparison out as one HTML document, by `templates/compare.html`."""
     return render(
-        "compare.html", title=headline(comparison), comparison=comparison, main=MAIN_TITLES[comparison.main],
-        units=units_words(comparison.units, comparison.unit), interval=interval_words(len(comparison.pairs)),
-        varied=varied(comparison) if several_seeds(comparison) else "", metrics=_metrics(comparison),
-        settings=_settings(comparison), more=len(comparison.supports) - CLASSES_SHOWN,
-        charts={"contenders": _contenders(comparison), "pairs": _pairs(comparison)} | _classes(comparison))
+        "compare.html",
+        title=headline(comparison),
+        comparison=comparison,
+        main=MAIN_TITLES[comparison.main],
+        units=units_words(comparison.units, comparison.unit),
+        interval=interval_words(len(comparison.pairs)),
+        varied=varied(comparison) if several_seeds(comparison) else "",
+        metrics=_metrics(comparison),
+        settings=_settings(comparison),
+        more=len(comparison.supports) - CLASSES_SHOWN,
+        charts={"contenders": _contenders(comparison), "pairs": _pairs(comparison)} | _classes(comparison),
+    )
 
 
 def headline(comparison: Comparison) -> str:
@@ -38,15 +45,18 @@ def headline(comparison: Comparison) -> str:
     pair = next(p for p in comparison.pairs if {p.first, p.second} == {best.title, second.title})
     low, high = (pair.low, pair.high) if pair.second == best.title else (-pair.high, -pair.low)
     if pair.p < SIGNIFICANT and pair.difference:
-        return (f"{best.title} is ahead of {second.title} by {100 * abs(pair.difference):.1f} points "
-                f"(p = {pair.p:.2g})")
-    found = (f"{100 * abs(pair.difference):+.1f} points, {interval_words(len(comparison.pairs))} {100 * low:+.1f} to "
-             f"{100 * high:+.1f}, p = {pair.p:.2g}")
+        return f"{best.title} is ahead of {second.title} by {100 * abs(pair.difference):.1f} points (p = {pair.p:.2g})"
+    found = (
+        f"{100 * abs(pair.difference):+.1f} points, {interval_words(len(comparison.pairs))} {100 * low:+.1f} to "
+        f"{100 * high:+.1f}, p = {pair.p:.2g}"
+    )
     if low > -USEFUL and high < USEFUL:
         return f"{best.title} and {second.title} differ by less than {100 * USEFUL:g} points ({found})"
     out_of_reach = reach(comparison.units, comparison.unit, len(comparison.pairs))
-    return (f"No difference is shown between {best.title} and {second.title} ({found}"
-            f"{'; ' if out_of_reach else ''}{out_of_reach})")
+    return (
+        f"No difference is shown between {best.title} and {second.title} ({found}"
+        f"{'; ' if out_of_reach else ''}{out_of_reach})"
+    )
 
 
 def several_seeds(comparison: Comparison) -> bool:
@@ -60,28 +70,55 @@ def varied(comparison: Comparison) -> str:
 
 
 def _contenders(comparison: Comparison) -> Markup:
-    rows = [Interval(one.title, one.value, one.low, one.high, f"k{index % COLOURS}",
-                     f"{percent(one.low)} to {percent(one.high)}", one.row, one.seeds)
-            for index, one in enumerate(comparison.contenders)]
+    rows = [
+        Interval(
+            one.title,
+            one.value,
+            one.low,
+            one.high,
+            f"k{index % COLOURS}",
+            f"{percent(one.low)} to {percent(one.high)}",
+            one.row,
+            one.seeds,
+        )
+        for index, one in enumerate(comparison.contenders)
+    ]
     return intervals_chart(rows, heads=("run", "% and 95 % interval", "row"), label="runs compared")
 
 
 def _metrics(comparison: Comparison) -> Table:
     titles = {"map": "mAP", "lrap": "LRAP", "top1": "top-1"} | SHOWN[comparison.main]
     names = [name for name in titles if name in comparison.contenders[0].metrics]
-    return {"heads": [("run", False), *((titles[name], True) for name in names)],
-            "rows": [(one.title, *(percent(one.metrics[name]) for name in names)) for one in comparison.contenders]}
+    return {
+        "heads": [("run", False), *((titles[name], True) for name in names)],
+        "rows": [(one.title, *(percent(one.metrics[name]) for name in names)) for one in comparison.contenders],
+    }
 
 
 def _pairs(comparison: Comparison) -> Markup:
     ends = [value for pair in comparison.pairs for value in (pair.low, pair.high, 0.0)]
     low, high = min(ends), max(ends)
     scale = Scale(low - 0.05 * (high - low) - 0.005, high + 0.05 * (high - low) + 0.005)
-    rows = [Interval(f"{pair.second} − {pair.first}", pair.difference, pair.low, pair.high,
-                     "fused" if pair.p < SIGNIFICANT else "single", f"{plus(pair.low)} to {plus(pair.high)}",
-                     join([f"p = {pair.p:.2g}", tag("small", f"  {_counts(pair)}")])) for pair in comparison.pairs]
-    return intervals_chart(rows, heads=("pair", "points and interval", "p, only one right"),
-                           label="differences of each two runs", scale=scale, reference=0.0, signed=True)
+    rows = [
+        Interval(
+            f"{pair.second} − {pair.first}",
+            pair.difference,
+            pair.low,
+            pair.high,
+            "fused" if pair.p < SIGNIFICANT else "single",
+            f"{plus(pair.low)} to {plus(pair.high)}",
+            join([f"p = {pair.p:.2g}", tag("small", f"  {_counts(pair)}")]),
+        )
+        for pair in comparison.pairs
+    ]
+    return intervals_chart(
+        rows,
+        heads=("pair", "points and interval", "p, only one right"),
+        label="differences of each two runs",
+        scale=scale,
+        reference=0.0,
+        signed=True,
+    )
 
 
 def _counts(pair: Pair) -> str:
@@ -90,20 +127,28 @@ def _counts(pair: Pair) -> str:
 
 def _classes(comparison: Comparison) -> dict[str, Markup]:
     """Recall by class: of the classes where runs differ most, and of the others."""
+
     def spread(name: str) -> float:
         recalls = [one.recalls[name] for one in comparison.contenders]
         return max(recalls) - min(recalls)
 
     order = sorted(comparison.supports, key=lambda name: (-spread(name), name))
     rows = [(name, comparison.supports[name], [one.recalls[name] for one in comparison.contenders]) for name in order]
-    key = join([join([tag("i", "●", class_=f"t-k{index % COLOURS}"), " ", name_of(one.title)])
-                for index, one in enumerate(comparison.contenders)], "   ")
+    key = join(
+        [
+            join([tag("i", "●", class_=f"t-k{index % COLOURS}"), " ", name_of(one.title)])
+            for index, one in enumerate(comparison.contenders)
+        ],
+        "   ",
+    )
     return {"classes": spots_chart(rows[:CLASSES_SHOWN], key), "other_classes": spots_chart(rows[CLASSES_SHOWN:], key)}
 
 
 def _settings(comparison: Comparison) -> Table:
-    return {"heads": [("setting", False), *((one.title, False) for one in comparison.contenders)],
-            "rows": [(name, *values) for name, values in comparison.differing.items()]}
+    return {
+        "heads": [("setting", False), *((one.title, False) for one in comparison.contenders)],
+        "rows": [(name, *values) for name, values in comparison.differing.items()],
+    }
 
 
 def summary_of(comparison: Comparison) -> str:
@@ -114,7 +159,9 @@ def summary_of(comparison: Comparison) -> str:
     best = max(comparison.contenders, key=lambda one: one.value)
     pairs = len(comparison.pairs)
     several = f", those of {counted(pairs, 'pair')} 95 % together" if pairs > 1 else ""
-    return (f"{counted(comparison.videos, 'shared video')}; 95 % intervals{several}, by bootstrap over "
-            f"{units_words(comparison.units, comparison.unit)}; p by {test}, corrected for {counted(pairs, 'pair')} "
-            f"(Holm){seeds}\n"
-            f"{headline(comparison)}; {best.title} {with_unit(best.value)}")
+    return (
+        f"{counted(comparison.videos, 'shared video')}; 95 % intervals{several}, by bootstrap over "
+        f"{units_words(comparison.units, comparison.unit)}; p by {test}, corrected for {counted(pairs, 'pair')} "
+        f"(Holm){seeds}\n"
+        f"{headline(comparison)}; {best.title} {with_unit(best.value)}"
+    )

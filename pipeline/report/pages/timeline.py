@@ -44,8 +44,16 @@ def stretches(timeline: Timeline) -> list[Stretch]:
     found, start = [], 0
     for label, group in itertools.groupby(said.tolist()):
         stop = start + len(list(group))
-        found.append(Stretch(label, start, stop, float(timeline.pts_s[start]), float(ends[stop - 1]),
-                             float(timeline.probabilities[start:stop, label].mean())))
+        found.append(
+            Stretch(
+                label,
+                start,
+                stop,
+                float(timeline.pts_s[start]),
+                float(ends[stop - 1]),
+                float(timeline.probabilities[start:stop, label].mean()),
+            )
+        )
         start = stop
     return found
 
@@ -79,11 +87,18 @@ def timeline_page(timeline: Timeline, classes: Sequence[str], *, multilabel: boo
     colour = {label: f"k{place % COLOURS}" for place, label in enumerate(shown)}
     scale = Scale(float(timeline.pts_s[0]), float(_ends(timeline.pts_s)[-1]))
     return render(
-        "timeline.html", title=f"{timeline.video}: timeline", video=timeline.video, moments=len(timeline.pts_s),
-        window=timeline.window, window_s=_window_s(timeline), head=head, axis=_axis(scale),
+        "timeline.html",
+        title=f"{timeline.video}: timeline",
+        video=timeline.video,
+        moments=len(timeline.pts_s),
+        window=timeline.window,
+        window_s=_window_s(timeline),
+        head=head,
+        axis=_axis(scale),
         ribbon=_ribbon(found, classes, colour, scale) if found else "",
         strips=[_strip(timeline, classes[label], label, colour[label], scale) for label in shown],
-        found=[(clock(one.start_s), clock(one.stop_s), classes[one.label], percent(one.probability)) for one in found])
+        found=[(clock(one.start_s), clock(one.stop_s), classes[one.label], percent(one.probability)) for one in found],
+    )
 
 
 def _window_s(timeline: Timeline) -> float:
@@ -99,9 +114,18 @@ def _shown(timeline: Timeline) -> list[int]:
 
 
 def _ribbon(found: Sequence[Stretch], classes: Sequence[str], colour: dict[int, str], scale: Scale) -> Markup:
-    blocks = [tag("rect", tag("title", _words(one, classes)), x=scale.at(one.start_s), y=10,
-                  width=number(100 * (scale.share(one.stop_s) - scale.share(one.start_s))) + "%", height=26,
-                  class_=colour.get(one.label, "k7")) for one in found]
+    blocks = [
+        tag(
+            "rect",
+            tag("title", _words(one, classes)),
+            x=scale.at(one.start_s),
+            y=10,
+            width=number(100 * (scale.share(one.stop_s) - scale.share(one.start_s))) + "%",
+            height=26,
+            class_=colour.get(one.label, "k7"),
+        )
+        for one in found
+    ]
     label = "; ".join(_words(one, classes) for one in found[:40])
     return tag("svg", *blocks, width="100%", height=STRIP_PX, class_="ribbon", role="img", aria_label=label)
 
@@ -114,12 +138,20 @@ def _strip(timeline: Timeline, name: str, label: int, colour: str, scale: Scale)
     p = timeline.probabilities[:, label]
     share = 1000 * (timeline.pts_s - scale.low) / ((scale.high - scale.low) or 1)
     line = "L".join(f"{number(x)} {number(1000 - 1000 * y)}" for x, y in _drawn(share, p))
-    area = tag("path", d=f"M{number(float(share[0]))} 1000L{line}L{number(float(share[-1]))} 1000Z",
-               class_=f"area {colour}")
+    area = tag(
+        "path", d=f"M{number(float(share[0]))} 1000L{line}L{number(float(share[-1]))} 1000Z", class_=f"area {colour}"
+    )
     base = tag("line", x1=0, x2="100%", y1=STRIP_PX - 1, y2=STRIP_PX - 1, class_="grid")
     best = int(p.argmax())
-    drawing = tag("svg", base, stretched(area), width="100%", height=STRIP_PX, role="img",
-                  aria_label=f"{name}: highest {with_unit(float(p[best]))} at {clock(float(timeline.pts_s[best]))}")
+    drawing = tag(
+        "svg",
+        base,
+        stretched(area),
+        width="100%",
+        height=STRIP_PX,
+        role="img",
+        aria_label=f"{name}: highest {with_unit(float(p[best]))} at {clock(float(timeline.pts_s[best]))}",
+    )
     first = float((timeline.probabilities.argmax(1) == label).mean())
     return Strip(name, drawing, float(p[best]), f"{percent(first, 0)}\u00a0%" if first else "")
 
@@ -137,8 +169,16 @@ def _drawn(share: NDArray[np.float64], p: NDArray[np.float32]) -> Iterator[tuple
 def _axis(scale: Scale) -> Markup:
     ticks = scale.ticks()
     whole = all(tick == round(tick) for tick in ticks)
-    labels = (tag("text", clock(tick)[:-2] if whole and tick < 3600 else clock(tick), x=scale.at(tick), y=14,
-                  text_anchor=anchor(scale.share(tick))) for tick in ticks)
+    labels = (
+        tag(
+            "text",
+            clock(tick)[:-2] if whole and tick < 3600 else clock(tick),
+            x=scale.at(tick),
+            y=14,
+            text_anchor=anchor(scale.share(tick)),
+        )
+        for tick in ticks
+    )
     return tag("svg", *labels, width="100%", height=20, aria_hidden="true")
 
 

@@ -13,20 +13,37 @@ from schemas.streams import Flow, Rgb
 
 @pytest.fixture(scope="module")
 def streams(world):
-    return [Rgb("test_resnet", weights=str(world.weights)),
-            Flow("test_resnet", weights=str(world.weights), method="farneback", stack=4)]
+    return [
+        Rgb("test_resnet", weights=str(world.weights)),
+        Flow("test_resnet", weights=str(world.weights), method="farneback", stack=4),
+    ]
 
 
 @pytest.fixture(scope="module")
 def store(world, streams, tmp_path_factory):
-    return vp.extract(world.folder, tmp_path_factory.mktemp("library") / "features", streams=streams, every=8,
-                      short_side_px=32, device="cpu", inline=True, quiet=True)
+    return vp.extract(
+        world.folder,
+        tmp_path_factory.mktemp("library") / "features",
+        streams=streams,
+        every=8,
+        short_side_px=32,
+        device="cpu",
+        inline=True,
+        quiet=True,
+    )
 
 
 @pytest.fixture(scope="module")
 def run(store, tmp_path_factory):
-    return vp.train(store, tmp_path_factory.mktemp("library") / "run", head="mean", fusions=["concat"], folds=2,
-                    epochs=2, quiet=True)
+    return vp.train(
+        store,
+        tmp_path_factory.mktemp("library") / "run",
+        head="mean",
+        fusions=["concat"],
+        folds=2,
+        epochs=2,
+        quiet=True,
+    )
 
 
 def test_a_store_is_a_mapping_of_videos_to_aligned_arrays(store):
@@ -58,8 +75,15 @@ def test_the_table_has_a_row_for_every_video_and_says_what_became_of_it(world, s
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "bad.mp4").write_bytes(b"no video")
     (tmp_path / "videos" / "good.avi").write_bytes((world.folder / "class1" / "v1.avi").read_bytes())
-    made = vp.extract(tmp_path / "videos", tmp_path / "out", streams=streams[:1], short_side_px=32, device="cpu",
-                      inline=True, quiet=True)
+    made = vp.extract(
+        tmp_path / "videos",
+        tmp_path / "out",
+        streams=streams[:1],
+        short_side_px=32,
+        device="cpu",
+        inline=True,
+        quiet=True,
+    )
     rows = {row["id"]: row for row in made.table()}
     assert rows["good"]["outcome"] == "ok"
     assert rows["good"]["moments"] == 3
@@ -70,8 +94,9 @@ def test_the_table_has_a_row_for_every_video_and_says_what_became_of_it(world, s
 
 def test_single_files_are_named_below_the_folder_that_holds_them(world, streams, tmp_path):
     files = [world.folder / "class0" / "v0.mp4", world.folder / "class1" / "v1.avi"]
-    made = vp.extract(files, tmp_path / "out", streams=streams[:1], short_side_px=32, device="cpu", inline=True,
-                      quiet=True)
+    made = vp.extract(
+        files, tmp_path / "out", streams=streams[:1], short_side_px=32, device="cpu", inline=True, quiet=True
+    )
     assert list(made) == ["class0/v0", "class1/v1"]
     with pytest.raises(vp.ConfigError, match="`videos` is an empty list"):
         vp.extract([], tmp_path / "none")
@@ -111,8 +136,15 @@ def test_flow_of_arrays_is_that_of_the_method():
 
 
 def test_flow_files_are_written_as_the_command_writes_them(world, tmp_path):
-    summary = vp.flow_files(world.folder / "class0" / "v0.mp4", tmp_path / "flow", method="farneback", format="npy",
-                            short_side_px=32, inline=True, quiet=True)
+    summary = vp.flow_files(
+        world.folder / "class0" / "v0.mp4",
+        tmp_path / "flow",
+        method="farneback",
+        format="npy",
+        short_side_px=32,
+        inline=True,
+        quiet=True,
+    )
     assert len(summary.made) == 1
     assert (tmp_path / "flow" / "v0.npy").exists()
 
@@ -127,8 +159,17 @@ def test_it_works_outside_the_main_thread(world, streams, tmp_path):
     found = []
 
     def work():
-        found.append(vp.extract(world.folder / "class0", tmp_path / "out", streams=streams[:1], short_side_px=32,
-                                device="cpu", inline=True, quiet=True))
+        found.append(
+            vp.extract(
+                world.folder / "class0",
+                tmp_path / "out",
+                streams=streams[:1],
+                short_side_px=32,
+                device="cpu",
+                inline=True,
+                quiet=True,
+            )
+        )
 
     thread = threading.Thread(target=work)
     thread.start()

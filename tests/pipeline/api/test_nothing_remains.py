@@ -21,24 +21,36 @@ PATIENCE_S = 120.0
 
 def everything():
     """All that a call could leave changed."""
-    return {"threads": torch.get_num_threads(), "chance": torch.get_rng_state().tolist(),
-            "strict": (torch.are_deterministic_algorithms_enabled(),
-                       torch.is_deterministic_algorithms_warn_only_enabled(),
-                       torch.utils.deterministic.fill_uninitialized_memory),
-            "kernels": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic,
-                        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32),
-            "opencv": cv2.getNumThreads(),
-            "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
-            "folder": Path.cwd(),
-            "signals": {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}}
+    return {
+        "threads": torch.get_num_threads(),
+        "chance": torch.get_rng_state().tolist(),
+        "strict": (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.utils.deterministic.fill_uninitialized_memory,
+        ),
+        "kernels": (
+            torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.deterministic,
+            torch.backends.cudnn.allow_tf32,
+            torch.backends.cuda.matmul.allow_tf32,
+        ),
+        "opencv": cv2.getNumThreads(),
+        "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+        "folder": Path.cwd(),
+        "signals": {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)},
+    }
 
 
 @pytest.fixture
 def others(monkeypatch):
     """Settings that are not those of the library."""
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    threads, opencv, strict = (torch.get_num_threads(), cv2.getNumThreads(),
-                               torch.are_deterministic_algorithms_enabled())
+    threads, opencv, strict = (
+        torch.get_num_threads(),
+        cv2.getNumThreads(),
+        torch.are_deterministic_algorithms_enabled(),
+    )
     torch.set_num_threads(2)
     cv2.setNumThreads(2)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -51,10 +63,13 @@ def others(monkeypatch):
 
 
 def test_calls_leave_the_process_as_they_found_it(world, others, tmp_path):
-    streams = [Rgb("test_resnet", weights=str(world.weights)),
-               Flow("test_resnet", weights=str(world.weights), method="dis", stack=2)]
-    store = vp.extract(world.folder, tmp_path / "store", streams=streams, short_side_px=32, device="cpu", inline=True,
-                       quiet=True)
+    streams = [
+        Rgb("test_resnet", weights=str(world.weights)),
+        Flow("test_resnet", weights=str(world.weights), method="dis", stack=2),
+    ]
+    store = vp.extract(
+        world.folder, tmp_path / "store", streams=streams, short_side_px=32, device="cpu", inline=True, quiet=True
+    )
     assert everything() == others
     run = vp.train(store, tmp_path / "run", head="lstm", fusions=["concat"], folds=2, epochs=1, quiet=True)
     assert everything() == others
@@ -66,8 +81,15 @@ def test_calls_leave_the_process_as_they_found_it(world, others, tmp_path):
 
 
 def test_a_call_that_fails_leaves_the_process_as_it_found_it(world, others, tmp_path):
-    store = vp.extract(world.folder, tmp_path / "store", streams=[Rgb("test_resnet", weights=str(world.weights))],
-                       short_side_px=32, device="cpu", inline=True, quiet=True)
+    store = vp.extract(
+        world.folder,
+        tmp_path / "store",
+        streams=[Rgb("test_resnet", weights=str(world.weights))],
+        short_side_px=32,
+        device="cpu",
+        inline=True,
+        quiet=True,
+    )
     with pytest.raises(vp.ConfigError):
         vp.train(store, tmp_path / "run", streams=["sound"], quiet=True)
     assert everything() == others
@@ -95,14 +117,22 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize(("poison", "under_way"), [
-    ({"POISON_SLOW_PROBE_S": "1"}, lambda out: (out / ".probes.jsonl").exists()),
-    ({"POISON_SLOW_S": "1"}, lambda out: list((out / "reports").glob("*.json")))])
+@pytest.mark.parametrize(
+    ("poison", "under_way"),
+    [
+        ({"POISON_SLOW_PROBE_S": "1"}, lambda out: (out / ".probes.jsonl").exists()),
+        ({"POISON_SLOW_S": "1"}, lambda out: list((out / "reports").glob("*.json"))),
+    ],
+)
 def test_who_interrupts_a_call_goes_on_without_its_processes(world, tmp_path, poison, under_way):
     out = tmp_path / "store"
-    started = subprocess.Popen([sys.executable, "-c", SCRIPT, world.folder, world.weights, out], text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               env=os.environ | poisoned_environment(**poison))
+    started = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, world.folder, world.weights, out],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | poisoned_environment(**poison),
+    )
     until = time.monotonic() + PATIENCE_S
     while not under_way(out) and started.poll() is None and time.monotonic() < until:
         time.sleep(0.05)

@@ -53,9 +53,11 @@ def test_every_command_explains_itself_and_is_what_the_table_says(run, name):
 
 
 def test_help_lists_every_command_and_imports_nothing_heavy():
-    script = ("import sys\nfrom pipeline.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit as end:\n"
-              "    heavy = {'torch', 'ray', 'timm', 'cv2', 'av', 'h5py', 'numpy', 'numba'} & set(sys.modules)\n"
-              "    sys.exit(f'imported: {heavy}' if heavy or end.code else 0)")
+    script = (
+        "import sys\nfrom pipeline.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit as end:\n"
+        "    heavy = {'torch', 'ray', 'timm', 'cv2', 'av', 'h5py', 'numpy', 'numba'} & set(sys.modules)\n"
+        "    sys.exit(f'imported: {heavy}' if heavy or end.code else 0)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert all(f"  {name}" in done.stdout for name in COMMANDS)
@@ -68,16 +70,29 @@ def test_a_typo_is_answered_with_what_was_meant(run, typo, meant):
     assert f"no command '{typo}'; did you mean {meant}" in err
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (("--every", "2", "--fps", "3"), "exactly one of --every, --fps, --samples"), (("--every", "0"), "--every"),
-    (("--fps", "inf"), "--fps"), (("--streams", "rgb,sound"), "unknown stream 'sound'; known: rgb, flow"),
-    (("--streams", ","), "--streams needs one of"), (("--flow", "lucas"), "unknown flow method 'lucas'; known: "),
-    (("--flow-option", "window"), "write NAME=VALUE"), (("--flow-option", "preset=fast"), "'farneback' 'preset'"),
-    (("--rgb-backbone", "resnet1"), "unknown backbone 'resnet1'; nearest"), (("--short-side", "3"), "--short-side"),
-    (("--flow-bound", "nan"), "--flow-bound"), (("--precision", "fp8"), "fp32"), (("--retries", "-1"), "--retries"),
-    (("--no-such-option",), "--no-such-option"), (("--videos", "nowhere"), "--videos nowhere: no such file or folder")])
-def test_what_can_not_be_done_as_asked_ends_with_2_and_the_legal_values_before_any_work(run, world, tmp_path, words,
-                                                                                       said):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--every", "2", "--fps", "3"), "exactly one of --every, --fps, --samples"),
+        (("--every", "0"), "--every"),
+        (("--fps", "inf"), "--fps"),
+        (("--streams", "rgb,sound"), "unknown stream 'sound'; known: rgb, flow"),
+        (("--streams", ","), "--streams needs one of"),
+        (("--flow", "lucas"), "unknown flow method 'lucas'; known: "),
+        (("--flow-option", "window"), "write NAME=VALUE"),
+        (("--flow-option", "preset=fast"), "'farneback' 'preset'"),
+        (("--rgb-backbone", "resnet1"), "unknown backbone 'resnet1'; nearest"),
+        (("--short-side", "3"), "--short-side"),
+        (("--flow-bound", "nan"), "--flow-bound"),
+        (("--precision", "fp8"), "fp32"),
+        (("--retries", "-1"), "--retries"),
+        (("--no-such-option",), "--no-such-option"),
+        (("--videos", "nowhere"), "--videos nowhere: no such file or folder"),
+    ],
+)
+def test_what_can_not_be_done_as_asked_ends_with_2_and_the_legal_values_before_any_work(
+    run, world, tmp_path, words, said
+):
     code, _, err = run(*world.options(tmp_path / "store", "--inline", *words))
     assert (code, said in err) == (2, True), err
     assert "Traceback" not in err
@@ -133,11 +148,12 @@ def test_failed_videos_are_named_at_the_end_and_the_exit_code_is_3(run, world, t
 
 
 def test_of_a_file_that_is_cut_short_everything_tells_promised_and_decoded_frames_and_the_exit_code_is_3(
-        run, world, tmp_path):
+    run, world, tmp_path
+):
     folder, store = tmp_path / "videos", tmp_path / "store"
     folder.mkdir()
     whole = write_video(tmp_path / "whole.mp4", frames=60, container_options={"movflags": "+faststart"}).read_bytes()
-    (folder / "cut.mp4").write_bytes(whole[:len(whole) * 6 // 10])
+    (folder / "cut.mp4").write_bytes(whole[: len(whole) * 6 // 10])
     shutil.copy(world.folder / "class0" / "v0.mp4", folder / "good.mp4")
     code, out, err = run(*world.options(store, "--inline", folder=folder))
     assert (code, "1 broke off, 0 failed" in out) == (3, True)
@@ -192,7 +208,8 @@ def test_verify_names_every_bad_shard_and_extract_makes_only_these_again(run, wo
     code, out, _ = run("verify", store)
     assert code == 1
     assert [line for line in out.splitlines() if line.startswith("bad: ")] == [
-        line for line in out.splitlines() if "000001.h5" in line or "000004.h5" in line]
+        line for line in out.splitlines() if "000001.h5" in line or "000004.h5" in line
+    ]
     assert "3 shards are whole, 2 bad, 1 not made yet" in out
     code, out, _ = run(*world.options(store, "--inline"))
     assert (code, "3 shards made, 3 were done before" in out) == (0, True)
@@ -203,13 +220,23 @@ def test_verify_names_every_bad_shard_and_extract_makes_only_these_again(run, wo
 def test_inspect_shows_what_a_store_holds(run, store):
     code, out, _ = run("inspect", store, "--videos")
     assert code == 0
-    for text in ("6 with features", "moments   18, 3 a video", "6 of 6", "rgb      96 x float16",
-                 "flow     96 x float16", "software  av ",
-                 "video     class1/v5  3 moments"):
+    for text in (
+        "6 with features",
+        "moments   18, 3 a video",
+        "6 of 6",
+        "rgb      96 x float16",
+        "flow     96 x float16",
+        "software  av ",
+        "video     class1/v5  3 moments",
+    ):
         assert text in out, text
     settings = [line.split()[1:] for line in out.splitlines() if line.startswith("setting ")]
-    for name, value in (("short_side_px", "32"), ("stream.flow.backbone", "test_resnet"), ("sampling.every", "8"),
-                        ("upscale", "no")):
+    for name, value in (
+        ("short_side_px", "32"),
+        ("stream.flow.backbone", "test_resnet"),
+        ("sampling.every", "8"),
+        ("upscale", "no"),
+    ):
         assert [name, value] in settings
     assert "{" not in out
 
@@ -237,9 +264,13 @@ def test_plan_shows_what_would_be_done_and_writes_nothing(run, world, tmp_path, 
     monkeypatch.setattr("pipeline.jobs.estimate.CALIBRATION_S", 0.05)
     code, out, _ = run(*plan_words(world, tmp_path / "store"))
     assert code == 0
-    for text in ("0 of 6 shards are done", "videos   6, 0 of them no good, 0 cut short or damaged, 6 new",
-                 "6 shards, 18 moments, 114 frames",
-                 "rgb, flow on cpu", "time     about "):
+    for text in (
+        "0 of 6 shards are done",
+        "videos   6, 0 of them no good, 0 cut short or damaged, 6 new",
+        "6 shards, 18 moments, 114 frames",
+        "rgb, flow on cpu",
+        "time     about ",
+    ):
         assert text in out, text
     assert list(tmp_path.iterdir()) == []
 
@@ -271,8 +302,12 @@ def test_a_csv_brings_labels_splits_and_groups_and_corrects_them_without_new_fea
 
     def extract(label, split):
         table = tmp_path / "labels.csv"
-        table.write_text("path,label,split,group\n" + "".join(
-            f"{world.folder}/class{k % 2}/v{k}.{('mp4', 'avi')[k % 2]},{label}{k},{split},g{k}\n" for k in range(2)))
+        table.write_text(
+            "path,label,split,group\n"
+            + "".join(
+                f"{world.folder}/class{k % 2}/v{k}.{('mp4', 'avi')[k % 2]},{label}{k},{split},g{k}\n" for k in range(2)
+            )
+        )
         return run(*world.options(store, "--inline", "--root", world.folder, "--videos", table))
 
     assert extract("kind", "train")[0] == 0
@@ -283,11 +318,11 @@ def test_a_csv_brings_labels_splits_and_groups_and_corrects_them_without_new_fea
     assert (code, "2 videos have another label, split or group now (class0/v0 first)" in out) == (0, True)
     assert "0 shards made, 2 were done before" in out
     assert [(v.label, v.split) for v in Store.open(store).video_rows()] == [
-        ("corrected0", "test"), ("corrected1", "test")]
+        ("corrected0", "test"),
+        ("corrected1", "test"),
+    ]
     assert digests(store) == shards
     assert "2 labels, splits test, 2 groups" in run("inspect", store)[1]
-
-
 
 
 def test_a_checkout_that_is_not_installed_extracts_and_plans_all_the_same(run, world, tmp_path, monkeypatch):

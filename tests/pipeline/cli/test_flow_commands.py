@@ -35,8 +35,21 @@ def pair(tmp_path):
 
 
 def test_a_pair_becomes_a_flo_and_a_drawing(run, pair, tmp_path):
-    code, out, _ = run("flow", "--pair", *pair, "--out", tmp_path / "x.flo", "--preview", tmp_path / "x.png",
-                       "--scale", "2.2", "--method", "dis", "--device", "cpu")
+    code, out, _ = run(
+        "flow",
+        "--pair",
+        *pair,
+        "--out",
+        tmp_path / "x.flo",
+        "--preview",
+        tmp_path / "x.png",
+        "--scale",
+        "2.2",
+        "--method",
+        "dis",
+        "--device",
+        "cpu",
+    )
     assert code == 0
     assert "mean length of the flow" in out
     right, down = np.median(read_flo(tmp_path / "x.flo")[:, 12:-12, 12:-12], axis=(1, 2))
@@ -44,15 +57,22 @@ def test_a_pair_becomes_a_flo_and_a_drawing(run, pair, tmp_path):
     assert abs(down) < 0.2
     picture = cv2.imread(str(tmp_path / "x.png"))[..., ::-1]
     assert picture.shape == (2 * 72, 3 * 2 * 96, 3)  # enlarged, so that the key is legible
-    red, green, blue = np.median(picture[20:100, 2 * 2 * 96 + 20:-60], axis=(0, 1))
+    red, green, blue = np.median(picture[20:100, 2 * 2 * 96 + 20 : -60], axis=(0, 1))
     assert red > 200
     assert max(green, blue) < 90  # the wheel's red is to the right
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["--out", "x.png"], ".flo is written"), (["--preview", "x.mp4"], ".png is written"), ([], "--out"),
-    (["--out", "x.flo", "--every", "2"], "--every means nothing"), (["--out", "x.flo", "--format", "png"], "--format"),
-    (["--out", "x.flo", "--method", "magic"], "tvl1")])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--out", "x.png"], ".flo is written"),
+        (["--preview", "x.mp4"], ".png is written"),
+        ([], "--out"),
+        (["--out", "x.flo", "--every", "2"], "--every means nothing"),
+        (["--out", "x.flo", "--format", "png"], "--format"),
+        (["--out", "x.flo", "--method", "magic"], "tvl1"),
+    ],
+)
 def test_what_means_nothing_for_a_pair_is_refused(run, pair, words, said):
     code, _, err = run("flow", "--pair", *pair, "--device", "cpu", *words)
     assert code == 2
@@ -62,11 +82,16 @@ def test_what_means_nothing_for_a_pair_is_refused(run, pair, words, said):
 @pytest.fixture
 def names(tmp_path):
     """Ways to name a file: as it is, by a link, by a second name, by another way to its folder."""
+
     def of(path):
         (tmp_path / f"link{path.suffix}").symlink_to(path)
         (tmp_path / f"second{path.suffix}").hardlink_to(path)
-        return [path, tmp_path / f"link{path.suffix}", tmp_path / f"second{path.suffix}",
-                tmp_path / ".." / tmp_path.name / path.name]
+        return [
+            path,
+            tmp_path / f"link{path.suffix}",
+            tmp_path / f"second{path.suffix}",
+            tmp_path / ".." / tmp_path.name / path.name,
+        ]
 
     return of
 
@@ -115,29 +140,35 @@ def test_pictures_of_two_sizes_are_no_pair(run, pair, tmp_path):
 def test_a_video_is_drawn_beside_its_flow(run, tmp_path):
     path = write_moving(tmp_path / "a.mp4", frames=7, dx=2)
     for name in ("x.mp4", "x.png"):
-        code, *_ = run("flow", "--videos", path, "--preview", tmp_path / name, "--method", "dis", "--device", "cpu",
-                       "--scale", "4")
+        code, *_ = run(
+            "flow", "--videos", path, "--preview", tmp_path / name, "--method", "dis", "--device", "cpu", "--scale", "4"
+        )
         assert code == 0
     assert cv2.imread(str(tmp_path / "x.png")).shape == (144, 2 * 192, 3)
     with av.open(str(tmp_path / "x.mp4")) as container:
         frames = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
     assert [round(time * 25, 3) for time, _ in frames] == list(range(6))
-    right = frames[3][1][20:100, 192 + 20:-60].astype(int)
+    right = frames[3][1][20:100, 192 + 20 : -60].astype(int)
     half_red = np.median(right, axis=(0, 1))
     assert half_red[0] > 220
     assert 100 < half_red[1] < 180  # half the scale is half the colour
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    ([], "--videos DIR, or --pair"), (["--videos", "VIDEO"], "--out is missing"),
-    (["--videos", "VIDEO", "--out", "x", "--scale", "2"], "--scale"),
-    (["--videos", "VIDEO", "--out", "x", "--format", "h5", "--bound", "20"], "--bound"),
-    (["--videos", "VIDEO", "--out", "x", "--dtype", "float16"], "--dtype"),
-    (["--videos", "VIDEO", "--preview", "x.gif"], ".mp4 or .png"),
-    (["--videos", "VIDEO", "--preview", "x.png", "--out", "x"], "--out means nothing"),
-    (["--videos", "VIDEO", "--out", "x", "--flow-option", "preset"], "NAME=VALUE"),
-    (["--videos", "VIDEO", "--out", "x", "--flow-option", "preset=quick"], "quick"),
-    (["--videos", "nowhere", "--out", "x"], "nowhere")])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--videos DIR, or --pair"),
+        (["--videos", "VIDEO"], "--out is missing"),
+        (["--videos", "VIDEO", "--out", "x", "--scale", "2"], "--scale"),
+        (["--videos", "VIDEO", "--out", "x", "--format", "h5", "--bound", "20"], "--bound"),
+        (["--videos", "VIDEO", "--out", "x", "--dtype", "float16"], "--dtype"),
+        (["--videos", "VIDEO", "--preview", "x.gif"], ".mp4 or .png"),
+        (["--videos", "VIDEO", "--preview", "x.png", "--out", "x"], "--out means nothing"),
+        (["--videos", "VIDEO", "--out", "x", "--flow-option", "preset"], "NAME=VALUE"),
+        (["--videos", "VIDEO", "--out", "x", "--flow-option", "preset=quick"], "quick"),
+        (["--videos", "nowhere", "--out", "x"], "nowhere"),
+    ],
+)
 def test_a_command_that_can_not_be_carried_out_says_why(run, tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
     write_moving(tmp_path / "a.mp4")
@@ -151,8 +182,24 @@ def test_a_command_that_can_not_be_carried_out_says_why(run, tmp_path, monkeypat
 def test_a_folder_of_videos_is_written_told_and_looked_at(run, tmp_path):
     write_moving(tmp_path / "videos/a.mp4")
     (tmp_path / "videos/no.mp4").write_bytes(b"no")
-    words = ("flow", "--videos", tmp_path / "videos", "--out", tmp_path / "out", "--method", "dis", "--device", "cpu",
-             "--format", "npy", "--dtype", "float16", "--inline", "--log-json", tmp_path / "log.jsonl")
+    words = (
+        "flow",
+        "--videos",
+        tmp_path / "videos",
+        "--out",
+        tmp_path / "out",
+        "--method",
+        "dis",
+        "--device",
+        "cpu",
+        "--format",
+        "npy",
+        "--dtype",
+        "float16",
+        "--inline",
+        "--log-json",
+        tmp_path / "log.jsonl",
+    )
     code, out, err = run(*words)
     assert code == 3
     assert "1 video made" in out

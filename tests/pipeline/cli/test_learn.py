@@ -69,18 +69,26 @@ def test_features_are_imported_trained_judged_and_fused_from_the_command_line(vi
     assert "24 videos written" in result.output
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("train-pooling", "--folds", "2", "--leave-one-group-out"),
-     "--folds and --leave-one-group-out exclude each other"),
-    (("train-fusion", "--score-weights", "a,b"), "--score-weights 'a,b' is neither equal, fit, nor numbers"),
-    (("import", "--from", "rgb=rgb", "--from", "rgb=flow"), "two folders"),
-    (("import", "--from", "nowhere"), "no folder nowhere"),
-    (("train-pooling", "--pool", "lstm"), "vidu-pipe train-lstm --cell lstm"),
-    (("train-pooling", "--split-number", "2"), "--split-number says which split of --split-files, which is not given"),
-    (("train-fusion", "--score-weights", "nan,1"), "weights are finite"),
-    (("train-fusion", "--score-weights", "inf,1"), "weights are finite"),
-    (("train-lstm", "--cell", "mean"), "'mean' is not one of 'lstm', 'gru'"),
-])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("train-pooling", "--folds", "2", "--leave-one-group-out"),
+            "--folds and --leave-one-group-out exclude each other",
+        ),
+        (("train-fusion", "--score-weights", "a,b"), "--score-weights 'a,b' is neither equal, fit, nor numbers"),
+        (("import", "--from", "rgb=rgb", "--from", "rgb=flow"), "two folders"),
+        (("import", "--from", "nowhere"), "no folder nowhere"),
+        (("train-pooling", "--pool", "lstm"), "vidu-pipe train-lstm --cell lstm"),
+        (
+            ("train-pooling", "--split-number", "2"),
+            "--split-number says which split of --split-files, which is not given",
+        ),
+        (("train-fusion", "--score-weights", "nan,1"), "weights are finite"),
+        (("train-fusion", "--score-weights", "inf,1"), "weights are finite"),
+        (("train-lstm", "--cell", "mean"), "'mean' is not one of 'lstm', 'gru'"),
+    ],
+)
 def test_a_wrong_option_is_a_usage_error(vidu, features, words, message):
     try:
         result = vidu(*words)
@@ -128,23 +136,41 @@ def test_every_option_of_every_head_is_reached_and_stands_in_the_help_with_its_d
 @pytest.mark.parametrize(("command", "head"), [("train-lstm", "--cell"), ("train-fusion", "--head")])
 def test_a_head_is_made_with_the_options_given(vidu, features, command, head):
     vidu("import", "--from", "rgb=rgb", "--source", "made")
-    result = vidu(command, head, "gru", "--head-option", "both_ways=no", "--head-option", "hidden=5", "--no-report",
-                  "--epochs", "1", "--folds", "1", "--quiet", "--out", "run")
+    result = vidu(
+        command,
+        head,
+        "gru",
+        "--head-option",
+        "both_ways=no",
+        "--head-option",
+        "hidden=5",
+        "--no-report",
+        "--epochs",
+        "1",
+        "--folds",
+        "1",
+        "--quiet",
+        "--out",
+        "run",
+    )
     assert result.exit_code == 0, result.output
     assert Run.open(Path("run")).model_settings().head_options == {"both_ways": False, "hidden": 5}
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("--pool", "mean", "--head-option", "k=3"), "head 'mean' takes no option 'k'; .*: none"),
-    (("--pool", "attention", "--head-option", "depth=2"), "with their defaults: hidden=64"),
-    (("--pool", "attention", "--head-option", "hidden"), "--head-option 'hidden': write NAME=VALUE"),
-    (("--pool", "attention", "--head-option", "hidden=many"), "'many' is not a whole number"),
-    (("--pool", "attention", "--head-option", "hidden=0"), "at least 1 hidden unit"),
-    (("--pool", "attention", "--head-option", "hidden=2", "--head-option", "hidden=3"), "given twice"),
-    (("--pool", "medoid"), "unknown head 'medoid'"),
-    (("--fusion", "gated"), "joins streams, and there is one, rgb"),
-    (("--patience", "3"), "there is no validation part"),
-])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--pool", "mean", "--head-option", "k=3"), "head 'mean' takes no option 'k'; .*: none"),
+        (("--pool", "attention", "--head-option", "depth=2"), "with their defaults: hidden=64"),
+        (("--pool", "attention", "--head-option", "hidden"), "--head-option 'hidden': write NAME=VALUE"),
+        (("--pool", "attention", "--head-option", "hidden=many"), "'many' is not a whole number"),
+        (("--pool", "attention", "--head-option", "hidden=0"), "at least 1 hidden unit"),
+        (("--pool", "attention", "--head-option", "hidden=2", "--head-option", "hidden=3"), "given twice"),
+        (("--pool", "medoid"), "unknown head 'medoid'"),
+        (("--fusion", "gated"), "joins streams, and there is one, rgb"),
+        (("--patience", "3"), "there is no validation part"),
+    ],
+)
 def test_options_that_would_be_left_aside_are_refused(vidu, features, words, message):
     vidu("import", "--from", "rgb=rgb", "--source", "made")
     with pytest.raises(ViduError, match=message):
@@ -157,8 +183,9 @@ def test_training_without_a_store_says_what_makes_one(vidu):
         vidu("train-pooling")
 
 
-@pytest.mark.parametrize("command", ["train-pooling", "train-lstm", "train-fusion", "evaluate", "import", "export",
-                                     "fuse"])
+@pytest.mark.parametrize(
+    "command", ["train-pooling", "train-lstm", "train-fusion", "evaluate", "import", "export", "fuse"]
+)
 def test_every_command_has_help(vidu, command):
     result = vidu(command, "--help")
     assert result.exit_code == 0
@@ -184,8 +211,10 @@ def test_the_help_names_what_is_known_by_the_dicts_it_stands_in(vidu, monkeypatc
     monkeypatch.setitem(HEADS, "stranger", Stranger)
     monkeypatch.setitem(FUSIONS, "strange_fusion", FUSIONS["concat"])
     monkeypatch.setitem(FORMATS, "strange", FORMATS["npz"])
-    said = {command: "".join(vidu(command, "--help").output.split())  # lines break within names that have a hyphen
-            for command in ("train-pooling", "train-lstm", "train-fusion", "import", "export", "extract")}
+    said = {
+        command: "".join(vidu(command, "--help").output.split())  # lines break within names that have a hyphen
+        for command in ("train-pooling", "train-lstm", "train-fusion", "import", "export", "extract")
+    }
     for command in ("train-pooling", "train-fusion"):
         assert all(name in said[command] for name in (*HEADS, *FUSIONS) if name not in CELLS), command
         assert "0.25overstranger" in said[command]

@@ -37,8 +37,10 @@ def test_two_folders_become_two_streams_of_one_store(tmp_path):
 def test_what_is_exported_is_what_was_imported(make_store, tmp_path, form, count):
     rng = np.random.default_rng(0)
     times = np.array([0, 0.5, 2])
-    videos = {"a/x.y": {"rgb": rng.normal(size=(3, 2)), "flow": rng.normal(size=(3, 4)), "pts_s": times},
-              "b": {"rgb": rng.normal(size=(1, 2)), "flow": rng.normal(size=(1, 4)), "pts_s": np.array([7.0])}}
+    videos = {
+        "a/x.y": {"rgb": rng.normal(size=(3, 2)), "flow": rng.normal(size=(3, 4)), "pts_s": times},
+        "b": {"rgb": rng.normal(size=(1, 2)), "flow": rng.normal(size=(1, 4)), "pts_s": np.array([7.0])},
+    }
     store = make_store(videos, dtype="float16")
     assert export_store(store, tmp_path / "out", form=form) == 2
     files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
@@ -62,7 +64,7 @@ def test_folders_of_single_streams_are_read_with_their_times(make_store, tmp_pat
     store = make_store({"v": {"rgb": np.ones((2, 3)), "flow": np.ones((2, 4)), "pts_s": np.array([1.5, 9])}})
     export_store(store, tmp_path / "out")
     folders = {name: tmp_path / "out" / name for name in ("rgb", "pts_s")}
-    (_, arrays), = read_videos(import_store(folders, tmp_path / "again", source="made"))
+    ((_, arrays),) = read_videos(import_store(folders, tmp_path / "again", source="made"))
     assert arrays["pts_s"].tolist() == [1.5, 9]
     assert set(arrays) == {"frame", "pts_s", "rgb"}
     with pytest.raises(ConfigError, match="no features"):
@@ -71,18 +73,25 @@ def test_folders_of_single_streams_are_read_with_their_times(make_store, tmp_pat
 
 def test_times_that_nobody_gives_are_unknown_and_never_made_up(tmp_path, caplog):
     rgb = save(tmp_path / "rgb", {"v": np.ones((3, 2))})
-    (_, arrays), = read_videos(import_store({"rgb": rgb}, tmp_path / "store", source="made"))
+    ((_, arrays),) = read_videos(import_store({"rgb": rgb}, tmp_path / "store", source="made"))
     assert np.isnan(arrays["pts_s"]).all()
     assert arrays["frame"].tolist() == [-1] * 3
     assert "of 1 of 1 video nobody knows the times" in caplog.text
     assert Store.open(tmp_path / "store").books.read_plan().videos[0].probe.duration_s == 0
-    (_, arrays), = read_videos(import_store({"rgb": rgb}, tmp_path / "even", fps=2.0, source="made"))
+    ((_, arrays),) = read_videos(import_store({"rgb": rgb}, tmp_path / "even", fps=2.0, source="made"))
     assert arrays["pts_s"].tolist() == [0, 0.5, 1]
 
 
-@pytest.mark.parametrize("times", [{"pts_s": np.array([2.0, 1])}, {"pts_s": np.array([np.nan, 1])},
-                                   {"frame": np.ones(2)}, {"pts_s": np.ones((2, 1))},
-                                   {"pts_s": np.array(["a", "b"])}])
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"pts_s": np.array([2.0, 1])},
+        {"pts_s": np.array([np.nan, 1])},
+        {"frame": np.ones(2)},
+        {"pts_s": np.ones((2, 1))},
+        {"pts_s": np.array(["a", "b"])},
+    ],
+)
 def test_times_that_can_not_be_are_refused(make_store, times):
     with pytest.raises(ConfigError, match=r"must be numbers \(T,\) that never decrease"):
         make_store({"v": {"rgb": np.ones((2, 3))} | times})
@@ -100,12 +109,18 @@ def test_streams_of_different_lengths_are_refused_or_cut_when_asked(tmp_path):
     assert import_store(folders, tmp_path / "cut", shortest=True, source="made").video_rows()[0].moments == 3
 
 
-@pytest.mark.parametrize(("arrays", "words"), [
-    ({}, "holds no .npy"), ({"v": np.array(["x"])}, "not features"), ({"v": np.ones((0, 3))}, "no features"),
-    ({"v": np.array([[np.nan]])}, "NaN"), ({"v": np.array([[1e6]])}, r"beyond float16 .* `dtype` float32"),
-    ({"u": np.array([[1e-9]]), "v": np.array([[2e-8]])}, r"too small for float16 .* `dtype` float32"),
-    ({"u": np.ones((2, 3)), "v": np.ones((2, 4))}, "has streams and dims"),
-])
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({}, "holds no .npy"),
+        ({"v": np.array(["x"])}, "not features"),
+        ({"v": np.ones((0, 3))}, "no features"),
+        ({"v": np.array([[np.nan]])}, "NaN"),
+        ({"v": np.array([[1e6]])}, r"beyond float16 .* `dtype` float32"),
+        ({"u": np.array([[1e-9]]), "v": np.array([[2e-8]])}, r"too small for float16 .* `dtype` float32"),
+        ({"u": np.ones((2, 3)), "v": np.ones((2, 4))}, "has streams and dims"),
+    ],
+)
 def test_features_that_are_none_are_refused_with_their_file(tmp_path, arrays, words):
     (tmp_path / "in").mkdir()
     with pytest.raises(ConfigError, match=words):
@@ -129,11 +144,14 @@ def test_names_that_do_not_fit_are_refused(tmp_path):
         Store.open(tmp_path / "store")
 
 
-@pytest.mark.parametrize(("file", "arrays", "weights", "how", "top1"), [
-    ("hidden_two_stream", ["spatial", "tvl1"], "1,1.5", "relu-l1", "91.30"),
-    ("hidden_two_stream", ["spatial", "hidden"], "1,1.5", "relu-l1", "89.00"),
-    ("dmcnet_coviar", ["iframe", "mv", "residual"], "2,1,1", "none", "90.70"),
-])
+@pytest.mark.parametrize(
+    ("file", "arrays", "weights", "how", "top1"),
+    [
+        ("hidden_two_stream", ["spatial", "tvl1"], "1,1.5", "relu-l1", "91.30"),
+        ("hidden_two_stream", ["spatial", "hidden"], "1,1.5", "relu-l1", "89.00"),
+        ("dmcnet_coviar", ["iframe", "mv", "residual"], "2,1,1", "none", "90.70"),
+    ],
+)
 def test_published_numbers_of_two_stream_networks_come_out_to_the_digit(shared_data, file, arrays, weights, how, top1):
     path = shared_data / "scores" / f"{file}_ucf101_split1.npz"
     fused = fuse_scores([f"{path}:{array}" for array in arrays], weights=weights, how=how)
@@ -141,9 +159,15 @@ def test_published_numbers_of_two_stream_networks_come_out_to_the_digit(shared_d
     assert f"{100 * fused.rows[-1].main:.2f}" == top1
 
 
-@pytest.mark.parametrize("damage", [lambda whole: whole[:len(whole) // 2], lambda _: b"",
-                                    lambda _: b"PK\x03\x04 and no more",
-                                    lambda whole: whole[:60] + b"?" * 40 + whole[100:]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[: len(whole) // 2],
+        lambda _: b"",
+        lambda _: b"PK\x03\x04 and no more",
+        lambda whole: whole[:60] + b"?" * 40 + whole[100:],
+    ],
+)
 def test_a_damaged_file_is_refused_by_name_whatever_is_wrong_with_it(tmp_path, damage):
     (tmp_path / "in").mkdir()
     path = tmp_path / "in" / "v.npz"
@@ -211,16 +235,19 @@ def test_contradicting_labels_and_repeated_names_are_refused(tmp_path):
         fuse_scores([one], weights="1,2,3")
 
 
-@pytest.mark.parametrize(("labels", "classes", "words"), [
-    ([1, 2], (), r"the label 2 is none of 2 columns, which count from 0 to 1; if labels count from 1"),
-    ([1, 2], ("a", "b"), "the label 2 is none of 2 columns"),
-    ([0, -1], (), "the label -1 is none of 2 columns"),
-    ([0, -1], ("a", "b"), "the label -1 is none of 2 columns"),
-    ([0.0, 1.0], (), "labels are names"),
-    (["a", "c"], ("a", "b"), "the label 'c' of 'y' is not among the classes"),
-    (["a", "b"], (), "is a name, but no score file names its classes"),
-    (["a", ""], ("a", "b"), "'y' has no label"),
-])
+@pytest.mark.parametrize(
+    ("labels", "classes", "words"),
+    [
+        ([1, 2], (), r"the label 2 is none of 2 columns, which count from 0 to 1; if labels count from 1"),
+        ([1, 2], ("a", "b"), "the label 2 is none of 2 columns"),
+        ([0, -1], (), "the label -1 is none of 2 columns"),
+        ([0, -1], ("a", "b"), "the label -1 is none of 2 columns"),
+        ([0.0, 1.0], (), "labels are names"),
+        (["a", "c"], ("a", "b"), "the label 'c' of 'y' is not among the classes"),
+        (["a", "b"], (), "is a name, but no score file names its classes"),
+        (["a", ""], ("a", "b"), "'y' has no label"),
+    ],
+)
 def test_labels_that_are_no_column_are_refused(tmp_path, labels, classes, words):
     source = scores_file(tmp_path / "a.npz", ["x", "y"], [[1, 0], [0, 1]], labels=labels, classes=classes)
     with pytest.raises(ConfigError, match=words):
@@ -269,8 +296,9 @@ def test_videos_of_several_labels_are_judged_by_how_their_labels_rank(tmp_path):
     two = scores_file(tmp_path / "b.npz", names, halves[1], labels=members, classes=classes)
     found = fuse_scores([one, two], out=tmp_path / "out.npz")
     assert found.main == "lrap"
-    assert found.rows[-1].main == pytest.approx(label_ranking_average_precision_score(
-        members, sum(normalise(half, "relu-l1") for half in halves)))
+    assert found.rows[-1].main == pytest.approx(
+        label_ranking_average_precision_score(members, sum(normalise(half, "relu-l1") for half in halves))
+    )
     assert found.rows[-1].main > max(row.main for row in found.rows[:-1])
     assert fuse_scores([str(tmp_path / "out.npz")]).rows[0].main == pytest.approx(found.rows[-1].main)
     assert fuse_scores([one, two], weights="fit").rows[-1].main > 0.9

@@ -23,13 +23,35 @@ from schemas.labels import LabelRow
 from tests.builders import a_store, a_task
 
 # whatever a file may be called: dots anywhere, suffixes of our own, spaces at the ends, bytes that are no UTF-8
-PARTS = st.one_of(st.sampled_from(["clip.v1", "clip.v2", "clip", "a.npy", "a.npz", "pts_s", "rgb", "v.", ".v", " v ",
-                                   "a,b", "a\\b", 'q"q', "bad\udcff", "export.json", "two\nlines", "日本"]),
-                  st.text(string.printable.replace("/", "") + "é\udc80", min_size=1, max_size=6))
+PARTS = st.one_of(
+    st.sampled_from(
+        [
+            "clip.v1",
+            "clip.v2",
+            "clip",
+            "a.npy",
+            "a.npz",
+            "pts_s",
+            "rgb",
+            "v.",
+            ".v",
+            " v ",
+            "a,b",
+            "a\\b",
+            'q"q',
+            "bad\udcff",
+            "export.json",
+            "two\nlines",
+            "日本",
+        ]
+    ),
+    st.text(string.printable.replace("/", "") + "é\udc80", min_size=1, max_size=6),
+)
 IDS = st.lists(PARTS.filter(lambda part: part not in (".", "..")), min_size=1, max_size=3).map("/".join)
 WORDS = st.text(min_size=1, max_size=5).map(str.strip).filter(lambda word: word and ";" not in word)
-SAID = st.none() | st.tuples(st.lists(WORDS, min_size=1, max_size=2), st.sampled_from(["", "train", "val", "test"]),
-                             st.just("") | WORDS)
+SAID = st.none() | st.tuples(
+    st.lists(WORDS, min_size=1, max_size=2), st.sampled_from(["", "train", "val", "test"]), st.just("") | WORDS
+)
 
 
 @st.composite
@@ -40,8 +62,10 @@ def stores(draw):
     videos = {}
     for video in draw(st.lists(IDS, min_size=1, max_size=4, unique=True)):
         T = draw(st.integers(1, 3))
-        tables = {name: draw(arrays(dtype, (T, dim), elements=st.floats(-100, 100, width=16)))
-                  for name, (dim, dtype) in kinds.items()}
+        tables = {
+            name: draw(arrays(dtype, (T, dim), elements=st.floats(-100, 100, width=16)))
+            for name, (dim, dtype) in kinds.items()
+        }
         if draw(st.booleans()):
             tables |= {"pts_s": np.sort(draw(arrays("float64", T, elements=st.floats(-10, 1e6))))}
         if draw(st.booleans()):
@@ -136,9 +160,15 @@ def test_files_of_different_dtypes_are_stored_alike_only_when_asked(make_store):
     assert make_store(videos, name="asked", dtype="float16").origin.settings["dtype"] == "float16"
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("{", "damaged"), ("[]", "damaged"), ('{"format": "vidu-pipe export", "schema": 1}', "damaged"),
-    ('{"format": "x", "schema": 9, "form": "npy", "source": "", "streams": [], "said": {}}', "this version reads")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ('{"format": "vidu-pipe export", "schema": 1}', "damaged"),
+        ('{"format": "x", "schema": 9, "form": "npy", "source": "", "streams": [], "said": {}}', "this version reads"),
+    ],
+)
 def test_a_damaged_manifest_is_refused_by_name(make_store, tmp_path, text, words):
     export_store(make_store({"v": {"rgb": np.ones((1, 2))}}), tmp_path / "out")
     (tmp_path / "out" / "export.json").write_text(text)
@@ -149,9 +179,11 @@ def test_a_damaged_manifest_is_refused_by_name(make_store, tmp_path, text, words
 @pytest.mark.parametrize("video", ["../v", "/tmp/v", "a/../../v", "a//v", "./v", "v\0", ""])
 def test_an_id_that_leads_out_of_the_folder_is_never_written(make_store, tmp_path, video, monkeypatch):
     store = make_store({"v": {"rgb": np.ones((1, 2))}})
-    (row, tables), = read_videos(store)
-    monkeypatch.setattr("pipeline.exchange.exporting.read_videos",
-                        lambda _: [(type(row)(video, *(getattr(row, name) for name in row.__slots__[1:])), tables)])
+    ((row, tables),) = read_videos(store)
+    monkeypatch.setattr(
+        "pipeline.exchange.exporting.read_videos",
+        lambda _: [(type(row)(video, *(getattr(row, name) for name in row.__slots__[1:])), tables)],
+    )
     with pytest.raises(StoreError, match="not the id of a video"):
         export_store(store, tmp_path / "deep" / "out")
     assert list((tmp_path / "deep").rglob("*.npy")) == []

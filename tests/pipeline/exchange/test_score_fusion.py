@@ -18,8 +18,9 @@ GROUPS = [f"g{v // 10}" for v in range(60)]
 @pytest.fixture
 def run(tmp_path):
     """A run of 60 videos from 6 sources."""
-    return make_run(tmp_path / "run", classes=("a", "b", "c"), names=NAMES, labels=np.arange(60) % 3, skill=0.4,
-                    groups=GROUPS)
+    return make_run(
+        tmp_path / "run", classes=("a", "b", "c"), names=NAMES, labels=np.arange(60) % 3, skill=0.4, groups=GROUPS
+    )
 
 
 def plain(run, path):

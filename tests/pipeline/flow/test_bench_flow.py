@@ -47,9 +47,11 @@ def test_every_method_and_preset_is_measured_the_baseline_first():
     assert found[0] == ("tvl1-opencv", "", "cpu")
     assert {method for method, *_ in found} == set(FLOW_METHODS)
     assert {(method, preset) for method, preset, _ in found if preset} == {
-        (method, preset) for method, presets in FLOW_PRESETS.items() for preset in presets}
+        (method, preset) for method, presets in FLOW_PRESETS.items() for preset in presets
+    }
     assert {(method, preset) for method, preset, device in found if device == "cuda"} == {
-        (method, preset) for method in FLOW_METHODS if is_on_gpu(method) for preset in FLOW_PRESETS.get(method, ("",))}
+        (method, preset) for method in FLOW_METHODS if is_on_gpu(method) for preset in FLOW_PRESETS.get(method, ("",))
+    }
 
 
 def test_every_method_is_sane_and_has_a_speed(pair):

@@ -11,8 +11,20 @@ from pipeline.planning.find import find_videos
 from tests.pipeline.conftest import poisoned_environment
 
 ESTIMATE = Estimate(
-    shards=4, shards_done=0, videos_new=4, videos_relabelled=0, failures=(), damaged=(), moments=50, frames=400,
-    longest_frames=100, start_s=12.0, workers=2, seconds_per_frame=0.1, measured_on="a")
+    shards=4,
+    shards_done=0,
+    videos_new=4,
+    videos_relabelled=0,
+    failures=(),
+    damaged=(),
+    moments=50,
+    frames=400,
+    longest_frames=100,
+    start_s=12.0,
+    workers=2,
+    seconds_per_frame=0.1,
+    measured_on="a",
+)
 
 
 def test_the_time_of_a_job_is_its_start_and_its_work_shared_by_the_workers():

@@ -114,9 +114,25 @@ def test_videos_whose_folders_would_nest_are_refused_before_any_work(tmp_path):
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
     for number in range(8):
         write_moving(tmp_path / f"videos/v{number}.mp4", frames=12, dx=0.5 * number)
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "flow", "--videos",
-               str(tmp_path / "videos"), "--out", str(tmp_path / "out"), "--method", "dis", "--short-side", "256",
-               "--upscale", "--inline", "--quiet", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-c",
+        "from pipeline.cli import main; main()",
+        "flow",
+        "--videos",
+        str(tmp_path / "videos"),
+        "--out",
+        str(tmp_path / "out"),
+        "--method",
+        "dis",
+        "--short-side",
+        "256",
+        "--upscale",
+        "--inline",
+        "--quiet",
+        "--device",
+        "cpu",
+    ]
     reports = tmp_path / "out/.vidu-pipe/reports"
     process = subprocess.Popen(command, cwd=ROOT)
     while process.poll() is None and not (reports.exists() and len(list(reports.glob("*.json"))) > 1):

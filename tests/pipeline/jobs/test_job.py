@@ -62,13 +62,15 @@ def test_videos_of_very_long_pictures_are_extracted_as_others_are(world, long_pi
     assert sum(report.rows for report in summary.made) == 6
 
 
-def test_a_video_whose_pictures_ask_too_much_memory_fails_alone_before_it_is_decoded(world, long_pictures, tmp_path,
-                                                                                    monkeypatch):
+def test_a_video_whose_pictures_ask_too_much_memory_fails_alone_before_it_is_decoded(
+    world, long_pictures, tmp_path, monkeypatch
+):
     monkeypatch.setattr(process, "decode", lambda path, **how: decode(path, **how) if "plain" in path else 1 / 0)
     job = world.job(tmp_path / "store", folder=long_pictures)
     summary = do_job(replace(job, settings=replace(job.settings, upscale=True, short_side_px=48)))
     assert [(video.id, video.reason) for video in summary.failed] == [
-        (f"long{k}", "VideoTooLargeError") for k in range(3)]
+        (f"long{k}", "VideoTooLargeError") for k in range(3)
+    ]
     assert "held as 720000 x 48 px; at most 16,777,216 px are held" in summary.failed[0].message
     assert (summary.lost, sum(report.rows for report in summary.made)) == ([], 3)
 
@@ -121,8 +123,9 @@ def test_a_run_that_ends_anywhere_goes_on_there_with_the_same_bytes(world, refer
 
     for after in (0, 1):
         with monkeypatch.context() as patched:
-            patched.setattr(process, "make_shard",
-                            lambda task, tools, where, after=after: dying(task, tools, where, after=after))
+            patched.setattr(
+                process, "make_shard", lambda task, tools, where, after=after: dying(task, tools, where, after=after)
+            )
             with pytest.raises(Killed):
                 world.extract(tmp_path / "store")
     assert len(digests(tmp_path / "store")) == 3
@@ -185,8 +188,9 @@ def test_a_full_disk_ends_the_run_and_loses_nothing_finished(world, reference, t
 
 def test_other_settings_are_refused_with_the_difference(world, store):
     rgb, flow = world.asked.streams
-    other = replace(world, asked=replace(world.asked, sampling=Sampling(every=4),
-                                         streams=(rgb, replace(flow, method="dis"))))
+    other = replace(
+        world, asked=replace(world.asked, sampling=Sampling(every=4), streams=(rgb, replace(flow, method="dis")))
+    )
     with pytest.raises(StoreError, match=r"sampling\.every: 8, 4\n  stream\.flow\.method: farneback, dis\n.*`out`"):
         other.extract(store)
 
@@ -260,7 +264,7 @@ def test_a_file_that_changes_while_the_run_waits_fails_and_retrying_takes_the_ne
 
 def test_a_video_that_breaks_off_is_partial_and_keeps_its_moments(world, folder, tmp_path):
     whole = write_video(tmp_path / "long.avi", frames=60, codec="mpeg4").read_bytes()
-    (folder / "cut.avi").write_bytes(whole[:len(whole) * 2 // 3])
+    (folder / "cut.avi").write_bytes(whole[: len(whole) * 2 // 3])
     summary = world.extract(tmp_path / "store", folder=folder)
     assert [(video.id, video.reason) for video in summary.partial] == [("cut", "VideoDecodeError")]
     assert "60" in summary.partial[0].message
@@ -284,16 +288,24 @@ def test_a_store_of_no_good_video_is_a_store_and_says_so(world, tmp_path):
     assert Store.open(tmp_path / "store").video_rows() == []
 
 
-@pytest.mark.parametrize(("where", "error"), [
-    ("workers.process.decode", MemoryError()), ("workers.networks.batches.StreamNetwork.run", MemoryError()),
-    ("workers.networks.batches.StreamNetwork.run",
-     RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")),
-    ("workers.networks.batches.StreamNetwork.run", RuntimeError("Exception from core.cpp:117:\nstd::bad_alloc")),
-    ("workers.networks.batches.StreamNetwork.run", torch.OutOfMemoryError("CUDA out of memory")),
-    ("workers.moments.MomentBuilder.add", MemoryError()),
-    ("workers.ledger.fingerprint", MachineError("a: reading fails"))])
-def test_what_the_machine_fails_at_is_done_again_and_blamed_on_nobody(world, reference, tmp_path, monkeypatch, where,
-                                                                      error):
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("workers.process.decode", MemoryError()),
+        ("workers.networks.batches.StreamNetwork.run", MemoryError()),
+        (
+            "workers.networks.batches.StreamNetwork.run",
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        ),
+        ("workers.networks.batches.StreamNetwork.run", RuntimeError("Exception from core.cpp:117:\nstd::bad_alloc")),
+        ("workers.networks.batches.StreamNetwork.run", torch.OutOfMemoryError("CUDA out of memory")),
+        ("workers.moments.MomentBuilder.add", MemoryError()),
+        ("workers.ledger.fingerprint", MachineError("a: reading fails")),
+    ],
+)
+def test_what_the_machine_fails_at_is_done_again_and_blamed_on_nobody(
+    world, reference, tmp_path, monkeypatch, where, error
+):
     owner, _, name = where.rpartition(".")
     owner = pkgutil.resolve_name(owner)
     function, calls = getattr(owner, name), []
@@ -310,9 +322,15 @@ def test_what_the_machine_fails_at_is_done_again_and_blamed_on_nobody(world, ref
     assert digests(tmp_path / "store") == digests(reference)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
-                                   RuntimeError("CUDA error: out of memory"),
-                                   RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+)
 def test_a_video_that_the_machine_never_manages_fails_alone(world, tmp_path, monkeypatch, error):
     def failing(path, **options):
         if path.endswith("v2.mp4"):
@@ -326,7 +344,8 @@ def test_a_video_that_the_machine_never_manages_fails_alone(world, tmp_path, mon
 
 
 def test_a_machine_without_memory_for_anything_loses_shards_blames_no_video_and_gives_up_soon(
-        world, tmp_path, monkeypatch, caplog):
+    world, tmp_path, monkeypatch, caplog
+):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -367,9 +386,17 @@ def shown(tasks, events, tmp_path, **options):
 
 def test_the_log_tells_what_happens_one_json_object_a_line(reference, tmp_path):
     tasks, report = [a_task("000000"), a_task("000001")], Store.open(reference).books.report("000000")
-    display, lines = shown(tasks, [
-        Told(tasks[0], Progress(5)), Died(tasks[0], "killed"), Told(tasks[0], Progress(3)), Done(report),
-        Lost(tasks[1], "why", "trace")], tmp_path)
+    display, lines = shown(
+        tasks,
+        [
+            Told(tasks[0], Progress(5)),
+            Died(tasks[0], "killed"),
+            Told(tasks[0], Progress(3)),
+            Done(report),
+            Lost(tasks[1], "why", "trace"),
+        ],
+        tmp_path,
+    )
     assert [line["event"] for line in lines] == ["start", "died", "shard", "lost"]
     assert lines[2]["sha256"] == report.sha256
     assert all(line["time"] > 1e9 for line in lines)

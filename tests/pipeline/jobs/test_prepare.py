@@ -42,8 +42,9 @@ def test_what_a_store_recorded_is_prepared_to_the_very_same_value(world, other):
 
 
 def test_one_file_serves_the_streams_on_the_first_ones_backbone():
-    streams = with_weights((Rgb("a"), Flow("b"), Flow("a", name="flow2"), Rgb("a", name="own", weights="own")),
-                           {"": "file"})
+    streams = with_weights(
+        (Rgb("a"), Flow("b"), Flow("a", name="flow2"), Rgb("a", name="own", weights="own")), {"": "file"}
+    )
     assert [stream.weights for stream in streams] == ["file", "", "file", "own"]
     assert [stream.weights for stream in with_weights(streams, {"flow": "f"})] == ["file", "f", "file", "own"]
 
@@ -69,8 +70,10 @@ def test_two_streams_of_one_kind_stand_side_by_side(world):
 
 def test_a_default_option_said_aloud_is_the_same_setting(world):
     flow = Flow("test_resnet", weights=world.weights)
-    digests = {prepare(replace(world.asked, streams=(replace(flow, options=options),)))[0].digest
-               for options in ((), (("preset", "balanced"),))}
+    digests = {
+        prepare(replace(world.asked, streams=(replace(flow, options=options),)))[0].digest
+        for options in ((), (("preset", "balanced"),))
+    }
     assert len(digests) == 1
 
 

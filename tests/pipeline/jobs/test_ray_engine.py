@@ -69,8 +69,10 @@ def test_ray_is_left_when_nothing_here_can_run_a_task(starts, world, tmp_path, m
     monkeypatch.setattr(cluster.ray, "put", lambda value: value)
     monkeypatch.setattr(cluster.ray, "cluster_resources", dict)
     monkeypatch.setattr(cluster.ray, "shutdown", lambda: left.append(True))
-    with pytest.raises(ResourceError, match="nothing here can run a task"), RayEngine(
-            settings, weights, Store(Books(tmp_path, ORIGIN)), ClusterOptions()):
+    with (
+        pytest.raises(ResourceError, match="nothing here can run a task"),
+        RayEngine(settings, weights, Store(Books(tmp_path, ORIGIN)), ClusterOptions()),
+    ):
         pass
     assert left == [True]
 
@@ -89,8 +91,11 @@ def deadly_run(world, tmp_path_factory):
     out = tmp_path_factory.mktemp("deadly") / "store"
     with pytest.MonkeyPatch.context() as patched:
         for name, value in poisoned_environment(
-                POISON_DECODE_ONCE="v1.avi", POISON_MEMORY_ONCE="v3.avi", POISON_DECODE="v4.mp4",
-                POISON_FOLDER=str(out.parent)).items():
+            POISON_DECODE_ONCE="v1.avi",
+            POISON_MEMORY_ONCE="v3.avi",
+            POISON_DECODE="v4.mp4",
+            POISON_FOLDER=str(out.parent),
+        ).items():
             patched.setenv(name, value)
         summary = world.extract(out, inline=False, workers=2, retries=1, log_json=out.parent / "log.jsonl")
     events = [json.loads(line) for line in (out.parent / "log.jsonl").read_text().splitlines()]
@@ -135,11 +140,13 @@ def test_nothing_is_left_half_written_by_the_dead(deadly_run):
     assert sorted(path.stem for path in (out / "shards").iterdir()) == sorted(digests(out))
 
 
-def test_one_worker_resumes_a_store_to_the_same_bytes_and_shards_go_on_from_one_another(world, reference, tmp_path,
-                                                                                       monkeypatch):
+def test_one_worker_resumes_a_store_to_the_same_bytes_and_shards_go_on_from_one_another(
+    world, reference, tmp_path, monkeypatch
+):
     monkeypatch.setattr("pipeline.planning.plan.HAND_ON_FRAMES", 16)
-    monkeypatch.setattr("pipeline.jobs.job.plan_videos", lambda jobs, settings, *_, **__: plan_videos(
-        jobs, settings, inline=True))  # a process of its own would not know of the bound
+    monkeypatch.setattr(
+        "pipeline.jobs.job.plan_videos", lambda jobs, settings, *_, **__: plan_videos(jobs, settings, inline=True)
+    )  # a process of its own would not know of the bound
     raw = write_video(tmp_path / "raw.h264", frames=60, width=48, height=48)
     videos = [*find_videos(str(world.folder)), Found("raw", str(raw))]
     made = []
@@ -150,22 +157,32 @@ def test_one_worker_resumes_a_store_to_the_same_bytes_and_shards_go_on_from_one_
         summary = world.extract(out, videos=videos, inline=inline, workers=1)
         made.append(digests(out))
         assert (len(summary.made), summary.kept, summary.lost, summary.bad) == (
-            2 + len(made[0]) - 6, 4, [], BadVideos((), ()))
+            2 + len(made[0]) - 6,
+            4,
+            [],
+            BadVideos((), ()),
+        )
     assert made[0] == made[1] == made[1] | digests(reference)
     assert [len(run) for run in runs(Store.open(out).books.read_plan().shards)] == [1] * 6 + [len(made[0]) - 6]
     assert len(made[0]) > 8
 
 
-def test_a_file_that_kills_the_process_that_probes_it_is_a_failure_and_the_others_are_planned(world, monkeypatch,
-                                                                                             tmp_path):
+def test_a_file_that_kills_the_process_that_probes_it_is_a_failure_and_the_others_are_planned(
+    world, monkeypatch, tmp_path
+):
     for name, value in poisoned_environment(POISON_PROBE="v2.mp4").items():
         monkeypatch.setenv(name, value)
     job = world.job(tmp_path / "unused")
     jobs = [(video, 0) for video in job.videos]
-    jobs += [(replace(video, id=f"{video.id}-{k}"), 0) for k in range(4) for video in job.videos
-             if not video.path.endswith("v2.mp4")]
+    jobs += [
+        (replace(video, id=f"{video.id}-{k}"), 0)
+        for k in range(4)
+        for video in job.videos
+        if not video.path.endswith("v2.mp4")
+    ]
     results = plan_videos(jobs, job.settings, inline=False)
     failed = [result for result in results if isinstance(result, Failure)]
     assert [(failure.id, failure.reason) for failure in failed] == [("class0/v2", "VideoCrashError")]
     assert [result.id if isinstance(result, Failure) else result.video.id for result in results] == [
-        file.id for file, _ in jobs]
+        file.id for file, _ in jobs
+    ]

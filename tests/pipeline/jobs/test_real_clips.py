@@ -30,8 +30,11 @@ FAILED = {
     "small/WindowsMediaVideo.wmv": "EmptyVideoError",
     "small/mp4-with-audio.mp4": "VideoOpenError",
 }
-PARTIAL = {"decord/corrupted.mp4", "derived/demo_faststart_truncated_60pct.mp4",
-           "derived/v_BaseballPitch_truncated_50pct.avi"}
+PARTIAL = {
+    "decord/corrupted.mp4",
+    "derived/demo_faststart_truncated_60pct.mp4",
+    "derived/v_BaseballPitch_truncated_50pct.avi",
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +45,28 @@ def clips(shared_data):
 @pytest.fixture(scope="module")
 def manifest(shared_data):
     with (shared_data / "MANIFEST.tsv").open() as file:
-        return {row["path"].removeprefix("clips/"): row for row in csv.DictReader(file, delimiter="\t")
-                if row["path"].startswith("clips/")}
+        return {
+            row["path"].removeprefix("clips/"): row
+            for row in csv.DictReader(file, delimiter="\t")
+            if row["path"].startswith("clips/")
+        }
 
 
 @pytest.fixture(scope="module")
 def extracted(clips, world, tmp_path_factory):
-    settings, networks = prepare(replace(
-        world.asked, sampling=Sampling(samples=SAMPLES), short_side_px=96, streams=(Rgb(), world.asked.streams[1])))
-    job = Job(videos=find_videos(str(clips), keep_suffix=True), settings=settings, networks=networks, inline=True,
-              quiet=True, out=tmp_path_factory.mktemp("clips") / "store")
+    settings, networks = prepare(
+        replace(
+            world.asked, sampling=Sampling(samples=SAMPLES), short_side_px=96, streams=(Rgb(), world.asked.streams[1])
+        )
+    )
+    job = Job(
+        videos=find_videos(str(clips), keep_suffix=True),
+        settings=settings,
+        networks=networks,
+        inline=True,
+        quiet=True,
+        out=tmp_path_factory.mktemp("clips") / "store",
+    )
     return do_job(job)
 
 

@@ -41,7 +41,9 @@ def halves(tmp_path_factory):
             for number in range(12):
                 T = int(rng.integers(2, 5))
                 videos[f"look{look}_move{move}/{number:02d}"] = {
-                    "rgb": rng.normal(3 * look, 1, (T, 6)), "flow": rng.normal(-3 * move, 1, (T, 5))}
+                    "rgb": rng.normal(3 * look, 1, (T, 6)),
+                    "flow": rng.normal(-3 * move, 1, (T, 5)),
+                }
     return write_store(tmp_path_factory.mktemp("halves"), videos)
 
 

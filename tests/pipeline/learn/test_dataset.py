@@ -51,10 +51,22 @@ def test_pieces_of_one_video_in_two_shards_are_joined_in_time(store, videos):
         columns = {name: shard.features(name) for name in shard.dims}
         origin, segments, (frame, pts_s) = shard.origin, shard.segments, shard.moments()
     table = store.books.read_plan().videos
-    write_shard(store.shard_path("000001"), ShardContent("000001", origin, table, segments, frame, pts_s,
-                                                         {name: 2 * values for name, values in columns.items()}))
-    video = VideoRows("x", "/x", "", "", "", 0, "ok", (Piece("000001", 0, 1, 3, "ok"), Piece("000000", 2, 2, 6, "ok"),
-                                                       Piece("000000", 6, 6, 7, "ok")))
+    write_shard(
+        store.shard_path("000001"),
+        ShardContent(
+            "000001", origin, table, segments, frame, pts_s, {name: 2 * values for name, values in columns.items()}
+        ),
+    )
+    video = VideoRows(
+        "x",
+        "/x",
+        "",
+        "",
+        "",
+        0,
+        "ok",
+        (Piece("000001", 0, 1, 3, "ok"), Piece("000000", 2, 2, 6, "ok"), Piece("000000", 6, 6, 7, "ok")),
+    )
     data = read_dataset(store, [video])
     expected = np.concatenate([2 * columns["rgb"][1:3], columns["rgb"][2:7]])
     np.testing.assert_array_equal(data.streams["rgb"], expected)
@@ -105,8 +117,9 @@ def test_nan_is_found_wherever_it_lies_in_a_long_video(make_store, memory_bytes,
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_large_but_finite_features_are_let_through(make_store, dtype):
     largest = float(np.finfo(dtype).max)
-    store = make_store({"a/1": {"rgb": np.full((16, 600), largest)}, "a/2": {"rgb": np.full((1, 600), -largest)}},
-                       dtype=dtype)
+    store = make_store(
+        {"a/1": {"rgb": np.full((16, 600), largest)}, "a/2": {"rgb": np.full((1, 600), -largest)}}, dtype=dtype
+    )
     found = read_dataset(store, store.video_rows()).streams["rgb"]
     assert (float(found.max()), float(found.min())) == (largest, -largest)
 
@@ -130,8 +143,9 @@ def test_no_video_and_an_unknown_stream_are_refused(store):
 
 
 def test_copies_of_a_file_share_a_fingerprint(make_store):
-    store = make_store({"a/1": {"rgb": np.ones((2, 2))}, "b/1": {"rgb": np.ones((2, 2))},
-                        "b/2": {"rgb": np.zeros((2, 2))}})
+    store = make_store(
+        {"a/1": {"rgb": np.ones((2, 2))}, "b/1": {"rgb": np.ones((2, 2))}, "b/2": {"rgb": np.zeros((2, 2))}}
+    )
     one, two, other = fingerprints(store, store.video_rows())
     assert one == two != other
 
@@ -164,8 +178,10 @@ def test_a_gathered_batch_holds_each_video_and_its_mask():
 def test_an_epoch_takes_every_video_once_in_an_order_its_seed_decides():
     data = make_dataset(list(np.random.default_rng(0).integers(1, 30, 200)), {"rgb": 1})
     chosen = np.arange(0, 200, 2)
-    orders = [torch.cat(list(shuffled(data, chosen, batch=8, generator=torch.Generator().manual_seed(seed)))).tolist()
-              for seed in (0, 0, 1)]
+    orders = [
+        torch.cat(list(shuffled(data, chosen, batch=8, generator=torch.Generator().manual_seed(seed)))).tolist()
+        for seed in (0, 0, 1)
+    ]
     assert all(sorted(order) == chosen.tolist() for order in orders)
     assert orders[0] == orders[1] != orders[2]
     assert sorted(torch.cat(list(in_order(data, chosen, batch=8))).tolist()) == chosen.tolist()

@@ -59,8 +59,10 @@ def test_late_fusion_of_several_labels_is_the_weighted_mean_of_probabilities():
 def test_streams_trained_alone_are_put_together_unchanged():
     torch.manual_seed(0)
     both = ModelSettings(streams={"rgb": 3, "flow": 5}, classes=4, fusion="score")
-    singles = {name: stirred(VideoClassifier(ModelSettings(streams={name: dim}, classes=4)))
-               for name, dim in both.streams.items()}
+    singles = {
+        name: stirred(VideoClassifier(ModelSettings(streams={name: dim}, classes=4)))
+        for name, dim in both.streams.items()
+    }
     joined = join_late(both, singles).eval()
     features, mask = {"rgb": torch.randn(2, 3, 3), "flow": torch.randn(2, 3, 5)}, torch.ones(2, 3, dtype=torch.bool)
     alone = [singles[name]({name: features[name]}, mask).softmax(1) for name in features]

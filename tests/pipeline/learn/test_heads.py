@@ -16,8 +16,13 @@ def batch(lengths, dim=DIM, dtype=torch.float32):
     return x, mask
 
 
-SMALL = {"attention": {"hidden": 3}, "hard_attention": {"hidden": 3}, "lstm": {"hidden": 2, "project": 2},
-         "gru": {"hidden": 2}, "netvlad": {"clusters": 2, "project": 3}}  # finite differences take a step a number
+SMALL = {
+    "attention": {"hidden": 3},
+    "hard_attention": {"hidden": 3},
+    "lstm": {"hidden": 2, "project": 2},
+    "gru": {"hidden": 2},
+    "netvlad": {"clusters": 2, "project": 3},
+}  # finite differences take a step a number
 
 
 @pytest.fixture(params=HEADS)
@@ -55,8 +60,8 @@ def test_a_video_alone_gives_what_it_gives_in_a_padded_batch(head):
     x, mask = batch([3, 1, 7])
     together = head(x, mask)
     for row, length in enumerate([3, 1, 7]):
-        alone = head(x[row:row + 1, :length], mask[row:row + 1, :length])
-        torch.testing.assert_close(together[row:row + 1], alone, rtol=1e-5, atol=1e-6)
+        alone = head(x[row : row + 1, :length], mask[row : row + 1, :length])
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-5, atol=1e-6)
 
 
 def test_gradients_agree_with_finite_differences(head):
@@ -68,8 +73,10 @@ def test_gradients_agree_with_finite_differences(head):
         return
     assert torch.autograd.gradcheck(lambda x: head(x, mask), x.requires_grad_(), atol=1e-6)
     for name, parameter in head.named_parameters():
+
         def with_value(value, name=name):
             return torch.func.functional_call(head, {name: value}, (x.detach(), mask))
+
         assert torch.autograd.gradcheck(with_value, parameter.detach().clone().requires_grad_(), atol=1e-6), name
 
 
@@ -97,13 +104,19 @@ def test_recurrent_heads_equal_torchs_network_run_video_by_video(name, net, laye
     head = make_head(name, dim=DIM, hidden=4, layers=layers, both_ways=both_ways).eval()
     lone = net(DIM, 4, num_layers=layers, bidirectional=both_ways, batch_first=True)
     suffixes = ["", "_reverse"]
-    lone.load_state_dict({f"{name[:-1]}{layer}{suffixes[way]}": value for layer, nets in enumerate(head.layers)
-                          for way, cell in enumerate(nets) for name, value in cell.state_dict().items()})
+    lone.load_state_dict(
+        {
+            f"{name[:-1]}{layer}{suffixes[way]}": value
+            for layer, nets in enumerate(head.layers)
+            for way, cell in enumerate(nets)
+            for name, value in cell.state_dict().items()
+        }
+    )
     lengths = [3, 1, 7, 7]
     x, mask = batch(lengths)
     together = head(x, mask)
     for row, length in enumerate(lengths):
-        output, _ = lone(x[row:row + 1, :length])
+        output, _ = lone(x[row : row + 1, :length])
         last = [output[0, -1, :4]] + ([output[0, 0, 4:]] if both_ways else [])
         torch.testing.assert_close(together[row], torch.cat(last), rtol=1e-5, atol=1e-6)
 
@@ -143,11 +156,16 @@ def test_netvlad_is_the_paper_s_sum_of_residuals():
     torch.testing.assert_close(head(x, mask)[1], vlad / vlad.norm() * 12**0.5)
 
 
-@pytest.mark.parametrize(("name", "options", "words"), [
-    ("rnn", {}, "known: mean, max"), ("mean", {"k": 3}, "takes no option 'k'"),
-    ("hard_attention", {"k": 0}, "at least 1"), ("lstm", {"hidden": 0}, "at least 1"),
-    ("netvlad", {"clusters": 0}, "at least 1"),
-])
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("rnn", {}, "known: mean, max"),
+        ("mean", {"k": 3}, "takes no option 'k'"),
+        ("hard_attention", {"k": 0}, "at least 1"),
+        ("lstm", {"hidden": 0}, "at least 1"),
+        ("netvlad", {"clusters": 0}, "at least 1"),
+    ],
+)
 def test_an_unknown_head_or_option_is_refused(name, options, words):
     with pytest.raises(ConfigError, match=words):
         make_head(name, dim=DIM, **options)

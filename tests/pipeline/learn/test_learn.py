@@ -31,9 +31,18 @@ QUICK = TrainSettings(epochs=10, learning_rate=2e-2)
 
 
 def fusion(store, **changes):
-    return replace(Request(command="train-fusion", stores=(store.root,), training=QUICK,
-                           fusions=("concat", "average", "score", "gated"), alone=True, split=SplitChoice(folds=3),
-                           quiet=True), **changes)
+    return replace(
+        Request(
+            command="train-fusion",
+            stores=(store.root,),
+            training=QUICK,
+            fusions=("concat", "average", "score", "gated"),
+            alone=True,
+            split=SplitChoice(folds=3),
+            quiet=True,
+        ),
+        **changes,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +69,9 @@ def test_neither_stream_exceeds_its_half_and_every_fusion_solves_the_whole(run):
 def test_the_mean_head_is_within_a_point_of_tuned_logistic_regression_on_the_same_folds(make_store, tmp_path):
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(3, 60))
-    videos = {f"class{c}/{n:03d}": {"rgb": 0.1 * centres[c] + rng.normal(0, 1, (3, 60))}
-              for c in range(3) for n in range(100)}
+    videos = {
+        f"class{c}/{n:03d}": {"rgb": 0.1 * centres[c] + rng.normal(0, 1, (3, 60))} for c in range(3) for n in range(100)
+    }
     store = make_store(videos)
     request = Request(command="train-pooling", stores=(store.root,), split=SplitChoice(folds=3), quiet=True)
     run = learn(request, tmp_path / "run")
@@ -90,7 +100,8 @@ def test_in_cross_validation_every_video_is_judged_once(run, halves):
     assert list(scores.names) == ids
     assert all(np.allclose(p.sum(2), 1, atol=1e-5) for p in scores.rows.values())
     assert np.mean([p.correct for p in run.predictions()]) == pytest.approx(
-        run.results.row(run.results.kept).metrics["top1"])
+        run.results.row(run.results.kept).metrics["top1"]
+    )
     assert {(row["row"], row["fold"]) for row in run.metrics()} >= {("rgb", 0), ("gated", 2)}
     assert not (run.root / "resume").exists()
 
@@ -106,8 +117,13 @@ def test_the_same_seed_gives_the_same_bits_and_another_gives_others(halves, tmp_
 
 @pytest.mark.parametrize("epochs", [1, 5])
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(halves, tmp_path, monkeypatch, epochs):
-    request = fusion(halves, head="hard_attention", fusions=("concat",), split=SplitChoice(folds=1),
-                     training=replace(QUICK, val_fraction=0.2))
+    request = fusion(
+        halves,
+        head="hard_attention",
+        fusions=("concat",),
+        split=SplitChoice(folds=1),
+        training=replace(QUICK, val_fraction=0.2),
+    )
     whole = learn(request, tmp_path / "whole")
     monkeypatch.setattr(checkpoint, "CHECKPOINT_EVERY_S", 0.0)
     close = checkpoint.TrainingState.close_epoch
@@ -131,8 +147,9 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bits(halves, tmp_path
 
 
 def test_repeats_vary_the_folds_and_the_texts_say_so(halves, tmp_path):
-    request = fusion(halves, fusions=("concat",), training=replace(QUICK, epochs=3),
-                     split=SplitChoice(folds=3, repeats=2))
+    request = fusion(
+        halves, fusions=("concat",), training=replace(QUICK, epochs=3), split=SplitChoice(folds=3, repeats=2)
+    )
     run = learn(request, tmp_path / "run")
     results, scores = run.results, run.scores()
     assert (results.times, len(results.rows[0].seeds)) == ("2 repeats", 2)
@@ -189,8 +206,13 @@ def raise_interrupt(*_, **__):
 
 
 def test_a_row_to_keep_is_chosen_in_inner_folds_where_there_is_no_validation_part(halves, tmp_path):
-    request = fusion(halves, fusions=("gated", "concat"), alone=False, split=SplitChoice(folds=1),
-                     training=TrainSettings(epochs=1, learning_rate=1e-9))  # gated, the first, learns nothing
+    request = fusion(
+        halves,
+        fusions=("gated", "concat"),
+        alone=False,
+        split=SplitChoice(folds=1),
+        training=TrainSettings(epochs=1, learning_rate=1e-9),
+    )  # gated, the first, learns nothing
     results = learn(request, tmp_path / "run").results
     assert (results.kept, results.kept_by) == ("concat", "best in inner folds of the training part")
     assert results.row("gated").selection < results.row("concat").selection
@@ -241,8 +263,9 @@ def test_training_videos_are_known_by_their_content_wherever_they_lie(make_store
     videos = {f"{label}/{n}": {"rgb": rng.normal(3 * (label == "a"), 1, (3, 4))} for label in "ab" for n in range(10)}
     labels = tmp_path / "labels.csv"
     labels.write_text("path,label,group\n" + "".join(f"{name},{name[0]},g{name[2:]}\n" for name in videos))
-    run = learn(fusion(make_store(videos), labels=labels, split=SplitChoice(folds=1), fusions=("concat",)),
-                tmp_path / "run")
+    run = learn(
+        fusion(make_store(videos), labels=labels, split=SplitChoice(folds=1), fusions=("concat",)), tmp_path / "run"
+    )
     moved = {f"{name[0]}/moved{name[2:]}": streams for name, streams in videos.items()}
     fresh = {f"{label}/new{n}": {"rgb": rng.normal(size=(3, 4))} for label in "ab" for n in range(3)}
     found = evaluate_run(run.root, stores=(make_store(moved | fresh, name="moved").root,))
@@ -294,9 +317,16 @@ def test_where_there_is_one_stream_it_is_said_that_nothing_is_fused(halves, tmp_
 
 def test_three_streams_are_fused_and_paired_with_the_best_of_them(make_store, tmp_path):
     rng = np.random.default_rng(0)
-    videos = {f"{a}{b}{c}/{n}": {name: rng.normal(4 * half, 1, (3, 4 + k)) for k, (name, half) in enumerate(
-                  (("rgb", a), ("flow", b), ("pose", c)))}
-              for a in (0, 1) for b in (0, 1) for c in (0, 1) for n in range(6)}
+    videos = {
+        f"{a}{b}{c}/{n}": {
+            name: rng.normal(4 * half, 1, (3, 4 + k))
+            for k, (name, half) in enumerate((("rgb", a), ("flow", b), ("pose", c)))
+        }
+        for a in (0, 1)
+        for b in (0, 1)
+        for c in (0, 1)
+        for n in range(6)
+    }
     run = learn(fusion(make_store(videos), score_weights=(1.0, 1.5, 1.0)), tmp_path / "run")
     results = run.results
     assert [row.name for row in results.rows[:3]] == ["rgb", "flow", "pose"]
@@ -325,21 +355,25 @@ def test_others_may_read_a_run(run):
 
 
 def test_a_store_of_other_features_is_refused_with_the_difference(run, make_store):
-    other = make_store({"look0_move0/a": {"rgb": np.zeros((2, 6)), "flow": np.zeros((2, 5))}}, name="other",
-                       source="another network")
+    other = make_store(
+        {"look0_move0/a": {"rgb": np.zeros((2, 6)), "flow": np.zeros((2, 5))}}, name="other", source="another network"
+    )
     with pytest.raises(StoreError, match="source: made, another network"):
         evaluate_run(run.root, stores=(other.root,))
 
 
 def test_standardisation_is_learnt_from_the_training_part_alone(make_store, tmp_path):
     rng = np.random.default_rng(0)
-    videos = {f"{label}/{n}": {"rgb": rng.normal(size=(3, 2)) + (100 if n > 7 else 0)}
-              for label in "ab" for n in range(10)}
+    videos = {
+        f"{label}/{n}": {"rgb": rng.normal(size=(3, 2)) + (100 if n > 7 else 0)} for label in "ab" for n in range(10)
+    }
     store = make_store(videos)
     labels = tmp_path / "labels.csv"
     labels.write_text("".join(f"{name},{name[0]},{'test' if int(name[2:]) > 7 else 'train'}\n" for name in videos))
-    run = learn(fusion(store, labels=labels, split=SplitChoice(), head="attention",
-                       training=replace(QUICK, val_fraction=0.0)), tmp_path / "run")
+    run = learn(
+        fusion(store, labels=labels, split=SplitChoice(), head="attention", training=replace(QUICK, val_fraction=0.0)),
+        tmp_path / "run",
+    )
     branch = load_model(run.model_settings(), run.model_path).branch("rgb")
     rows = np.concatenate([streams["rgb"] for name, streams in videos.items() if int(name[2:]) <= 7])
     torch.testing.assert_close(branch.mean, torch.tensor(rows.mean(0), dtype=torch.float32), rtol=1e-4, atol=1e-4)
@@ -365,8 +399,9 @@ def test_videos_of_several_labels_are_learnt(make_store, tmp_path):
     assert results_table(results).startswith("row    mAP %  LRAP %  95 % interval  macro F1  micro F1  top-1")
     assert len(results.thresholds) == 3
     assert evaluate_run(run.root, part="all").metrics["f1_micro"] > 0.85
-    held = learn(fusion(store, labels=labels, fusions=("concat",), alone=False,
-                        split=SplitChoice(folds=1)), tmp_path / "held").results
+    held = learn(
+        fusion(store, labels=labels, fusions=("concat",), alone=False, split=SplitChoice(folds=1)), tmp_path / "held"
+    ).results
     assert len(held.thresholds) == 3  # fitted in inner folds of training
     assert held.thresholds != (0.5, 0.5, 0.5)
     assert run.labels() == (("a", "b", "c"), True)
@@ -383,8 +418,10 @@ def test_weights_of_late_fusion_are_kept_in_the_model(halves, tmp_path):
     given = learn(fusion(halves, fusions=("score",), score_weights=(1.0, 3.0), alone=False), tmp_path / "given")
     weights = load_model(given.model_settings(), given.model_path).fusion.weights
     assert weights.tolist() == [0.25, 0.75]
-    fitted = learn(fusion(halves, fusions=("score",), score_weights="fit",
-                          training=replace(QUICK, val_fraction=0.2)), tmp_path / "fit")
+    fitted = learn(
+        fusion(halves, fusions=("score",), score_weights="fit", training=replace(QUICK, val_fraction=0.2)),
+        tmp_path / "fit",
+    )
     assert fitted.results.row("score").metrics["top1"] >= 0.85
 
 
@@ -396,8 +433,10 @@ def test_a_store_larger_than_memory_trains_to_the_same_bits(halves, tmp_path):
 
 
 def test_groups_that_leak_through_the_given_split_are_refused(make_store, tmp_path):
-    store = make_store({f"A/v_A_g0{n % 2}_c0{n}": {"rgb": np.ones((1, 2))} for n in range(4)}
-                       | {f"B/v_B_g0{n % 2}_c0{n}": {"rgb": np.ones((1, 2)) * 2} for n in range(4)})
+    store = make_store(
+        {f"A/v_A_g0{n % 2}_c0{n}": {"rgb": np.ones((1, 2))} for n in range(4)}
+        | {f"B/v_B_g0{n % 2}_c0{n}": {"rgb": np.ones((1, 2)) * 2} for n in range(4)}
+    )
     lines = [f"{c}/v_{c}_g0{n % 2}_c0{n},{c},{'train' if n < 2 else 'test'}" for c in "AB" for n in range(4)]
     labels = tmp_path / "labels.csv"
     labels.write_text("\n".join(lines))
@@ -419,16 +458,19 @@ def test_official_split_files_are_followed(make_store, tmp_path):
     assert run.settings["split"]["kind"] == "official"
 
 
-@pytest.mark.parametrize(("changes", "error", "words"), [
-    ({"head": "rnn"}, ConfigError, "unknown head 'rnn'"),
-    ({"fusions": ("sum",)}, ConfigError, "unknown fusion 'sum'"),
-    ({"streams": ("depth",)}, ConfigError, "no stream 'depth'; it has"),
-    ({"score_weights": (1.0,)}, ConfigError, "1 score weight for 2 streams"),
-    ({"score_weights": "fit"}, ConfigError, "fit needs a validation part"),
-    ({"score_weights": (1.0, 1.5), "fusions": ("concat",)}, ConfigError, "which is not asked for"),
-    ({"split": SplitChoice(group_by="nothing")}, ConfigError, "finds no group"),
-    ({"split": SplitChoice(folds=500)}, ConfigError, "more than there are recordings"),
-])
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"head": "rnn"}, ConfigError, "unknown head 'rnn'"),
+        ({"fusions": ("sum",)}, ConfigError, "unknown fusion 'sum'"),
+        ({"streams": ("depth",)}, ConfigError, "no stream 'depth'; it has"),
+        ({"score_weights": (1.0,)}, ConfigError, "1 score weight for 2 streams"),
+        ({"score_weights": "fit"}, ConfigError, "fit needs a validation part"),
+        ({"score_weights": (1.0, 1.5), "fusions": ("concat",)}, ConfigError, "which is not asked for"),
+        ({"split": SplitChoice(group_by="nothing")}, ConfigError, "finds no group"),
+        ({"split": SplitChoice(folds=500)}, ConfigError, "more than there are recordings"),
+    ],
+)
 def test_what_can_not_be_done_is_refused_before_work(halves, tmp_path, changes, error, words):
     with pytest.raises(error, match=words):
         learn(fusion(halves, **changes), tmp_path / "run")
@@ -465,7 +507,10 @@ def test_settings_say_how_each_row_was_really_trained(halves, tmp_path, head, as
         assert row.pop("solver") == ("l-bfgs" if head == "mean" else "adamw")
         assert row.get("batch") == (None if head == "mean" else 32)
         assert {name for name, value in row.items() if value != run.settings["training"][name]} <= {
-            "learning_rate", "batch", "val_fraction"}
+            "learning_rate",
+            "batch",
+            "val_fraction",
+        }
     for line in run.metrics():
         assert rows[line["row"]].get("learning_rate") == line["learning_rate"]
 
@@ -490,5 +535,6 @@ def test_settings_hold_all_that_was_asked(run, halves):
     assert settings["training"]["epochs"] == QUICK.epochs
     assert settings["stores"][0]["digest"] == halves.origin.digest
     assert [row["name"] for row in settings["rows"]] == ["rgb", "flow", "concat", "average", "score", "gated"]
-    assert run.model_settings().as_dict() == next(row["model"] for row in settings["rows"]
-                                                  if row["name"] == run.results.kept)
+    assert run.model_settings().as_dict() == next(
+        row["model"] for row in settings["rows"] if row["name"] == run.results.kept
+    )

@@ -75,10 +75,14 @@ def test_several_labels_are_each_a_yes_or_no_and_those_of_all_or_none_need_no_fi
 def test_narrow_features_of_which_a_common_offset_is_the_largest_part_are_learnt(make_store, tmp_path):
     rng = np.random.default_rng(0)
     poses = rng.normal(size=(8, 34))
-    videos = {f"pose{c}/{n}": {"joints": np.tile(rng.normal(0, 60, 2), 17) + poses[c] + rng.normal(0, 0.3, (3, 34))}
-              for c in range(8) for n in range(12)}
-    request = Request(command="train-pooling", stores=(make_store(videos).root,), quiet=True,
-                      split=SplitChoice(folds=3))
+    videos = {
+        f"pose{c}/{n}": {"joints": np.tile(rng.normal(0, 60, 2), 17) + poses[c] + rng.normal(0, 0.3, (3, 34))}
+        for c in range(8)
+        for n in range(12)
+    }
+    request = Request(
+        command="train-pooling", stores=(make_store(videos).root,), quiet=True, split=SplitChoice(folds=3)
+    )
     run = learn(request, tmp_path / "run")
     assert run.results.rows[0].metrics["top1"] > 0.95  # with 60 epochs of gradient descent 0.08, less than chance
     assert {row["solver"] for row in (row["training"] for row in run.settings["rows"])} == {"l-bfgs"}
@@ -87,8 +91,14 @@ def test_narrow_features_of_which_a_common_offset_is_the_largest_part_are_learnt
 def test_gradient_descent_that_ends_far_from_its_training_videos_says_so_once_a_row(make_store, tmp_path, caplog):
     rng = np.random.default_rng(0)
     videos = {f"{c}/{n}": {"rgb": rng.normal(size=(2, 3))} for c in "ab" for n in range(40)}
-    request = Request(command="train-pooling", stores=(make_store(videos).root,), head="attention", quiet=True,
-                      split=SplitChoice(folds=2), training=TrainSettings(epochs=1))
+    request = Request(
+        command="train-pooling",
+        stores=(make_store(videos).root,),
+        head="attention",
+        quiet=True,
+        split=SplitChoice(folds=2),
+        training=TrainSettings(epochs=1),
+    )
     learn(request, tmp_path / "run")
     assert caplog.text.count("of the videos it was trained on") == 1
     caplog.clear()
@@ -96,13 +106,18 @@ def test_gradient_descent_that_ends_far_from_its_training_videos_says_so_once_a_
     assert "of the videos it was trained on" not in caplog.text
 
 
-def test_options_of_gradient_descent_are_said_to_be_left_aside_where_nothing_is_trained_by_it(make_store, tmp_path,
-                                                                                               caplog):
+def test_options_of_gradient_descent_are_said_to_be_left_aside_where_nothing_is_trained_by_it(
+    make_store, tmp_path, caplog
+):
     rng = np.random.default_rng(0)
     videos = {f"{c}/{n}": {"rgb": rng.normal(size=(2, 3))} for c in "ab" for n in range(6)}
-    request = Request(command="train-pooling", stores=(make_store(videos).root,), quiet=True,
-                      split=SplitChoice(folds=2),
-                      training=TrainSettings(epochs=2, learning_rate=0.1, class_weights=True))
+    request = Request(
+        command="train-pooling",
+        stores=(make_store(videos).root,),
+        quiet=True,
+        split=SplitChoice(folds=2),
+        training=TrainSettings(epochs=2, learning_rate=0.1, class_weights=True),
+    )
     learn(request, tmp_path / "linear")
     assert "--epochs, --learning-rate: of gradient descent, and left aside" in caplog.text
     caplog.clear()

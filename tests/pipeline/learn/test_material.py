@@ -27,8 +27,9 @@ def material(store, tmp_path, *, labels="", **split):
     if labels:
         path = tmp_path / "labels.csv"
         path.write_text(labels)
-    return read_material(Request(command="train-pooling", stores=(store.root,), labels=path,
-                                 split=SplitChoice(**split)))
+    return read_material(
+        Request(command="train-pooling", stores=(store.root,), labels=path, split=SplitChoice(**split))
+    )
 
 
 def said(cells):
@@ -46,8 +47,14 @@ def test_training_says_how_many_of_its_videos_are_partial(grouped, tmp_path, cap
     material(grouped, tmp_path)
     assert "partial" not in caplog.text
     plan = grouped.books.read_plan()
-    grouped.books.write_plan(replace(plan, videos=tuple(
-        replace(video, moments=video.moments + (video.id in ("run/bob1", "sit/ann2"))) for video in plan.videos)))
+    grouped.books.write_plan(
+        replace(
+            plan,
+            videos=tuple(
+                replace(video, moments=video.moments + (video.id in ("run/bob1", "sit/ann2"))) for video in plan.videos
+            ),
+        )
+    )
     material(grouped, tmp_path)
     assert "of 8 videos 2 are partial (run/bob1 first)" in caplog.text
 
@@ -70,8 +77,9 @@ def test_a_label_file_without_groups_leaves_those_of_the_plan_in_force(grouped, 
 def test_where_no_validation_part_can_be_cut_or_only_a_larger_one_that_is_said(grouped, make_store, tmp_path, caplog):
     def ask(store, share, **changes):
         training = TrainSettings(val_fraction=share, **changes)
-        return read_material(Request(command="train", stores=(store.root,), training=training,
-                                     split=SplitChoice(folds=2)))
+        return read_material(
+            Request(command="train", stores=(store.root,), training=training, split=SplitChoice(folds=2))
+        )
 
     ask(grouped, 0.2)  # a fold's training part is one person
     assert "`val_fraction` 0.2: in 2 of 3 trainings there is no validation part" in caplog.text
@@ -87,11 +95,15 @@ def test_where_no_validation_part_can_be_cut_or_only_a_larger_one_that_is_said(g
 def test_a_split_that_has_a_validation_part_is_not_cut_another(grouped, tmp_path):
     labels = tmp_path / "labels.csv"
     parts = {"ann1": "train", "ann2": "train", "bob1": "val", "bob2": "test"}
-    labels.write_text("path,label,split,group\n" + "".join(
-        f"{name},{name[:3]},{parts[name[4:]]},{name[4:]}\n" for name in IDS))
+    labels.write_text(
+        "path,label,split,group\n" + "".join(f"{name},{name[:3]},{parts[name[4:]]},{name[4:]}\n" for name in IDS)
+    )
     with pytest.raises(ConfigError, match="the labels' split has one already"):
-        read_material(Request(command="train-pooling", stores=(grouped.root,), labels=labels,
-                        training=TrainSettings(val_fraction=0.2)))
+        read_material(
+            Request(
+                command="train-pooling", stores=(grouped.root,), labels=labels, training=TrainSettings(val_fraction=0.2)
+            )
+        )
 
 
 @pytest.fixture
@@ -119,18 +131,26 @@ def test_folds_of_another_seed_are_others_though_no_two_groups_have_one_size(mak
     assert len({frozenset(fold.test.tobytes() for fold in found.folds_of(place)) for place in range(3)}) == 3
 
 
-@pytest.mark.parametrize(("split", "seeds", "words"), [
-    ({"folds": 1}, 1, "needs `folds` of 2 or more"), ({"folds": 0}, 1, "needs `folds` of 2 or more"),
-    ({"folds": 24}, 1, "make the same folds each time"), ({"folds": 3}, 2, "`seeds` says nothing beside it"),
-])
+@pytest.mark.parametrize(
+    ("split", "seeds", "words"),
+    [
+        ({"folds": 1}, 1, "needs `folds` of 2 or more"),
+        ({"folds": 0}, 1, "needs `folds` of 2 or more"),
+        ({"folds": 24}, 1, "make the same folds each time"),
+        ({"folds": 3}, 2, "`seeds` says nothing beside it"),
+    ],
+)
 def test_repeats_that_would_repeat_nothing_are_refused(many, split, seeds, words):
     with pytest.raises(ConfigError, match=words):
         read_material(Request(command="train", stores=(many.root,), seeds=seeds, split=SplitChoice(repeats=2, **split)))
 
 
 def test_a_class_of_too_few_videos_is_left_out_where_that_is_asked_for(make_store, caplog):
-    videos = {f"{label}/{n}": {"rgb": np.ones((2, 3)) + n} for label, count in (("run", 6), ("sit", 6), ("fall", 1))
-              for n in range(count)}
+    videos = {
+        f"{label}/{n}": {"rgb": np.ones((2, 3)) + n}
+        for label, count in (("run", 6), ("sit", 6), ("fall", 1))
+        for n in range(count)
+    }
     request = Request(command="train-pooling", stores=(make_store(videos).root,))
     with pytest.raises(ConfigError, match=r"class 'fall' has 1 video.*`min_videos` 2 leaves it out"):
         read_material(request)
@@ -144,8 +164,10 @@ def test_a_class_of_too_few_videos_is_left_out_where_that_is_asked_for(make_stor
 def test_a_rare_label_is_taken_off_videos_that_have_others(make_store, tmp_path):
     videos = {f"v{n}": {"rgb": np.ones((2, 3)) + n} for n in range(8)}
     labels = tmp_path / "labels.csv"
-    labels.write_text("path,label\n" + "".join(f"v{n},{'a' if n % 2 else 'b'}{';rare' if n == 3 else ''}\n"
-                                                for n in range(8)))
-    found = read_material(Request(command="train-pooling", stores=(make_store(videos).root,), labels=labels,
-                                  min_videos=2))
+    labels.write_text(
+        "path,label\n" + "".join(f"v{n},{'a' if n % 2 else 'b'}{';rare' if n == 3 else ''}\n" for n in range(8))
+    )
+    found = read_material(
+        Request(command="train-pooling", stores=(make_store(videos).root,), labels=labels, min_videos=2)
+    )
     assert (found.targets.classes, len(found.data.ids), found.targets.multilabel) == (("a", "b"), 8, False)

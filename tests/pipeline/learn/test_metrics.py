@@ -29,7 +29,8 @@ def test_judging_agrees_with_scikit_learn(said):
     assert found["top1"] == sk.accuracy_score(truth, probabilities.argmax(1))
     assert found["top5"] == sk.top_k_accuracy_score(truth, probabilities, k=5, labels=range(7))
     assert found["mean_class"] == pytest.approx(
-        sk.recall_score(truth, probabilities.argmax(1), average="macro", labels=range(6)))
+        sk.recall_score(truth, probabilities.argmax(1), average="macro", labels=range(6))
+    )
     assert found["map"] == pytest.approx(sk.average_precision_score(members[:, :6], probabilities[:, :6]))
     assert found["loss"] == pytest.approx(sk.log_loss(truth, probabilities, labels=range(7)))
 

@@ -13,8 +13,21 @@ def rows(*differences):
     """One single stream at 80 %, and fusions that differ from it by (points, low, high, p)."""
     single = RowResult("flow", ("flow",), "mean", "", 1, {"top1": 0.8}, 0.7, 0.9, (0.8,), None, None)
     return [single] + [
-        RowResult(f"fusion{k}", ("rgb", "flow"), "mean", "concat", 1, {"top1": 0.8 + gain}, 0.7, 0.9, (0.8 + gain,),
-                  None, Versus("flow", gain, low, high, p)) for k, (gain, low, high, p) in enumerate(differences)]
+        RowResult(
+            f"fusion{k}",
+            ("rgb", "flow"),
+            "mean",
+            "concat",
+            1,
+            {"top1": 0.8 + gain},
+            0.7,
+            0.9,
+            (0.8 + gain,),
+            None,
+            Versus("flow", gain, low, high, p),
+        )
+        for k, (gain, low, high, p) in enumerate(differences)
+    ]
 
 
 def test_an_interval_that_leaves_room_for_a_useful_gain_shows_no_difference():
@@ -51,4 +64,5 @@ def test_where_no_groups_are_known_that_is_said_with_the_way_out(tmp_path):
     assert "over 40 videos, each taken as independent, since none are known to belong together" in said
     assert "--group-by REGEX" in said
     assert "independent" not in results_table(
-        make_run(tmp_path / "grouped", groups=[f"g{v % 20}" for v in range(40)], **made).results)
+        make_run(tmp_path / "grouped", groups=[f"g{v % 20}" for v in range(40)], **made).results
+    )

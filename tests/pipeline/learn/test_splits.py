@@ -34,8 +34,11 @@ def test_two_files_of_the_same_content_are_one_group_whatever_their_names():
     assert len(set(joined)) == 1
 
 
-@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 3)), min_size=12, max_size=60), st.integers(2, 4),
-       st.integers(0, 99))
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.integers(0, 3)), min_size=12, max_size=60),
+    st.integers(2, 4),
+    st.integers(0, 99),
+)
 @settings(max_examples=40, deadline=None)
 def test_dealing_never_parts_a_group(videos, parts, seed):
     groups, classes = [f"g{group}" for group, _ in videos], np.array([label for _, label in videos])
@@ -88,8 +91,11 @@ def test_the_validation_part_is_as_large_as_asked(fraction, videos_a_group):
         assert (classes[val] == label).sum() == pytest.approx(fraction * count, abs=2)
 
 
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2)), min_size=6, max_size=30),
-       st.sampled_from([0.1, 0.3, 0.5]), st.integers(0, 9))
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2)), min_size=6, max_size=30),
+    st.sampled_from([0.1, 0.3, 0.5]),
+    st.integers(0, 9),
+)
 @settings(max_examples=60, deadline=None)
 def test_no_single_group_taken_or_given_back_would_bring_the_validation_part_nearer(videos, fraction, seed):
     groups, classes = np.array([f"g{group}" for group, _ in videos]), np.array([label for _, label in videos])
@@ -126,12 +132,16 @@ def test_a_fold_that_tests_what_it_never_trains_is_refused():
         check_classes(["a", "b"], members, Fold(np.array([0, 1]), np.array([], dtype=int), np.array([], dtype=int)))
 
 
-@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=12), st.integers(2, 5),
-       st.integers(0, 99))
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=12),
+    st.integers(2, 5),
+    st.integers(0, 99),
+)
 @settings(max_examples=60, deadline=None)
 def test_a_class_of_two_groups_is_in_two_parts_so_that_it_is_learnt_and_tested(sizes, parts, seed):
-    videos = [(f"c{label}g{group}", label) for label, pair in enumerate(sizes) for group in (0, 1)
-              for _ in range(pair[group])]
+    videos = [
+        (f"c{label}g{group}", label) for label, pair in enumerate(sizes) for group in (0, 1) for _ in range(pair[group])
+    ]
     classes = np.array([label for _, label in videos])
     place = deal([group for group, _ in videos], classes, parts, seed)
     for label in range(len(sizes)):

@@ -15,14 +15,28 @@ def test_the_interval_of_a_share_is_the_binomial_one():
     assert high == pytest.approx(0.87, abs=0.015)
 
 
-@pytest.mark.parametrize(("groups", "videos", "equal", "alike", "shares"), [
-    (5, 1, True, 0.0, (0.9,)), (20, 1, True, 0.0, (0.97,)), (9, 3, True, 0.5, (0.7,)), (9, 10, True, 0.2, (0.9,)),
-    (24, 7, True, 0.2, (0.97,)), (5, 100, True, 0.5, (0.9,)), (9, 100, True, 0.5, (0.9,)), (9, 100, True, 0.5, (0.97,)),
-    (9, 100, True, 0.0, (0.9,)), (20, 30, False, 0.5, (0.7,)), (50, 100, False, 0.5, (0.9,)),
-    (9, 10, True, 0.2, (0.1, 0.05)), (9, 100, True, 0.5, (0.25, 0.15)), (20, 30, False, 0.5, (0.1, 0.05)),
-])
+@pytest.mark.parametrize(
+    ("groups", "videos", "equal", "alike", "shares"),
+    [
+        (5, 1, True, 0.0, (0.9,)),
+        (20, 1, True, 0.0, (0.97,)),
+        (9, 3, True, 0.5, (0.7,)),
+        (9, 10, True, 0.2, (0.9,)),
+        (24, 7, True, 0.2, (0.97,)),
+        (5, 100, True, 0.5, (0.9,)),
+        (9, 100, True, 0.5, (0.9,)),
+        (9, 100, True, 0.5, (0.97,)),
+        (9, 100, True, 0.0, (0.9,)),
+        (20, 30, False, 0.5, (0.7,)),
+        (50, 100, False, 0.5, (0.9,)),
+        (9, 10, True, 0.2, (0.1, 0.05)),
+        (9, 100, True, 0.5, (0.25, 0.15)),
+        (20, 30, False, 0.5, (0.1, 0.05)),
+    ],
+)
 def test_intervals_hold_the_truth_whatever_the_size_of_groups_and_however_alike_they_are(
-        groups, videos, equal, alike, shares, monkeypatch):
+    groups, videos, equal, alike, shares, monkeypatch
+):
     monkeypatch.setattr(statistics, "RESAMPLES", 1000)
     held, width = coverage(Cell(groups, videos, equal, alike, shares), 200)
     assert held >= 0.91  # of 200; with made-up groups of one video it was 0.42 for 5 groups of 100

@@ -56,9 +56,12 @@ def test_long_videos_whose_batches_are_cut_differently_in_each_epoch_are_trained
 def test_schedules_are_torchs_where_every_epoch_has_as_many_steps():
     steps = 1000
     parameter = torch.nn.Parameter(torch.zeros(1))
-    makers = {"one-cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=steps + 1,
-                                                                         pct_start=ONE_CYCLE_WARM_UP),
-              "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, steps)}
+    makers = {
+        "one-cycle": lambda o: torch.optim.lr_scheduler.OneCycleLR(
+            o, 0.1, total_steps=steps + 1, pct_start=ONE_CYCLE_WARM_UP
+        ),
+        "cosine": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, steps),
+    }
     for name, make in makers.items():
         optimizer = torch.optim.AdamW([parameter], lr=0.1)
         schedule = make(optimizer)
@@ -136,8 +139,17 @@ def test_only_matrices_are_decayed():
     assert all(p.ndim == 1 for p in free["params"])
 
 
-@pytest.mark.parametrize("changes", [{"epochs": 0}, {"learning_rate": -1.0}, {"schedule": "step"}, {"batch": 0.5},
-                                     {"val_fraction": 0.9}, {"label_smoothing": 1.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epochs": 0},
+        {"learning_rate": -1.0},
+        {"schedule": "step"},
+        {"batch": 0.5},
+        {"val_fraction": 0.9},
+        {"label_smoothing": 1.0},
+    ],
+)
 def test_settings_out_of_range_are_refused(changes):
     with pytest.raises(ConfigError, match=r"must be between|known: one-cycle"):
         TrainSettings(**changes)

@@ -79,8 +79,9 @@ def test_a_link_that_leads_nowhere_is_found_and_left_to_the_probe(tmp_path):
     assert ids(str(tmp_path)) == ["gone"]
 
 
-@pytest.mark.parametrize("name", [
-    "żółw – 中文 🎬", "with space", "caf\udce9", "100% [really]", "#1;x=y", "-n", "a'b\"c"])
+@pytest.mark.parametrize(
+    "name", ["żółw – 中文 🎬", "with space", "caf\udce9", "100% [really]", "#1;x=y", "-n", "a'b\"c"]
+)
 def test_any_file_name_is_an_id(tmp_path, name):
     touch(tmp_path, f"{name}.mp4", f"{name}.d/clip.v2.mp4")
     assert ids(str(tmp_path)) == sorted([name, f"{name}.d/clip.v2"])
@@ -125,7 +126,9 @@ def test_a_csv_brings_labels_splits_and_groups(tmp_path):
     touch(tmp_path, "a.mp4", "b.mp4")
     (tmp_path / "list.csv").write_text("path,label,split,group\nb.mp4,wave,test,bob\na.mp4,run,train,anna\n")
     assert [(v.id, v.label, v.split, v.group) for v in find_videos(str(tmp_path / "list.csv"))] == [
-        ("a", "run", "train", "anna"), ("b", "wave", "test", "bob")]
+        ("a", "run", "train", "anna"),
+        ("b", "wave", "test", "bob"),
+    ]
 
 
 def test_a_csv_that_says_two_things_of_one_file_is_refused(tmp_path):
@@ -148,9 +151,17 @@ def test_a_file_outside_the_root_is_named(tmp_path):
         find_videos(str(tmp_path / "list.txt"), root=tmp_path / "in")
 
 
-@pytest.mark.parametrize("make", [
-    lambda root: "", lambda root: "nowhere", lambda root: "*.mp4", lambda root: (root / "empty.txt").write_text("\n"),
-    lambda root: (root / "only.txt").mkdir(), lambda root: (root / "binary.dat").write_bytes(b"\xff\xfe\0\1")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda root: "",
+        lambda root: "nowhere",
+        lambda root: "*.mp4",
+        lambda root: (root / "empty.txt").write_text("\n"),
+        lambda root: (root / "only.txt").mkdir(),
+        lambda root: (root / "binary.dat").write_bytes(b"\xff\xfe\0\1"),
+    ],
+)
 def test_nothing_to_do_is_an_error_that_names_what_was_asked(tmp_path, make):
     make(tmp_path)
     asked = next((str(child) for child in tmp_path.iterdir()), str(tmp_path / "no*where"))

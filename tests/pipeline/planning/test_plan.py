@@ -31,8 +31,10 @@ from tests.workers.test_moments import CountingFlow, built, expected
 
 lengths = st.one_of(st.integers(1, 60), st.integers(61, 6000))
 samplings = st.one_of(
-    st.builds(Sampling, every=st.integers(1, 700)), st.builds(Sampling, samples=st.integers(1, 40)),
-    st.builds(Sampling, fps=st.floats(0.05, 60)))
+    st.builds(Sampling, every=st.integers(1, 700)),
+    st.builds(Sampling, samples=st.integers(1, 40)),
+    st.builds(Sampling, fps=st.floats(0.05, 60)),
+)
 
 
 def segments_of(length, sampling, stack, exact_pts=True, entry=None):
@@ -64,8 +66,11 @@ def test_segments_tile_the_moments_and_read_what_they_need(length, sampling, sta
 @given(st.integers(2, 250), samplings, st.integers(1, 12), st.lists(st.integers(1, 20), min_size=1, max_size=4))
 def test_segments_give_the_very_stacks_of_the_whole_video(length, sampling, stack, sizes):
     frames, segments = segments_of(length, sampling, stack)
-    rows = [row for segment in segments for row in built(
-        segment.frames, stack, segment.read_stop, sizes, first=segment.read_start, flow=CountingFlow())]
+    rows = [
+        row
+        for segment in segments
+        for row in built(segment.frames, stack, segment.read_stop, sizes, first=segment.read_start, flow=CountingFlow())
+    ]
     assert rows == expected(frames.tolist(), stack, length)
 
 
@@ -78,8 +83,9 @@ def test_no_segment_of_a_video_that_can_be_sought_reads_much_more_than_its_bound
 
 
 @given(st.integers(1, 40_000), st.integers(1, 700), st.integers(0, 12), st.integers(1, 20_000), st.booleans())
-def test_all_segments_together_decode_little_more_than_the_video_wherever_it_can_be_entered(length, every, stack, gop,
-                                                                                         exact_pts):
+def test_all_segments_together_decode_little_more_than_the_video_wherever_it_can_be_entered(
+    length, every, stack, gop, exact_pts
+):
     def entry(frame):
         assert exact_pts
         return frame // gop * gop or None
@@ -129,7 +135,8 @@ def planned(video_id, works):
 
 
 videos = st.lists(st.lists(st.integers(1, 300), min_size=1, max_size=6), max_size=8).map(
-    lambda all_works: [planned(f"v{k}", works) for k, works in enumerate(all_works)])
+    lambda all_works: [planned(f"v{k}", works) for k, works in enumerate(all_works)]
+)
 
 
 @given(videos, st.integers(1, 500), st.integers(0, 9))
@@ -147,12 +154,14 @@ def test_packing_keeps_every_segment_in_order_and_fills_shards_to_their_bound(so
 
 @given(videos, videos, st.integers(1, 500))
 def test_a_plan_only_grows(old, new, bound):
-    new = [Planned(replace(p.video, id="n" + p.video.id), tuple(replace(s, video="n" + s.video) for s in p.segments))
-           for p in new]
+    new = [
+        Planned(replace(p.video, id="n" + p.video.id), tuple(replace(s, video="n" + s.video) for s in p.segments))
+        for p in new
+    ]
     plan = first_plan(old, bound)
     longer = extended(plan, new)
-    assert longer.shards[:len(plan.shards)] == plan.shards
-    assert longer.videos[:len(plan.videos)] == plan.videos
+    assert longer.shards[: len(plan.shards)] == plan.shards
+    assert longer.videos[: len(plan.videos)] == plan.videos
     assert longer.shard_frames == plan.shard_frames == bound
     assert [task.shard for task in longer.shards] == [f"{k:06d}" for k in range(len(longer.shards))]
 
@@ -193,8 +202,10 @@ def files(tmp_path):
 def known(files):
     from workers.fingerprint import fingerprint
 
-    task = replace(a_task(videos=("a", "b")), videos=tuple(
-        a_video(file.id, path=file.path, fingerprint=fingerprint(file.path)) for file in files))
+    task = replace(
+        a_task(videos=("a", "b")),
+        videos=tuple(a_video(file.id, path=file.path, fingerprint=fingerprint(file.path)) for file in files),
+    )
     return a_plan(task), [report_of(task)]
 
 
@@ -257,9 +268,16 @@ def test_a_file_that_is_another_now_is_refused_once_it_has_features(files, known
     assert update_of(plan, files, [], retry_failed=False).new == ()
 
 
-@pytest.mark.parametrize(("outcome", "changed", "retried"), [
-    ("failed", False, True), ("failed", True, True), ("partial", True, True), ("partial", False, True),
-    ("ok", False, False)])
+@pytest.mark.parametrize(
+    ("outcome", "changed", "retried"),
+    [
+        ("failed", False, True),
+        ("failed", True, True),
+        ("partial", True, True),
+        ("partial", False, True),
+        ("ok", False, False),
+    ],
+)
 def test_retrying_takes_what_failed_and_what_broke_off_mended_or_not(files, known, tmp_path, outcome, changed, retried):
     plan, _ = known
     reports = [report_of(plan.shards[0], outcome, 0 if outcome == "failed" else 2)]
@@ -292,5 +310,3 @@ def test_a_file_is_planned_by_its_own_times_and_a_bad_one_becomes_a_failure(tmp_
     assert isinstance(result, Failure)
     assert (result.id, result.reason) == ("a", "VideoOpenError")
     assert str(path) in result.message
-
-

@@ -24,6 +24,11 @@ def test_a_script_without_a_guard_can_probe_and_is_run_once(tmp_path):
         write_video(tmp_path / "videos" / name, frames=3, codec="mpeg4")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    done = subprocess.run([sys.executable, str(script), str(tmp_path / "videos")], capture_output=True, text=True,
-                          cwd=Path(__file__).parents[3], env={"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": ""})
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "videos")],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        env={"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": ""},
+    )
     assert done.stdout == f"planned {script}\n", done.stderr

@@ -71,8 +71,9 @@ def test_event_files_hold_the_lines_of_the_metrics_file(run, capsys, tmp_path):
     for folder in {path.parent for path in files}:
         events = EventAccumulator(str(folder)).Reload()
         name = folder.relative_to(run.root / "tensorboard").as_posix()
-        found |= {(name, tag, event.step): event.value for tag in events.Tags()["scalars"]
-                  for event in events.Scalars(tag)}
+        found |= {
+            (name, tag, event.step): event.value for tag in events.Tags()["scalars"] for event in events.Scalars(tag)
+        }
     expected = {}
     for line in run.metrics():
         fold = "all" if line["fold"] == -1 else f"fold{line['fold']}"

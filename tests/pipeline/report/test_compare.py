@@ -23,9 +23,15 @@ def two(tmp_path_factory):
 
     def one(name, start, stop, skill, seed):
         chosen = range(start, stop)
-        return make_run(folder / name, classes=CLASSES, names=[names[v] for v in chosen],
-                        labels=np.array([v % 3 for v in chosen]), skill=skill, seed=seed,
-                        groups=[f"g{v}" for v in chosen])
+        return make_run(
+            folder / name,
+            classes=CLASSES,
+            names=[names[v] for v in chosen],
+            labels=np.array([v % 3 for v in chosen]),
+            skill=skill,
+            seed=seed,
+            groups=[f"g{v}" for v in chosen],
+        )
 
     return one("weak", 0, 40, 0.2, 1), one("strong", 4, 50, 0.9, 2)
 
@@ -48,14 +54,24 @@ def test_only_shared_videos_count_and_each_run_keeps_its_own_number_of_them(two)
 
 def test_where_groups_are_too_few_for_any_difference_to_show_the_headline_says_so(tmp_path):
     names = [f"{CLASSES[v % 3]}/v{v:02d}" for v in range(30)]
-    runs = [make_run(tmp_path / f"skill{skill}", classes=CLASSES, names=names, labels=np.arange(30) % 3, skill=skill,
-                     seed=1, groups=[f"g{v % 4}" for v in range(30)]) for skill in (0.2, 0.9)]
+    runs = [
+        make_run(
+            tmp_path / f"skill{skill}",
+            classes=CLASSES,
+            names=names,
+            labels=np.arange(30) % 3,
+            skill=skill,
+            seed=1,
+            groups=[f"g{v % 4}" for v in range(30)],
+        )
+        for skill in (0.2, 0.9)
+    ]
     comparison = compare_runs([str(run.root) for run in runs])
     assert "with 4 groups p can not fall below 0.12, whatever is found; 6 groups are needed" in headline(comparison)
 
 
 def test_the_paired_test_is_mcnemars_counted_by_hand(two):
-    pair, = compare_runs([str(run.root) for run in two]).pairs
+    (pair,) = compare_runs([str(run.root) for run in two]).pairs
     first, second = right(two[0]), right(two[1])
     shared = set(first) & set(second)
     only_first = sum(first[v] and not second[v] for v in shared)
@@ -63,30 +79,43 @@ def test_the_paired_test_is_mcnemars_counted_by_hand(two):
     assert (pair.only_first, pair.only_second) == (only_first, only_second)
     assert pair.difference == pytest.approx((only_second - only_first) / len(shared))
     trials = only_first + only_second
-    as_far = [math.comb(trials, k) for k in range(trials + 1)
-              if abs(2 * k - trials) >= abs(2 * only_second - trials)]
+    as_far = [math.comb(trials, k) for k in range(trials + 1) if abs(2 * k - trials) >= abs(2 * only_second - trials)]
     assert pair.p == pytest.approx(sum(as_far) / 2**trials)
 
 
 def test_with_groups_the_test_flips_whole_groups_counted_by_hand(tmp_path):
     names = [f"v{v:02d}" for v in range(30)]
     groups = [f"g{v // 3}" for v in range(30)]
-    runs = [make_run(tmp_path / f"r{seed}", classes=CLASSES, names=names, labels=np.arange(30) % 3, skill=skill,
-                     seed=seed, groups=groups) for seed, skill in ((1, 0.3), (2, 0.8))]
-    pair, = compare_runs([str(run.root) for run in runs]).pairs
+    runs = [
+        make_run(
+            tmp_path / f"r{seed}",
+            classes=CLASSES,
+            names=names,
+            labels=np.arange(30) % 3,
+            skill=skill,
+            seed=seed,
+            groups=groups,
+        )
+        for seed, skill in ((1, 0.3), (2, 0.8))
+    ]
+    (pair,) = compare_runs([str(run.root) for run in runs]).pairs
     differences = [int(right(runs[1])[v]) - int(right(runs[0])[v]) for v in names]
-    sums = [sum(differences[k:k + 3]) for k in range(0, 30, 3)]
-    flipped = [abs(sum(sign * value for sign, value in zip(signs, sums, strict=True)))
-               for signs in itertools.product((1, -1), repeat=10)]
+    sums = [sum(differences[k : k + 3]) for k in range(0, 30, 3)]
+    flipped = [
+        abs(sum(sign * value for sign, value in zip(signs, sums, strict=True)))
+        for signs in itertools.product((1, -1), repeat=10)
+    ]
     assert pair.p == pytest.approx(np.mean([value >= abs(sum(sums)) for value in flipped]))
 
 
 def test_videos_that_share_a_group_in_either_run_are_one_unit(tmp_path):
     names = [f"v{v}" for v in range(6)]
-    one = make_run(tmp_path / "one", classes=CLASSES, names=names, labels=np.arange(6) % 3,
-                   groups=["x", "x", "y", "z", "u", "w"])
-    two = make_run(tmp_path / "two", classes=CLASSES, names=names, labels=np.arange(6) % 3,
-                   groups=["1", "2", "2", "3", "4", "4"])
+    one = make_run(
+        tmp_path / "one", classes=CLASSES, names=names, labels=np.arange(6) % 3, groups=["x", "x", "y", "z", "u", "w"]
+    )
+    two = make_run(
+        tmp_path / "two", classes=CLASSES, names=names, labels=np.arange(6) % 3, groups=["1", "2", "2", "3", "4", "4"]
+    )
     comparison = compare_runs([str(one.root), str(two.root)])
     assert (comparison.unit, comparison.units) == ("group", 3)  # v0 v1 v2, v3, v4 v5
 
@@ -134,7 +163,7 @@ def test_the_page_is_self_contained_and_shows_the_numbers(two):
     assert_self_contained(page)
     for one in comparison.contenders:
         assert f"{100 * one.value:.1f} {100 * one.low:.1f} to {100 * one.high:.1f}" in page.text
-    pair, = comparison.pairs
+    (pair,) = comparison.pairs
     assert f"p = {pair.p:.2g}  {pair.only_second} : {pair.only_first}" in page.text
     assert headline(comparison) in page.text
     assert "is ahead of" in headline(comparison)
@@ -149,8 +178,10 @@ def test_differing_settings_are_listed_and_equal_ones_are_not(two):
 
 def compared(gain, low, high, p):
     """A comparison of two runs that differ so, over 40 groups."""
-    one, two = (Contender(name, "rgb", 90, {}, (value,), np.full(90, value), value - 0.1, value + 0.1, {}, {})
-                for name, value in (("one", 0.7), ("two", 0.7 + gain)))
+    one, two = (
+        Contender(name, "rgb", 90, {}, (value,), np.full(90, value), value - 0.1, value + 0.1, {}, {})
+        for name, value in (("one", 0.7), ("two", 0.7 + gain))
+    )
     return Comparison("top1", 90, "group", 40, (one, two), (Pair("one", "two", gain, low, high, p, 3, 3),), {}, {})
 
 

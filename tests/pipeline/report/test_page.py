@@ -63,8 +63,10 @@ def test_dots_and_bars_lie_where_the_numbers_say(run):
     scale = Scale(np.floor(min(ends) * 20) / 20, np.ceil(max(ends) * 20) / 20)
     for row in results.rows:
         place = 100 * (row.metrics["top1"] - scale.low) / (scale.high - scale.low)
-        assert any(abs(float(found) - place) < 0.02
-                   for found in re.findall(r'<circle cx="([\d.]+)%" cy="13" r="5.5" class="dot ', text))
+        assert any(
+            abs(float(found) - place) < 0.02
+            for found in re.findall(r'<circle cx="([\d.]+)%" cy="13" r="5.5" class="dot ', text)
+        )
 
 
 def test_every_count_of_the_confusion_matrix_is_in_its_square(run):
@@ -101,7 +103,7 @@ def test_a_hundred_classes_show_the_worst_first_and_fold_the_rest_away(tmp_path)
     assert f"The other {101 - CLASSES_SHOWN} classes" in page.text
     assert [tag for tag, _ in page.tags].count("details") == 1
     recall = {one.name: one.recall for one in run.results.classes}
-    table = page.text[page.text.index("recall, precision %"):page.text.index("What is taken for what", 2000)]
+    table = page.text[page.text.index("recall, precision %") : page.text.index("What is taken for what", 2000)]
     shown = re.findall(r"Class\d{3}", table)
     assert sorted(shown) == classes
     assert [recall[name] for name in shown] == sorted(recall.values())
@@ -114,8 +116,13 @@ def test_videos_of_several_labels_are_reported_by_their_ranking(tmp_path, classe
     labels = rng.random((30, classes)) < 0.5
     labels[~labels.any(1), 0] = True
     labels[0] = True
-    run = make_run(tmp_path / "run", classes=[f"c{c}" for c in range(classes)], labels=labels, multilabel=True,
-                   names=[f"v{v}" for v in range(30)])
+    run = make_run(
+        tmp_path / "run",
+        classes=[f"c{c}" for c in range(classes)],
+        labels=labels,
+        multilabel=True,
+        names=[f"v{v}" for v in range(30)],
+    )
     page = page_of(run)
     results = run.results
     assert f"{percent(results.row(results.kept).metrics['lrap'])}\u00a0%" in page.text
@@ -124,12 +131,20 @@ def test_videos_of_several_labels_are_reported_by_their_ranking(tmp_path, classe
 
 def test_a_run_of_one_row_without_a_mistake_says_so(tmp_path):
     labels = np.arange(20) % 2
-    run = make_run(tmp_path / "run", classes=("a", "b"), labels=labels, names=[f"v{v}" for v in range(20)],
-                   rows=("rgb",), skill=1.0, seed=3)
+    run = make_run(
+        tmp_path / "run",
+        classes=("a", "b"),
+        labels=labels,
+        names=[f"v{v}" for v in range(20)],
+        rows=("rgb",),
+        skill=1.0,
+        seed=3,
+    )
     scores = run.scores()
     sure = np.eye(2, dtype=np.float32)[labels] * 0.8 + 0.1
-    run.write_scores(type(scores)(scores.names, scores.labels, scores.classes, scores.folds, scores.seeds,
-                                   {"rgb": sure[None]}))
+    run.write_scores(
+        type(scores)(scores.names, scores.labels, scores.classes, scores.folds, scores.seeds, {"rgb": sure[None]})
+    )
     page = page_of(run)
     assert "There is not one mistake" in page.text
     assert "How good it is, and how sure that is" in page.text

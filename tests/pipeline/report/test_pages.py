@@ -41,8 +41,10 @@ def test_hostile_names_in_a_timeline_stay_text():
 def test_hostile_names_in_a_comparison_stay_text(tmp_path):
     names = [f"v{v}" for v in range(12)]
     labels = np.arange(12) % 2
-    runs = [make_run(tmp_path / f"{title}&\"'", classes=("<b>", "</title><i>"), names=names, labels=labels, seed=seed)
-            for seed, title in enumerate(["<script>alert(1)<", "bad\udcff"])]
+    runs = [
+        make_run(tmp_path / f"{title}&\"'", classes=("<b>", "</title><i>"), names=names, labels=labels, seed=seed)
+        for seed, title in enumerate(["<script>alert(1)<", "bad\udcff"])
+    ]
     page = parse(compare_page(compare_runs([str(run.root) for run in runs])))
     assert_self_contained(page)
     assert page.text.count("</title><i>") == page.text.count("<b>") > 0
@@ -52,8 +54,19 @@ def test_hostile_names_in_a_comparison_stay_text(tmp_path):
 
 @given(st.text())
 def test_any_text_of_a_template_comes_out_as_a_chart_would_write_it(text):
-    page = render("timeline.html", title=text, video=text, moments=1, window=1, window_s=0.0, head="mean", axis="",
-                  ribbon="", strips=[], found=[])
+    page = render(
+        "timeline.html",
+        title=text,
+        video=text,
+        moments=1,
+        window=1,
+        window_s=0.0,
+        head="mean",
+        axis="",
+        ribbon="",
+        strips=[],
+        found=[],
+    )
     assert f"<title>{escaped(text)}</title>" in page
     assert f"<h1><bdi>{escaped(text)}</bdi></h1>" in page
 

@@ -16,7 +16,7 @@ def test_principal_components_are_those_of_the_singular_value_decomposition(shap
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
     expected = left[:, :3] * values[:3]
     assert np.abs(places) == pytest.approx(np.abs(expected), abs=1e-8)
-    assert shares == pytest.approx(values[:3]**2 / (values**2).sum())
+    assert shares == pytest.approx(values[:3] ** 2 / (values**2).sum())
 
 
 def test_fewer_videos_than_components_leave_zeros():
@@ -27,8 +27,9 @@ def test_fewer_videos_than_components_leave_zeros():
 
 def chart_of(classes, videos):
     rng = np.random.default_rng(0)
-    points = tuple(Point(f"v{v}<", f"c{v % classes:03d}", (True, False, None)[v % 3], *rng.random(2))
-                   for v in range(videos))
+    points = tuple(
+        Point(f"v{v}<", f"c{v % classes:03d}", (True, False, None)[v % 3], *rng.random(2)) for v in range(videos)
+    )
     return FeatureMap(points, videos, ("rgb",), "across", "up")
 
 
@@ -36,8 +37,9 @@ def chart_of(classes, videos):
 def test_every_video_is_one_mark_that_names_it_and_every_class_can_be_singled_out(classes):
     page = parse(scatter_chart(chart_of(classes, 300)))
     assert_self_contained_but_marks(page)
-    marks = [attributes for tag, attributes in page.tags if tag == "use" and "x" in attributes and
-             "%" in attributes["x"]]
+    marks = [
+        attributes for tag, attributes in page.tags if tag == "use" and "x" in attributes and "%" in attributes["x"]
+    ]
     assert len(marks) == 300
     assert sum("wrong" in mark["class"] for mark in marks) == 100
     assert "v7<: c" in page.text
@@ -59,8 +61,9 @@ def test_of_videos_with_several_labels_every_label_is_one_entry_and_shows_all_it
     names = [f"label{k:02d}" for k in range(count)]
     members = rng.random((120, count)) < 0.4
     members[:, 0] |= ~members.any(1)
-    points = tuple(Point(f"v{v}", ";".join(np.array(names)[row]), True, *rng.random(2))
-                   for v, row in enumerate(members))
+    points = tuple(
+        Point(f"v{v}", ";".join(np.array(names)[row]), True, *rng.random(2)) for v, row in enumerate(members)
+    )
     page = parse(scatter_chart(FeatureMap(points, 120, ("rgb",), "across", "up")))
     marks = [attributes["class"].split() for tag, attributes in page.tags if tag == "use" and "%" in attributes["x"]]
     assert len(marks) == 120

@@ -20,8 +20,16 @@ SEEDS = 3
 
 
 def three(root, skill, seed):
-    return make_run(root, classes=CLASSES, names=NAMES, labels=np.arange(42) % 3, skill=skill, seed=seed, seeds=SEEDS,
-                    rows=("rgb", "flow", "concat"))
+    return make_run(
+        root,
+        classes=CLASSES,
+        names=NAMES,
+        labels=np.arange(42) % 3,
+        skill=skill,
+        seed=seed,
+        seeds=SEEDS,
+        rows=("rgb", "flow", "concat"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +49,7 @@ def test_the_share_of_right_lines_in_the_predictions_is_the_number_of_the_table(
         results = run.results
         predictions = run.predictions()
         assert len(predictions) == SEEDS * len(NAMES)
-        assert np.mean([one.correct for one in predictions]) == pytest.approx(
-            results.row(results.kept).metrics["top1"])
+        assert np.mean([one.correct for one in predictions]) == pytest.approx(results.row(results.kept).metrics["top1"])
         for row in results.rows:
             assert row.seeds == pytest.approx(right(run, row.name).mean(1).tolist())
 
@@ -63,7 +70,8 @@ def test_mistakes_are_the_videos_that_some_seed_mistakes_with_how_many(runs):
         data, kept = read_report(run), run.results.kept
         wrong = (~right(run, kept)).sum(0)
         assert {one.video: one.seeds for one in data.mistakes} == {
-            name: count for name, count in zip(NAMES, wrong.tolist(), strict=True) if count}
+            name: count for name, count in zip(NAMES, wrong.tolist(), strict=True) if count
+        }
         assert (data.wrong, data.judgements) == (wrong.sum(), SEEDS * len(NAMES))
         mean = dict(zip(NAMES, run.scores().rows[kept].mean(0), strict=True))
         for one in data.mistakes:
@@ -88,7 +96,7 @@ def test_runs_are_compared_by_the_mean_over_seeds_of_every_video(runs):
     comparison = compare_runs([f"{run.root}:{row}" for run, row in zip(runs, rows, strict=True)])
     order = np.argsort(NAMES)
     first, second = (right(run, row).mean(0)[order] for run, row in zip(runs, rows, strict=True))
-    pair, = comparison.pairs
+    (pair,) = comparison.pairs
     assert pair.difference == pytest.approx((second - first).mean())
     assert (pair.only_first, pair.only_second) == ((first > second).sum(), (second > first).sum())
     for one, run, row in zip(comparison.contenders, runs, rows, strict=True):
@@ -100,9 +108,19 @@ def test_runs_are_compared_by_the_mean_over_seeds_of_every_video(runs):
 
 
 def test_the_p_value_of_means_over_seeds_is_that_of_all_sign_flips(tmp_path):
-    runs = [make_run(tmp_path / name, classes=CLASSES, names=NAMES[:12], labels=np.arange(12) % 3, skill=skill,
-                     seed=seed, seeds=2) for name, skill, seed in (("one", 0.2, 3), ("two", 0.9, 4))]
-    pair, = compare_runs([f"{run.root}:rgb" for run in runs]).pairs
+    runs = [
+        make_run(
+            tmp_path / name,
+            classes=CLASSES,
+            names=NAMES[:12],
+            labels=np.arange(12) % 3,
+            skill=skill,
+            seed=seed,
+            seeds=2,
+        )
+        for name, skill, seed in (("one", 0.2, 3), ("two", 0.9, 4))
+    ]
+    (pair,) = compare_runs([f"{run.root}:rgb" for run in runs]).pairs
     differences = right(runs[1], "rgb").mean(0) - right(runs[0], "rgb").mean(0)
     flipped = [abs(np.dot(signs, differences)) for signs in itertools.product((1, -1), repeat=12)]
     assert pair.p == pytest.approx(np.mean([value >= abs(differences.sum()) - 1e-9 for value in flipped]))

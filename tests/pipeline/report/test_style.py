@@ -15,7 +15,7 @@ INKS = {"black": "#000000", "white": "#ffffff"}
 
 def contrast_of(classes, colour, opacity, prefix):
     """Contrast of a text of these classes over a square, in the theme whose classes begin so."""
-    ink, = re.findall(rf"\b{prefix}-(black|white)\b", classes)
+    (ink,) = re.findall(rf"\b{prefix}-(black|white)\b", classes)
     colours = THEMES[prefix]
     return contrast(INKS[ink], blend(colours[colour], colours["tile"], opacity))
 

@@ -35,7 +35,7 @@ def test_flow_to_the_right_is_red_at_its_scale(tmp_path):
     rng = np.random.default_rng(0)
     texture = cv2.GaussianBlur(rng.integers(0, 255, (72, 200), dtype=np.uint8), (0, 0), 2)
     texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
-    images = [np.repeat(texture[:, 60 - 2 * k:156 - 2 * k, None], 3, axis=2) for k in range(10)]
+    images = [np.repeat(texture[:, 60 - 2 * k : 156 - 2 * k, None], 3, axis=2) for k in range(10)]
     path = write_video(tmp_path / "right.mp4", images=images, options={"crf": "5"})
     thumb = middle_moment(str(path), settings_of(every=3), make_flow("dis"))
     assert thumb.scale_px in (2, 5)  # two pixels a frame

@@ -16,14 +16,17 @@ from tests.pipeline.report.pages import assert_self_contained, parse
 
 def model_of(head="mean", *, multilabel=False, classes=3):
     torch.manual_seed(0)
-    return VideoClassifier(ModelSettings(streams={"rgb": 5, "flow": 4}, classes=classes, head=head,
-                                         multilabel=multilabel)).eval()
+    return VideoClassifier(
+        ModelSettings(streams={"rgb": 5, "flow": 4}, classes=classes, head=head, multilabel=multilabel)
+    ).eval()
 
 
 def features_of(moments):
     generator = torch.Generator().manual_seed(moments)
-    return {"rgb": torch.randn(moments, 5, generator=generator).half(),
-            "flow": torch.randn(moments, 4, generator=generator).half()}
+    return {
+        "rgb": torch.randn(moments, 5, generator=generator).half(),
+        "flow": torch.randn(moments, 4, generator=generator).half(),
+    }
 
 
 def test_windows_are_centred_of_one_length_and_pushed_inwards_at_the_ends():
@@ -61,8 +64,9 @@ def test_a_video_not_longer_than_the_window_is_judged_as_a_whole_at_each_moment(
     model, features = model_of("lstm"), features_of(6)
     found = along(model, features, window=50, device=torch.device("cpu"))
     with torch.inference_mode():
-        whole = model.probabilities(model({name: table.float()[None] for name, table in features.items()},
-                                          torch.ones(1, 6, dtype=torch.bool)))[0]
+        whole = model.probabilities(
+            model({name: table.float()[None] for name, table in features.items()}, torch.ones(1, 6, dtype=torch.bool))
+        )[0]
     assert np.abs(found - whole.numpy()).max() < 1e-6
 
 
@@ -83,8 +87,11 @@ def test_the_page_shows_every_stretch_and_leads_nowhere():
     timeline = timeline_of([0, 0, 2, 2, 2, 1], [0, 1, 2, 3, 4, 5])
     page = parse(timeline_page(timeline, ["walk", "<i>run", "sit"], multilabel=False, head="mean"))
     assert_self_contained(page)
-    for line in ("0:00.0 to 0:02.0: walk, 80.0\u00a0%", "0:02.0 to 0:05.0: sit, 80.0\u00a0%",
-                 "0:05.0 to 0:06.0: <i>run, 80.0\u00a0%"):
+    for line in (
+        "0:00.0 to 0:02.0: walk, 80.0\u00a0%",
+        "0:02.0 to 0:05.0: sit, 80.0\u00a0%",
+        "0:05.0 to 0:06.0: <i>run, 80.0\u00a0%",
+    ):
         assert line in page.text
     assert "a/<b>" in page.text
     assert "window of 3 moments" in page.text
@@ -110,4 +117,10 @@ def test_a_very_long_video_keeps_its_extremes_and_a_small_page():
 
 def test_clock_reads_as_players_show_it():
     assert [clock(t) for t in (0, 9.96, 75.25, 3599.94, 3723.4, -0.2)] == [
-        "0:00.0", "0:10.0", "1:15.2", "59:59.9", "1:02:03", "−0:00.2"]
+        "0:00.0",
+        "0:10.0",
+        "1:15.2",
+        "59:59.9",
+        "1:02:03",
+        "−0:00.2",
+    ]

@@ -37,10 +37,15 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         begin(tmp_path)
 
 
-@pytest.mark.parametrize(("settings", "name"), [
-    ({}, "c/v_1.25"), ({"format": "flo", "bound_px": None}, "c/v_1.25"),
-    ({"format": "h5", "bound_px": None, "dtype": "float16"}, "c/v_1.25.h5"),
-    ({"format": "npy", "bound_px": None, "dtype": "float16", "step": 3}, "c/v_1.25_p3.npy")])
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "c/v_1.25"),
+        ({"format": "flo", "bound_px": None}, "c/v_1.25"),
+        ({"format": "h5", "bound_px": None, "dtype": "float16"}, "c/v_1.25.h5"),
+        ({"format": "npy", "bound_px": None, "dtype": "float16", "step": 3}, "c/v_1.25_p3.npy"),
+    ],
+)
 def test_an_output_is_named_by_its_video(tmp_path, settings, name):
     assert begin(tmp_path / "out", **settings).output("c/v_1.25") == tmp_path / "out" / name
 
@@ -58,7 +63,9 @@ def test_an_output_takes_the_place_of_an_older_one_and_spares_the_users_files(tm
     (store.output("a") / "notes.txt").write_text("mine")
     digest = store.put(folder_of(store, flow_x_00001="new"), "a")
     assert {child.name: child.read_text() for child in store.output("a").iterdir()} == {
-        "flow_x_00001.jpg": "new", "notes.txt": "mine"}
+        "flow_x_00001.jpg": "new",
+        "notes.txt": "mine",
+    }
     assert digest == output_digest(store.output("a"))
     assert list((store.root / "making").iterdir()) == []
 
@@ -67,8 +74,12 @@ def test_a_digest_tells_names_and_bytes_of_what_is_ours(tmp_path):
     store = begin(tmp_path / "out")
     one = output_digest(folder_of(store, flow_x_00001="a", flow_y_00001="b"))
     assert output_digest(folder_of(store, flow_x_00001="a", flow_y_00001="b", notes="c")) == one
-    for other in ({"flow_x_00001": "a", "flow_y_00001": "c"}, {"flow_x_00001": "a", "flow_y_00002": "b"},
-                  {"flow_x_00001": "a"}, {"flow_x_00001": "a", "flow_y_00001": "b", "img_00001": ""}):
+    for other in (
+        {"flow_x_00001": "a", "flow_y_00001": "c"},
+        {"flow_x_00001": "a", "flow_y_00002": "b"},
+        {"flow_x_00001": "a"},
+        {"flow_x_00001": "a", "flow_y_00001": "b", "img_00001": ""},
+    ):
         assert output_digest(folder_of(store, **other)) != one
 
 

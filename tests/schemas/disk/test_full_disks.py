@@ -30,8 +30,18 @@ SIZES_KIB = (4, 8, 16, 20, 32, 48, 80, 100)
 
 def shard(folder):
     rows = SegmentRows(0, 0, 300, 0, 300, "ok")
-    write_shard(folder / "s.h5", ShardContent("000000", ORIGIN, (a_video(),), (rows,), np.arange(300),
-                                              np.arange(300.0), {"rgb": np.ones((300, 300), np.float16)}))
+    write_shard(
+        folder / "s.h5",
+        ShardContent(
+            "000000",
+            ORIGIN,
+            (a_video(),),
+            (rows,),
+            np.arange(300),
+            np.arange(300.0),
+            {"rgb": np.ones((300, 300), np.float16)},
+        ),
+    )
 
 
 def fields(folder, kind, writer_class):
@@ -83,10 +93,17 @@ def outcomes(kind, folder, *, mounted):
 
 
 def told(kind, folder, *, mounted):
-    code = (f"import json, pathlib; from {__name__} import outcomes; "
-            f"print(json.dumps(outcomes({kind!r}, pathlib.Path({str(folder)!r}), mounted={mounted})))")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                          capture_output=True, text=True)
+    code = (
+        f"import json, pathlib; from {__name__} import outcomes; "
+        f"print(json.dumps(outcomes({kind!r}, pathlib.Path({str(folder)!r}), mounted={mounted})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

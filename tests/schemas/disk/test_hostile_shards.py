@@ -22,8 +22,9 @@ def replaced(file, name, make):
 
 
 def raw_storage(file, name, secret):
-    replaced(file, name, lambda file, name: file.create_dataset(
-        name, (8, 8), "float16", external=[(str(secret), 0, 128)]))
+    replaced(
+        file, name, lambda file, name: file.create_dataset(name, (8, 8), "float16", external=[(str(secret), 0, 128)])
+    )
 
 
 def virtual(file, name, secret):
@@ -37,8 +38,11 @@ def virtual(file, name, secret):
 def external_link(file, name, secret):
     with h5py.File(secret.with_suffix(".h5"), "w") as other:
         other["data"] = np.zeros((8, 8), np.float16)
-    replaced(file, name, lambda file, name: file.__setitem__(
-        name, h5py.ExternalLink(str(secret.with_suffix(".h5")), "/data")))
+    replaced(
+        file,
+        name,
+        lambda file, name: file.__setitem__(name, h5py.ExternalLink(str(secret.with_suffix(".h5")), "/data")),
+    )
 
 
 def soft_link(file, name, secret):
@@ -52,13 +56,13 @@ def linked_group(file, name, secret):
 
 
 def compressed(file, name, secret):
-    replaced(file, name, lambda file, name: file.create_dataset(
-        name, data=np.zeros((8, 8), np.float16), compression="gzip"))
+    replaced(
+        file, name, lambda file, name: file.create_dataset(name, data=np.zeros((8, 8), np.float16), compression="gzip")
+    )
 
 
 def no_bytes_behind(file, name, secret):
-    replaced(file, name, lambda file, name: file.create_dataset(
-        name, (8, 1 << 40), "float16", chunks=(1, 1 << 16)))
+    replaced(file, name, lambda file, name: file.create_dataset(name, (8, 1 << 40), "float16", chunks=(1, 1 << 16)))
 
 
 def other_type(file, name, secret):
@@ -74,8 +78,18 @@ def settings_that_are_none(file, name, secret):
     file.attrs["settings"] = "[]"
 
 
-TRICKS = [raw_storage, virtual, external_link, soft_link, linked_group, compressed, no_bytes_behind, other_type,
-          stream_of_another_place, settings_that_are_none]
+TRICKS = [
+    raw_storage,
+    virtual,
+    external_link,
+    soft_link,
+    linked_group,
+    compressed,
+    no_bytes_behind,
+    other_type,
+    stream_of_another_place,
+    settings_that_are_none,
+]
 
 
 def changed(path, change):
@@ -109,25 +123,45 @@ def test_what_leads_out_of_a_shard_is_refused_by_verify_and_by_export(tmp_path, 
     refused_everywhere(store, tmp_path / "out")
 
 
-@pytest.mark.parametrize(("table", "values"), [
-    ("segments/row_start", [-5, 4]), ("segments/row_stop", [4, 9]), ("segments/row_start", [4, 0]),
-    ("segments/start", [-1, 0]), ("segments/stop", [2**62, 4]), ("segments/video", [0, 2]), ("segments/video", [-1, 0]),
-    ("segments/video", [0.0, 1.0]), ("segments/outcome", ["ok", "fine"]), ("moments/pts_s", [np.inf] * 8),
-    ("moments/frame", [0] * 7), ("videos/id", ["a"]), ("videos/attempt", [[0, 0]]),
-    ("moments/frame", [-7] * 8)])
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        ("segments/row_start", [-5, 4]),
+        ("segments/row_stop", [4, 9]),
+        ("segments/row_start", [4, 0]),
+        ("segments/start", [-1, 0]),
+        ("segments/stop", [2**62, 4]),
+        ("segments/video", [0, 2]),
+        ("segments/video", [-1, 0]),
+        ("segments/video", [0.0, 1.0]),
+        ("segments/outcome", ["ok", "fine"]),
+        ("moments/pts_s", [np.inf] * 8),
+        ("moments/frame", [0] * 7),
+        ("videos/id", ["a"]),
+        ("videos/attempt", [[0, 0]]),
+        ("moments/frame", [-7] * 8),
+    ],
+)
 def test_ranges_and_values_that_can_not_be_are_refused(tmp_path, table, values):
     store = a_store(tmp_path / "store", a_task(videos=("a", "b")))
-    changed(store.shard_path("000000"), lambda file: replaced(
-        file, table, lambda file, name: file.__setitem__(name, np.array(values, object if isinstance(
-            values[0], str) else None))))
+    changed(
+        store.shard_path("000000"),
+        lambda file: replaced(
+            file,
+            table,
+            lambda file, name: file.__setitem__(name, np.array(values, object if isinstance(values[0], str) else None)),
+        ),
+    )
     refused_everywhere(store, tmp_path / "out")
 
 
 @pytest.mark.parametrize(("table", "values"), [("segments/row_start", [0, 4]), ("moments/pts_s", [np.nan] * 8)])
 def test_tables_written_anew_with_legal_values_are_read(tmp_path, table, values):
     store = a_store(tmp_path / "store", a_task(videos=("a", "b")))
-    changed(store.shard_path("000000"), lambda file: replaced(
-        file, table, lambda file, name: file.__setitem__(name, np.array(values))))
+    changed(
+        store.shard_path("000000"),
+        lambda file: replaced(file, table, lambda file, name: file.__setitem__(name, np.array(values))),
+    )
     assert store.trouble(accepted(store)) == ""
 
 
@@ -143,8 +177,10 @@ def test_rows_that_are_not_there_are_never_read(tmp_path, start, stop):
                 shard.read_into("rgb", np.zeros((9, 8), np.float16), start, stop)
 
 
-@pytest.mark.parametrize(("old", "new"), [('"a"', '"../a"'), ('"a"', '"/a"'), ('"a"', '"x/../../a"'), ('"a"', '""'),
-                                          ('"000000"', '"../000000"')])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"a"', '"../a"'), ('"a"', '"/a"'), ('"a"', '"x/../../a"'), ('"a"', '""'), ('"000000"', '"../000000"')],
+)
 def test_a_plan_whose_names_lead_out_of_its_folder_is_refused(tmp_path, old, new):
     path = a_store(tmp_path / "store", a_task(videos=("a",))).root / "plan.jsonl"
     path.write_text(path.read_text().replace(old, new))

@@ -28,14 +28,31 @@ def contents(draw):
     segments, row = [], 0
     for count in counts:
         start = draw(st.integers(0, 9))
-        segments.append(SegmentRows(draw(st.integers(0, len(videos) - 1)), start, start + count, row, row + count,
-                                    "ok" if count else "failed"))
+        segments.append(
+            SegmentRows(
+                draw(st.integers(0, len(videos) - 1)),
+                start,
+                start + count,
+                row,
+                row + count,
+                "ok" if count else "failed",
+            )
+        )
         row += count
     random_numbers = np.random.default_rng(draw(st.integers(0, 99)))
-    streams = {name: random_numbers.normal(size=(row, draw(st.integers(1, 9)))).astype(dtype)
-               for name, dtype in (("rgb", "float16"), ("flow", "float32"))}
-    return ShardContent("000003", ORIGIN, tuple(videos), tuple(segments), np.arange(row, dtype=np.int64),
-                        random_numbers.normal(size=row), streams)
+    streams = {
+        name: random_numbers.normal(size=(row, draw(st.integers(1, 9)))).astype(dtype)
+        for name, dtype in (("rgb", "float16"), ("flow", "float32"))
+    }
+    return ShardContent(
+        "000003",
+        ORIGIN,
+        tuple(videos),
+        tuple(segments),
+        np.arange(row, dtype=np.int64),
+        random_numbers.normal(size=row),
+        streams,
+    )
 
 
 @given(contents())
@@ -79,9 +96,15 @@ def test_any_hdf5_tool_reads_the_documented_layout(tmp_path):
     write_shard(tmp_path / "s.h5", content)
     with h5py.File(tmp_path / "s.h5") as file:
         assert dict(file.attrs) | {"streams": list(file.attrs["streams"])} == {
-            "format": "vidu-pipe shard", "schema": 2, "shard": "000000", "kind": "extract", "digest": ORIGIN.digest,
-            "settings": json.dumps(ORIGIN.settings, sort_keys=True), "streams": ["rgb", "flow"],
-            "software": json.dumps(ORIGIN.software, sort_keys=True)}
+            "format": "vidu-pipe shard",
+            "schema": 2,
+            "shard": "000000",
+            "kind": "extract",
+            "digest": ORIGIN.digest,
+            "settings": json.dumps(ORIGIN.settings, sort_keys=True),
+            "streams": ["rgb", "flow"],
+            "software": json.dumps(ORIGIN.software, sort_keys=True),
+        }
         assert set(file) == {"videos", "segments", "moments", "streams"}
         assert file["videos/id"].asstr()[:].tolist() == ["a", "b"]
         assert file["videos/width"][:].tolist() == [64, 64]
@@ -103,18 +126,32 @@ def test_the_same_content_gives_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("rows", [0, 4, 3000])
 def test_a_shard_is_the_bytes_that_hdf5_itself_would_write_into_a_file(tmp_path, rows):
-    content = ShardContent("000000", ORIGIN, (a_video(),), (SegmentRows(0, 0, rows, 0, rows, "ok"),), np.arange(rows),
-                           np.arange(float(rows)), {"rgb": np.full((rows, 300), 0.5, np.float32)})
+    content = ShardContent(
+        "000000",
+        ORIGIN,
+        (a_video(),),
+        (SegmentRows(0, 0, rows, 0, rows, "ok"),),
+        np.arange(rows),
+        np.arange(float(rows)),
+        {"rgb": np.full((rows, 300), 0.5, np.float32)},
+    )
     write_shard(tmp_path / "memory.h5", content)
     with h5py.File(tmp_path / "file.h5", "w", libver=("v110", "v110")) as file:
         shard_module._fill(file, content)
     assert (tmp_path / "memory.h5").read_bytes() == (tmp_path / "file.h5").read_bytes()
 
 
-@pytest.mark.parametrize("change", [
-    {"frame": np.arange(3)}, {"pts_s": np.arange(5.0)}, {"streams": {"rgb": np.zeros((9, 2), np.float16)}},
-    {"segments": (SegmentRows(0, 0, 3, 0, 3, "ok"),)}, {"segments": (SegmentRows(0, 0, 4, 1, 5, "ok"),)},
-    {"segments": (SegmentRows(0, 0, 3, 0, 4, "ok"),)}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frame": np.arange(3)},
+        {"pts_s": np.arange(5.0)},
+        {"streams": {"rgb": np.zeros((9, 2), np.float16)}},
+        {"segments": (SegmentRows(0, 0, 3, 0, 3, "ok"),)},
+        {"segments": (SegmentRows(0, 0, 4, 1, 5, "ok"),)},
+        {"segments": (SegmentRows(0, 0, 3, 0, 4, "ok"),)},
+    ],
+)
 def test_tables_that_do_not_fit_together_are_never_written(change):
     with pytest.raises(ValueError, match=r"columns|segments"):
         replace(content_of(a_task()), **change)
@@ -153,7 +190,7 @@ def test_rubbish_anywhere_gives_a_store_error_or_a_readable_shard_never_another_
     for _ in range(150):
         spoiled = bytearray(good_bytes)
         where = chance.randrange(len(spoiled) - 16)
-        spoiled[where:where + 16] = chance.randbytes(16)
+        spoiled[where : where + 16] = chance.randbytes(16)
         path.write_bytes(spoiled)
         try:
             check_shard(path)
@@ -234,8 +271,7 @@ def no_space(*_args, **_options):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize(("owner", "name"), [
-    (os, "fsync"), (Path, "replace")])
+@pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace")])
 def test_a_full_disk_leaves_nothing_behind_and_keeps_the_old_file(tmp_path, monkeypatch, owner, name):
     path = tmp_path / "s.h5"
     path.write_bytes(b"old")
@@ -270,8 +306,15 @@ def test_a_folder_that_is_gone_is_a_resource_error(tmp_path):
 def test_rows_are_chunked_to_about_a_mebibyte(tmp_path):
     video = a_video(probe=replace(PROBE, frames=3000))
     rows = SegmentRows(0, 0, 3000, 0, 3000, "ok")
-    content = ShardContent("000000", ORIGIN, (video,), (rows,), np.arange(3000), np.arange(3000.0),
-                           {"rgb": np.zeros((3000, 1280), np.float16)})
+    content = ShardContent(
+        "000000",
+        ORIGIN,
+        (video,),
+        (rows,),
+        np.arange(3000),
+        np.arange(3000.0),
+        {"rgb": np.zeros((3000, 1280), np.float16)},
+    )
     write_shard(tmp_path / "s.h5", content)
     with h5py.File(tmp_path / "s.h5") as file:
         assert file["streams/rgb"].chunks == (409, 1280)

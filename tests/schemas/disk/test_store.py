@@ -71,8 +71,15 @@ def test_a_store_begun_but_not_planned_says_so(tmp_path):
         Store.create(tmp_path, ORIGIN).books.read_plan()
 
 
-@pytest.mark.parametrize("damage", [lambda text: text[:len(text) // 2], lambda text: b"\xff\xfe" + text,
-                                    lambda text: text[:text.index(b"\n") + 1], lambda text: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: b"\xff\xfe" + text,
+        lambda text: text[: text.index(b"\n") + 1],
+        lambda text: b"",
+    ],
+)
 def test_a_damaged_plan_is_a_store_error_that_names_the_file(tmp_path, damage):
     path = a_store(tmp_path, a_task()).root / "plan.jsonl"
     path.write_bytes(damage(path.read_bytes()))
@@ -107,8 +114,10 @@ def test_trouble_names_what_is_wrong_with_a_shard(tmp_path):
 
 
 def rows_of(store):
-    return {video.id: [(piece.shard, piece.start, piece.row_start, piece.row_stop) for piece in video.pieces]
-            for video in store.video_rows()}
+    return {
+        video.id: [(piece.shard, piece.start, piece.row_start, piece.row_stop) for piece in video.pieces]
+        for video in store.video_rows()
+    }
 
 
 def test_rows_of_every_video_are_found_over_shards_sorted_by_id(tmp_path):
@@ -143,7 +152,7 @@ def test_what_people_say_of_a_video_is_read_from_the_plan_and_can_be_corrected_t
     store = a_store(tmp_path, a_task())
     video = replace(a_video(), label="run", split="test", group="anna", path="/elsewhere/b.mp4")
     store.books.write_plan(replace(store.books.read_plan(), videos=(video,)))
-    found, = store.video_rows()
+    (found,) = store.video_rows()
     assert (found.label, found.split, found.group, found.path) == ("run", "test", "anna", "/elsewhere/b.mp4")
 
 
@@ -154,12 +163,20 @@ def test_a_shard_with_a_video_that_nobody_planned_is_a_store_error_that_names_bo
         store.video_rows()
 
 
-@pytest.mark.parametrize(("first", "second", "outcome"), [
-    (("ok", 3), ("ok", 1), "ok"), (("ok", 3), ("failed", 0), "partial"), (("ok", 3), None, "partial"),
-    (("partial", 3), ("ok", 1), "partial")])
+@pytest.mark.parametrize(
+    ("first", "second", "outcome"),
+    [
+        (("ok", 3), ("ok", 1), "ok"),
+        (("ok", 3), ("failed", 0), "partial"),
+        (("ok", 3), None, "partial"),
+        (("partial", 3), ("ok", 1), "partial"),
+    ],
+)
 def test_a_video_of_which_any_part_is_missing_is_partial(tmp_path, first, second, outcome):
-    tasks = [replace(a_task(f"00000{number}", ("c",)), segments=(a_segment("c", *moments),))
-             for number, moments in enumerate(((0, 3), (3, 4)))]
+    tasks = [
+        replace(a_task(f"00000{number}", ("c",)), segments=(a_segment("c", *moments),))
+        for number, moments in enumerate(((0, 3), (3, 4)))
+    ]
     store = Store.create(tmp_path, ORIGIN)
     store.books.write_plan(a_plan(*tasks))
     for task, result in zip(tasks, (first, second), strict=True):
@@ -190,8 +207,13 @@ def test_sweeping_removes_what_was_left_half_written_and_nothing_else(tmp_path):
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("write", [lambda store: store.books.write_plan(a_plan()),
-                                   lambda store: store.books.write_report(store.books.report("000000"))])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store: store.books.write_plan(a_plan()),
+        lambda store: store.books.write_report(store.books.report("000000")),
+    ],
+)
 def test_a_full_disk_keeps_the_old_plan_and_report(tmp_path, monkeypatch, write):
     store = a_store(tmp_path, a_task())
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -217,8 +239,9 @@ with Store.open(pathlib.Path(sys.argv[1])).books.lock():
 @pytest.fixture
 def holder(tmp_path):
     a_store(tmp_path, a_task())
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -226,8 +249,10 @@ def holder(tmp_path):
 
 
 def test_a_second_writer_is_refused_and_told_who_writes(tmp_path, holder):
-    with pytest.raises(ResourceError, match=rf"being written by process {holder.pid} on "), \
-            Store.open(tmp_path).books.lock():
+    with (
+        pytest.raises(ResourceError, match=rf"being written by process {holder.pid} on "),
+        Store.open(tmp_path).books.lock(),
+    ):
         pytest.fail("two hold one lock")
 
 
@@ -253,8 +278,10 @@ def test_a_file_system_without_locks_is_a_resource_error_with_a_way_out(tmp_path
 
     store = a_store(tmp_path, a_task())
     monkeypatch.setattr(fcntl, "flock", refusing)
-    with pytest.raises(ResourceError, match=rf"cannot lock .*\.lock: {os.strerror(number)}; .*(folder|locks)"), \
-            store.books.lock():
+    with (
+        pytest.raises(ResourceError, match=rf"cannot lock .*\.lock: {os.strerror(number)}; .*(folder|locks)"),
+        store.books.lock(),
+    ):
         pytest.fail("not locked")
 
 

@@ -644,7 +644,12 @@ class TestMachine:
         ],
     )
     def test_a_fault_that_comes_once_is_the_machines(
-        self, numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int,
+        self,
+        numbered: dict[str, Path],
+        monkeypatch: pytest.MonkeyPatch,
+        owner: object,
+        name: str,
+        call: int,
         error: Fault,
     ) -> None:
         once(monkeypatch, owner, name, error, call=call)

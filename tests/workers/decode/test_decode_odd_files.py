@@ -125,8 +125,12 @@ class TestWholeThoughOdd:
         assert probed.damage == ""
 
     def test_what_an_edit_list_leaves_out_is_not_missing(self, tmp_path: Path) -> None:
-        path = write_video(tmp_path / "edit.mp4", frames=60, container_options={"movflags": "faststart"},
-                           options={"x264-params": "keyint=10:bframes=2"})
+        path = write_video(
+            tmp_path / "edit.mp4",
+            frames=60,
+            container_options={"movflags": "faststart"},
+            options={"x264-params": "keyint=10:bframes=2"},
+        )
         path.write_bytes(with_half_an_edit(path.read_bytes()))
         probed, ticks, time_base = probe(str(path))
         full = whole(path, stop=probed.frames)
@@ -196,8 +200,9 @@ def hevc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not has_encoder("libx265"):
         pytest.skip("this FFmpeg has no encoder libx265")
     params = "keyint=12:min-keyint=12:bframes=4:open-gop=1:log-level=none"
-    return write_video(tmp_path_factory.mktemp("hevc") / "whole.mp4", frames=60, codec="libx265",
-                       options={"x265-params": params})
+    return write_video(
+        tmp_path_factory.mktemp("hevc") / "whole.mp4", frames=60, codec="libx265", options={"x265-params": params}
+    )
 
 
 class TestPicturesThatNeverCome:

@@ -20,13 +20,16 @@ def test_no_motion_is_white():
     assert colour_of(0, 0) == [255, 255, 255]
 
 
-@pytest.mark.parametrize(("u", "v", "hue"), [
-    # position on the 55-step wheel is (atan2(-v, -u) / pi + 1) / 2 * 54; hues are linear between the six pure ones
-    (1, 0, 0.0),              # right: step 0, red
-    (0, 1, 60 * 13.5 / 15),   # down: step 13.5 of the 15 from red to yellow
-    (-1, 0, 180 + 60 * 2 / 11),   # left: step 27, two of the 11 from cyan to blue
-    (0, -1, 240 + 60 * 4.5 / 13),  # up: step 40.5, four and a half of the 13 from blue to magenta
-])
+@pytest.mark.parametrize(
+    ("u", "v", "hue"),
+    [
+        # position on the 55-step wheel is (atan2(-v, -u) / pi + 1) / 2 * 54; hues are linear between the six pure ones
+        (1, 0, 0.0),  # right: step 0, red
+        (0, 1, 60 * 13.5 / 15),  # down: step 13.5 of the 15 from red to yellow
+        (-1, 0, 180 + 60 * 2 / 11),  # left: step 27, two of the 11 from cyan to blue
+        (0, -1, 240 + 60 * 4.5 / 13),  # up: step 40.5, four and a half of the 13 from blue to magenta
+    ],
+)
 def test_each_direction_has_the_hue_of_the_published_wheel(u, v, hue):
     red, green, blue = (value / 255 for value in colour_of(u, v))
     got, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
@@ -38,8 +41,7 @@ def test_each_direction_has_the_hue_of_the_published_wheel(u, v, hue):
 def test_the_wheel_has_55_colours_and_meets_every_pure_hue_where_the_paper_says():
     wheel = colour_wheel()
     assert wheel.shape == (55, 3)
-    assert wheel[[0, 15, 21, 25, 36, 49]].tolist() == [
-        [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]]
+    assert wheel[[0, 15, 21, 25, 36, 49]].tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]]
 
 
 def test_half_the_scale_has_half_the_saturation():

@@ -44,9 +44,18 @@ def test_the_ground_truth_of_middlebury_is_read(shared_data):
     assert np.abs(flow[:, ~unknown]).max() < 10
 
 
-@pytest.mark.parametrize("data", [b"", b"PIE", b"HEIP" + bytes(40), b"PIEH" + struct.pack("<2i", 3, 2) + bytes(47),
-                                  b"PIEH" + struct.pack("<2i", 3, 2) + bytes(49), b"PIEH" + struct.pack("<2i", -1, 2),
-                                  b"PIEH" + struct.pack("<2i", 0, 0)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PIE",
+        b"HEIP" + bytes(40),
+        b"PIEH" + struct.pack("<2i", 3, 2) + bytes(47),
+        b"PIEH" + struct.pack("<2i", 3, 2) + bytes(49),
+        b"PIEH" + struct.pack("<2i", -1, 2),
+        b"PIEH" + struct.pack("<2i", 0, 0),
+    ],
+)
 def test_files_that_are_no_flo_or_cut_short_are_refused(tmp_path, data):
     (tmp_path / "bad.flo").write_bytes(data)
     with pytest.raises(StoreError, match=r"bad\.flo"):

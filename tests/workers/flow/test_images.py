@@ -15,8 +15,12 @@ def test_no_motion_is_128_and_the_bound_is_the_end(bound):
 
 @pytest.mark.parametrize("bound", [15, 20])
 def test_values_are_those_of_exact_arithmetic_rounded_with_halves_to_even(bound):
-    flow = np.concatenate([np.random.default_rng(0).uniform(-bound - 1, bound + 1, 500),
-                           [(2 * k + 1) * bound / 255 - bound for k in range(255)]]).astype(np.float32)
+    flow = np.concatenate(
+        [
+            np.random.default_rng(0).uniform(-bound - 1, bound + 1, 500),
+            [(2 * k + 1) * bound / 255 - bound for k in range(255)],
+        ]
+    ).astype(np.float32)
     exact = [round(255 * (Fraction(min(max(float(v), -bound), bound)) + bound) / (2 * bound)) for v in flow]
     assert quantised(flow, float(bound)).tolist() == exact
 

@@ -76,7 +76,7 @@ def test_a_field_has_the_same_bits_however_many_frames_come_at_once(name):
     frames = moving(6, dx=1.1)
     whole = make_flow(name)(frames)
     method = make_flow(name)
-    assert np.array_equal(np.concatenate([method(frames[t:t + 2]) for t in range(5)]), whole)
+    assert np.array_equal(np.concatenate([method(frames[t : t + 2]) for t in range(5)]), whole)
     assert np.array_equal(np.concatenate([method(frames[:4]), method(frames[3:])]), whole)
 
 
@@ -107,27 +107,49 @@ def test_an_unknown_method_or_option_is_answered_with_the_known_ones():
         make_flow("dis", **{"lambda": 3})
 
 
-@pytest.mark.parametrize(("name", "options"), [
-    ("dis", {"preset": "best"}), ("dis", {"preset": 1}),
-    ("farneback", {"window": 0}), ("farneback", {"scales": "many"}),
-    ("farneback", {"scales": 2.5}), ("farneback", {"sigma": float("nan")}), ("farneback", {"scale_step": 1.0}),
-    ("tvl1-opencv", {"tau": -1.0}), ("tvl1-opencv", {"scale_step": 1}), ("tvl1-opencv", {"warps": 1.5}),
-    ("tvl1-opencv", {"epsilon": float("inf")}), ("tvl1-opencv", {"tau": "quick"})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dis", {"preset": "best"}),
+        ("dis", {"preset": 1}),
+        ("farneback", {"window": 0}),
+        ("farneback", {"scales": "many"}),
+        ("farneback", {"scales": 2.5}),
+        ("farneback", {"sigma": float("nan")}),
+        ("farneback", {"scale_step": 1.0}),
+        ("tvl1-opencv", {"tau": -1.0}),
+        ("tvl1-opencv", {"scale_step": 1}),
+        ("tvl1-opencv", {"warps": 1.5}),
+        ("tvl1-opencv", {"epsilon": float("inf")}),
+        ("tvl1-opencv", {"tau": "quick"}),
+    ],
+)
 def test_an_option_out_of_range_is_refused_before_any_work(name, options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         make_flow(name, **options)
 
 
-@pytest.mark.parametrize(("name", "options"), [
-    ("dis", {"preset": "ultrafast"}), ("farneback", {"window": 9, "sigma": 1}),
-    ("tvl1-opencv", {"warps": 1, "tau": 0.2})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dis", {"preset": "ultrafast"}),
+        ("farneback", {"window": 9, "sigma": 1}),
+        ("tvl1-opencv", {"warps": 1, "tau": 0.2}),
+    ],
+)
 def test_options_change_the_field(name, options):
     frames = moving(2, 64, 64, 2.3, 1.7)
     assert not np.array_equal(make_flow(name, **options)(frames), make_flow(name)(frames))
 
 
-@pytest.mark.parametrize(("name", "given", "kept"), [
-    ("tvl1", {"preset": "balanced"}, {}), ("tvl1", {"preset": "fast", "warps": 2}, {"preset": "fast", "warps": 2}),
-    ("dis", {"preset": "medium"}, {}), ("farneback", {}, {})])
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        ("tvl1", {"preset": "balanced"}, {}),
+        ("tvl1", {"preset": "fast", "warps": 2}, {"preset": "fast", "warps": 2}),
+        ("dis", {"preset": "medium"}, {}),
+        ("farneback", {}, {}),
+    ],
+)
 def test_a_methods_own_default_said_aloud_is_the_same_setting(name, given, kept):
     assert checked_options(name, "cpu", tuple(given.items())) == tuple(kept.items())

@@ -27,8 +27,17 @@ from workers.networks.backbones import (
 from workers.networks.batches import rgb_input
 
 TINY = "test_resnet"
-SELECTION = {DEFAULT_BACKBONE: 1280, "alexnet": 256, "vgg11": 4096, "resnet18": 512, "efficientnet_b0": 1280,
-             "vit_tiny_patch16_224": 192, "mobilenetv3_small_050": 1024, "test_convnext": 64, TINY: 96}
+SELECTION = {
+    DEFAULT_BACKBONE: 1280,
+    "alexnet": 256,
+    "vgg11": 4096,
+    "resnet18": 512,
+    "efficientnet_b0": 1280,
+    "vit_tiny_patch16_224": 192,
+    "mobilenetv3_small_050": 1024,
+    "test_convnext": 64,
+    TINY: 96,
+}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +93,11 @@ def test_a_network_keeps_its_own_preprocessing():
     ours = make_backbone("vit_tiny_patch16_224").preprocessing
     assert (ours.height, ours.width) == theirs.input_size[1:]
     assert (ours.crop_share, ours.interpolation, ours.mean, ours.std) == (
-        theirs.crop_pct, theirs.interpolation, theirs.mean, theirs.std)
+        theirs.crop_pct,
+        theirs.interpolation,
+        theirs.mean,
+        theirs.std,
+    )
     assert make_backbone("inception_v3").preprocessing.height == 299
     assert make_backbone("dm_nfnet_f0").preprocessing.crop_mode == "squash"
     assert make_backbone(DEFAULT_BACKBONE).preprocessing.mean == (127 / 255,) * 3
@@ -128,18 +141,30 @@ def test_weights_trained_on_flow_are_loaded_whole(tiny_state):
     assert weights_digest(again.state_dict()) == weights_digest(trained)
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda state: dict(list(state.items())[:-3]), lambda state: dict(list(state.items())[3:]), lambda state: {},
-    lambda state: make_backbone("test_vit").skeleton().state_dict(),
-    lambda state: {name: torch.zeros(7) for name in state}])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda state: dict(list(state.items())[:-3]),
+        lambda state: dict(list(state.items())[3:]),
+        lambda state: {},
+        lambda state: make_backbone("test_vit").skeleton().state_dict(),
+        lambda state: {name: torch.zeros(7) for name in state},
+    ],
+)
 def test_weights_of_another_network_or_a_part_of_them_are_refused(tiny_state, spoil):
     with pytest.raises(ConfigError, match=TINY):
         make_backbone(TINY).build(spoil(tiny_state), 3)
 
 
-@pytest.mark.parametrize("wrap", [
-    lambda state: state, lambda state: {"state_dict": state, "epoch": 3}, lambda state: {"model": state},
-    lambda state: {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": state},
+        lambda state: {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
+    ],
+)
 def test_weights_come_from_safetensors_and_from_the_usual_checkpoints(tmp_path, tiny_state, wrap):
     save_file(tiny_state, tmp_path / "weights.safetensors")
     torch.save(wrap(tiny_state), tmp_path / "weights.pth")
@@ -164,17 +189,26 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run_it(tmp_pat
 
 
 ODD_TENSORS = {
-    "sparse": lambda: torch.eye(3).to_sparse(), "compressed": lambda: torch.eye(3).to_sparse_csr(),
-    "of no memory": lambda: torch.empty(2, device="meta"), "complex": lambda: torch.zeros(2, dtype=torch.complex64),
-    "trained": lambda: torch.nn.Parameter(torch.ones(2)), "half": lambda: torch.ones(2).half(),
-    "of one number": lambda: torch.tensor(3), "of none": lambda: torch.zeros(0), "a view": lambda: torch.ones(4)[::2],
-    "one number often": lambda: torch.ones(1).expand(5), "true or false": lambda: torch.ones(2) > 0,
-    "conjugate": lambda: torch.zeros(2, dtype=torch.complex64).conj()}
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "compressed": lambda: torch.eye(3).to_sparse_csr(),
+    "of no memory": lambda: torch.empty(2, device="meta"),
+    "complex": lambda: torch.zeros(2, dtype=torch.complex64),
+    "trained": lambda: torch.nn.Parameter(torch.ones(2)),
+    "half": lambda: torch.ones(2).half(),
+    "of one number": lambda: torch.tensor(3),
+    "of none": lambda: torch.zeros(0),
+    "a view": lambda: torch.ones(4)[::2],
+    "one number often": lambda: torch.ones(1).expand(5),
+    "true or false": lambda: torch.ones(2) > 0,
+    "conjugate": lambda: torch.zeros(2, dtype=torch.complex64).conj(),
+}
 plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9), st.binary(max_size=9))
 names = st.sampled_from(["state_dict", "model", "module.conv1.0.weight", "conv1.0.weight", "x", 3, None, b"y", (1, 2)])
 odd = st.recursive(
     st.one_of(plain, st.sampled_from(sorted(ODD_TENSORS)).map(lambda name: ODD_TENSORS[name]())),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=4)), max_leaves=9)
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=4)),
+    max_leaves=9,
+)
 
 
 def read_or_refused(path):
@@ -260,8 +294,9 @@ def test_a_weights_file_cut_anywhere_is_refused(tmp_path, tiny_state, suffix):
             read_weights(path)
 
 
-@pytest.mark.parametrize("data", [b"hello, world\n" * 9, b"\0" * 500, bytes(range(256)) * 4, b"PK\3\4" + b"\0" * 90,
-                                  b"\x80\x02}q\0."])
+@pytest.mark.parametrize(
+    "data", [b"hello, world\n" * 9, b"\0" * 500, bytes(range(256)) * 4, b"PK\3\4" + b"\0" * 90, b"\x80\x02}q\0."]
+)
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
 def test_what_is_no_weights_file_is_refused(tmp_path, data, suffix):
     (tmp_path / f"weights.{suffix}").write_bytes(data)
@@ -300,10 +335,15 @@ def test_an_architecture_without_published_weights_asks_for_a_file_at_once(monke
         make_backbone("botnet50ts_256").pretrained()
 
 
-@pytest.mark.parametrize("change", [
-    lambda state: {name: tensor + 1e-3 if name == "conv1.0.weight" else tensor for name, tensor in state.items()},
-    lambda state: dict(list(state.items())[1:]), lambda state: {n: t.double() for n, t in state.items()},
-    lambda state: {f"x{n}": t for n, t in state.items()}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: {name: tensor + 1e-3 if name == "conv1.0.weight" else tensor for name, tensor in state.items()},
+        lambda state: dict(list(state.items())[1:]),
+        lambda state: {n: t.double() for n, t in state.items()},
+        lambda state: {f"x{n}": t for n, t in state.items()},
+    ],
+)
 def test_a_digest_of_weights_knows_names_numbers_and_dtypes_but_not_their_order(tiny_state, change):
     state = tiny_state | {"conv1.0.weight": torch.zeros(2), "scalar": torch.tensor(3), "half": torch.ones(2).bfloat16()}
     assert weights_digest(dict(reversed(state.items()))) == weights_digest(state)
@@ -325,8 +365,10 @@ def default():
 def certainty(classifier, prepare):
     """Probability that the classifier gives what each photograph shows, summed."""
     with torch.inference_mode():
-        return sum(float(classifier(prepare(getattr(skimage.data, name)()[None])).softmax(1)[0, sorted(right)].sum())
-                   for name, right in PHOTOGRAPHS.items())
+        return sum(
+            float(classifier(prepare(getattr(skimage.data, name)()[None])).softmax(1)[0, sorted(right)].sum())
+            for name, right in PHOTOGRAPHS.items()
+        )
 
 
 def test_the_default_network_sees_what_photographs_show(default):
@@ -339,13 +381,17 @@ def test_the_default_network_sees_what_photographs_show(default):
         assert best in right, (name, best)
 
 
-@pytest.mark.parametrize("wrong", [
-    pytest.param(lambda own: lambda rgb: own(rgb[..., ::-1].copy()), id="colours the other way round"),
-    pytest.param(lambda own: lambda rgb: own(rgb) * 128 + 127, id="not normalised"),
-    pytest.param(lambda own: lambda rgb: own(rgb) + 1, id="another mean"),
-    pytest.param(lambda own: lambda rgb: own(rgb) * 2, id="another deviation"),
-    pytest.param(lambda own: lambda rgb: own(rgb).transpose(2, 3), id="lying on the side"),
-    pytest.param(lambda own: lambda rgb: own(rgb).flip(2), id="upside down")])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(lambda own: lambda rgb: own(rgb[..., ::-1].copy()), id="colours the other way round"),
+        pytest.param(lambda own: lambda rgb: own(rgb) * 128 + 127, id="not normalised"),
+        pytest.param(lambda own: lambda rgb: own(rgb) + 1, id="another mean"),
+        pytest.param(lambda own: lambda rgb: own(rgb) * 2, id="another deviation"),
+        pytest.param(lambda own: lambda rgb: own(rgb).transpose(2, 3), id="lying on the side"),
+        pytest.param(lambda own: lambda rgb: own(rgb).flip(2), id="upside down"),
+    ],
+)
 def test_any_other_way_of_showing_photographs_makes_the_default_network_less_certain(default, wrong):
     backbone, _, classifier = default
 

@@ -30,8 +30,13 @@ PHOTOGRAPHS = {"coffee": skimage.data.coffee(), "astronaut": skimage.data.astron
 
 def by_timm(photograph, own):
     transform = timm.data.create_transform(
-        input_size=(3, own.height, own.width), crop_pct=own.crop_share, crop_mode=own.crop_mode,
-        interpolation=own.interpolation, mean=own.mean, std=own.std)
+        input_size=(3, own.height, own.width),
+        crop_pct=own.crop_share,
+        crop_mode=own.crop_mode,
+        interpolation=own.interpolation,
+        mean=own.mean,
+        std=own.std,
+    )
     return transform(Image.fromarray(photograph)).numpy()
 
 
@@ -75,7 +80,7 @@ def test_pictures_resized_in_bytes_are_those_resized_in_floats_to_a_grey_level(i
 
 @pytest.mark.parametrize("size", [(256, 340), (144, 180), (480, 640), (60, 80)])
 def test_flow_is_resized_with_the_weights_of_torch(size):
-    down, across = np.mgrid[:size[0], :size[1]] / size[0]
+    down, across = np.mgrid[: size[0], : size[1]] / size[0]
     fields = np.float32([[np.sin(9 * down) * 3, np.cos(7 * across + down) * 4]])
     scale = 0.5 / (20 * min(size) / 256) / 0.3
     wanted = by_torch(fields * np.float32(scale), (24, 32), "bilinear")
@@ -91,11 +96,16 @@ def test_without_a_crop_the_whole_picture_is_seen():
     assert seen.mean() == pytest.approx(0.1, abs=0.01)
 
 
-@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["bilinear", "bicubic"]),
-       st.sampled_from(["center", "squash", "border"]))
+@given(
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.sampled_from(["bilinear", "bicubic"]),
+    st.sampled_from(["center", "squash", "border"]),
+)
 @settings(deadline=None)
 def test_pictures_of_any_size_come_out_in_the_networks_size_within_the_range_of_colours(
-        height, width, interpolation, mode):
+    height, width, interpolation, mode
+):
     own = Preprocessing(24, 32, 0.875, interpolation, (0.0,) * 3, (1.0,) * 3, mode)
     rgb = np.random.default_rng(height).integers(0, 2, (2, height, width, 3)).astype(np.uint8) * 255
     shown = rgb_input(rgb, own)
@@ -105,8 +115,13 @@ def test_pictures_of_any_size_come_out_in_the_networks_size_within_the_range_of_
     assert np.array_equal(rgb_input(rgb[1:], own)[0], shown[1]), "bits depend on the picture alone"
 
 
-@given(st.integers(1, 3), st.integers(150, 400), st.booleans(), st.sampled_from(["bilinear", "bicubic"]),
-       st.sampled_from([PLAIN, SQUARE]))
+@given(
+    st.integers(1, 3),
+    st.integers(150, 400),
+    st.booleans(),
+    st.sampled_from(["bilinear", "bicubic"]),
+    st.sampled_from([PLAIN, SQUARE]),
+)
 @settings(deadline=None, max_examples=25)
 def test_a_very_long_picture_is_shown_as_if_it_were_resized_whole(short, long, stands, interpolation, own):
     own = replace(own, interpolation=interpolation)
@@ -201,7 +216,7 @@ def pushed(network, rows, pieces, before=0):
         collected.push(rows_of(network, before) * 3, 0)
     start = 0
     for piece in pieces:
-        collected.push(rows[start:start + piece], 0)
+        collected.push(rows[start : start + piece], 0)
         start += piece
     collected.push(rows[start:], 0)
     return collected.finish(before + len(rows)).features[before:]

@@ -25,8 +25,13 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDU_PIPE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(found, "_exported", lambda network, backbone, channels, digest: OpenVinoNetwork(
-        digest, backbone.preprocessing, b"graph of " + digest.encode()))
+    monkeypatch.setattr(
+        found,
+        "_exported",
+        lambda network, backbone, channels, digest: OpenVinoNetwork(
+            digest, backbone.preprocessing, b"graph of " + digest.encode()
+        ),
+    )
     return tmp_path / "cache"
 
 

@@ -25,8 +25,9 @@ def random_network(name, channels):
     return backbone.build(backbone.skeleton().state_dict(), channels), backbone.preprocessing
 
 
-@pytest.mark.parametrize(("name", "channels"), [
-    ("test_efficientnet", 20), ("test_convnext", 3), ("test_vit", 3), ("alexnet", 3)])
+@pytest.mark.parametrize(
+    ("name", "channels"), [("test_efficientnet", 20), ("test_convnext", 3), ("test_vit", 3), ("alexnet", 3)]
+)
 def test_an_exported_network_gives_torchs_features_and_a_row_the_same_bits_in_every_place(name, channels):
     network, own = random_network(name, channels)
     shape = channels, own.height, own.width

@@ -78,8 +78,13 @@ def test_an_extractor_looks_at_nothing_but_what_its_stream_needs(made):
 
     def only(held, offsets):
         return {frame: held[frame] for frame in sorted({frame + offset for frame in FRAMES for offset in offsets})}
-    asked = Pictures(only(everything.grey, needs.grey), only(everything.colour, needs.colour),
-                     {method: only(everything.flow[method], offsets) for method, offsets in needs.flow.items()}, SIZE)
+
+    asked = Pictures(
+        only(everything.grey, needs.grey),
+        only(everything.colour, needs.colour),
+        {method: only(everything.flow[method], offsets) for method, offsets in needs.flow.items()},
+        SIZE,
+    )
     assert np.array_equal(extractor.inputs(asked, FRAMES), extractor.inputs(everything, FRAMES))
 
 

@@ -23,8 +23,10 @@ _SMALLEST_SCALE_PX = 0.1
 def colour_wheel() -> NDArray[np.float32]:
     """Return the wheel's colours, float32 (55, 3) RGB on a 0..1 scale, the first one for motion to the right."""
     following = np.roll(_HUES, -1, axis=0)
-    parts = [hue + (after - hue) * np.arange(steps, dtype=np.float32)[:, None] / steps
-             for hue, after, steps in zip(_HUES, following, _STEPS, strict=True)]
+    parts = [
+        hue + (after - hue) * np.arange(steps, dtype=np.float32)[:, None] / steps
+        for hue, after, steps in zip(_HUES, following, _STEPS, strict=True)
+    ]
     return np.concatenate(parts)
 
 
@@ -88,9 +90,17 @@ def draw_flow(flow: NDArray[np.float32], *, scale_px: float | None = None) -> ND
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size / 110, 1)
     box = np.full((size + height + 12, max(size, width) + 8, 3), 255, np.uint8)
     left = (box.shape[1] - size) // 2
-    box[4:4 + size, left:left + size] = wheel_picture(size)
-    cv2.putText(box, text, ((box.shape[1] - width) // 2, box.shape[0] - 5), cv2.FONT_HERSHEY_SIMPLEX, size / 110,
-                (0, 0, 0), 1, cv2.LINE_AA)
+    box[4 : 4 + size, left : left + size] = wheel_picture(size)
+    cv2.putText(
+        box,
+        text,
+        ((box.shape[1] - width) // 2, box.shape[0] - 5),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        size / 110,
+        (0, 0, 0),
+        1,
+        cv2.LINE_AA,
+    )
     rows, columns = min(box.shape[0], picture.shape[0]), min(box.shape[1], picture.shape[1])
     picture[-rows:, -columns:] = box[:rows, :columns]
     return picture

@@ -56,8 +56,10 @@ def encoded(picture: NDArray[np.uint8], suffix: str, quality: int = JPG_QUALITY)
         VideoTooLargeError: no jpg has sides so long.
     """
     if suffix == ".jpg" and max(picture.shape[:2]) > LARGEST_JPG_PX:
-        raise VideoTooLargeError(f"a picture of {picture.shape[1]} x {picture.shape[0]} px is no jpg, of which no side "
-                                 f"is longer than {LARGEST_JPG_PX:,} px; write png, or ask for a smaller short side")
+        raise VideoTooLargeError(
+            f"a picture of {picture.shape[1]} x {picture.shape[0]} px is no jpg, of which no side "
+            f"is longer than {LARGEST_JPG_PX:,} px; write png, or ask for a smaller short side"
+        )
     pixels = picture[..., ::-1] if picture.ndim == 3 else picture
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else []
     return bytes(cv2.imencode(suffix, np.ascontiguousarray(pixels), options)[1].tobytes())
