@@ -393,10 +393,7 @@ def test_data_classes_are_frozen_or_private_or_say_why_not(path):
 
 @pytest.fixture(scope="module")
 def readme() -> str:
-    path = ROOT / "README.md"
-    if not path.exists():
-        pytest.skip("README.md is not written yet")
-    return path.read_text()
+    return (ROOT / "README.md").read_text()
 
 
 def test_the_readme_names_every_command(readme):
@@ -408,3 +405,22 @@ def test_the_readme_names_every_command(readme):
 def test_the_readme_names_every_folder(readme):
     folders = {Path(path).parent.as_posix() for path in IDS}
     assert [folder for folder in sorted(folders) if f"`{folder}/`" not in readme] == []
+
+
+def test_the_readme_is_short_enough_to_read(readme):
+    assert len(readme.encode()) <= 10 * 1024
+
+
+@pytest.mark.parametrize("name", ["README.md", "examples/guide.md"])
+def test_sentences_of_the_docs_are_short(name):
+    lines = (ROOT / name).read_text().splitlines()
+    prose = "\n".join("" if line.startswith(("    ", "|", "#", "!")) else line for line in lines)
+    sentences = [text for part in re.split(r"\n\s*\n", prose) for text in re.split(r"(?<=[.:;?])\s", part)]
+    assert [text for text in sentences if len(text.split()) > 30] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "examples/guide.md"])
+def test_files_that_the_docs_name_are_there(name):
+    named = re.findall(r"`((?:examples|tests|pipeline|workers|schemas)/[^` *]*)`", (ROOT / name).read_text())
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
