@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "predict": ("pipeline.cli.predict", "predict", "Say what new videos show, by a run's model; timelines too."),
     "report": ("pipeline.cli.report", "report", "Make one HTML file of a run."),
     "compare": ("pipeline.cli.report", "compare", "Put runs side by side, with paired tests."),
-    "import": ("pipeline.cli.exchange", "import_features", "Make a store from folders of .npy or .npz features."),
+    "import": ("pipeline.cli.exchange", "import_features", "Make a store from .npy, .npz or .parquet features."),
     "export": ("pipeline.cli.exchange", "export", "Write a store as one .npy, .npz or .parquet a video."),
     "fuse": ("pipeline.cli.exchange", "fuse", "Fuse class scores of any networks, joined by video name."),
     "bench": ("pipeline.cli.bench", "bench", "Measure this machine."),

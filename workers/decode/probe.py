@@ -131,9 +131,10 @@ def _probed(path: str) -> tuple[Probe, NDArray[np.int64], Fraction]:
     with open_video(path) as (container, stream):
         scan = _scan(container, stream)
         if scan.first is None:
-            raise EmptyVideoError(
-                f"{path}: not one of {counted(scan.packets, 'video packet')} decodes. {scan.error}".rstrip()
+            seen = (
+                f"not one of {counted(scan.packets, 'video packet')} decodes" if scan.packets else "holds no pictures"
             )
+            raise EmptyVideoError(f"{path}: {seen}. {scan.error}".rstrip())
         if container.format.name in _STILL_OR_MOVING and len(scan.pts) == 1:
             raise VideoOpenError(f"{path}: is an image ({container.format.name} of one picture), not a video")
         table, exact = _timeline(scan, container, stream)

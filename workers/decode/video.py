@@ -121,8 +121,8 @@ def _main_stream(container: InputContainer, path: str) -> VideoStream:
         raise VideoOpenError(f"{path}: is an image ({name}), not a video")
     videos = [stream for stream in container.streams.video if not stream.disposition & _COVER]
     if not videos:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise VideoOpenError(f"{path}: holds no video stream, only {kinds}")
+        kinds = ", ".join(sorted({stream.type for stream in container.streams}))
+        raise VideoOpenError(f"{path}: holds no video stream, {f'only {kinds}' if kinds else 'nor any other'}")
     stream = videos[0]
     if stream.codec_context is None:
         raise VideoOpenError(f"{path}: this FFmpeg has no decoder for the codec of its video stream")

@@ -456,6 +456,8 @@ class TestRejected:
         prose.write_text("no video at all\n" * 40)
         empty = tmp_path / "empty.mp4"
         empty.touch()
+        with pytest.raises(VideoOpenError, match="no video stream, only audio"):
+            probe(str(sound))
         for path in (sound, text, prose, empty, tmp_path, tmp_path / "missing.mp4"):
             with pytest.raises(VideoOpenError, match=path.name):
                 probe(str(path))
@@ -580,6 +582,15 @@ class TestDamage:
                 continue
             if probed.exact_pts and probed.frames > 20:
                 until_it_breaks(path, start=20, stop=probed.frames, seek_pts=int(ticks[20]))
+
+    def test_a_file_of_no_packets_holds_no_pictures(self, tmp_path: Path) -> None:
+        path = tmp_path / "hollow.avi"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width, stream.height = 64, 48
+            container.start_encoding()
+        with pytest.raises(EmptyVideoError, match=r"hollow\.avi: holds no pictures\."):
+            probe(str(path))
 
     def test_a_file_without_a_frame_is_empty(self, numbered: dict[str, Path], tmp_path: Path) -> None:
         path = tmp_path / "hollow.mkv"
